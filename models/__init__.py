@@ -1,0 +1,1 @@
+"""The autoencoder around the engine."""
