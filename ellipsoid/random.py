@@ -1,0 +1,244 @@
+"""Counter-based random numbers: Philox4x32-10 as JAX keys and as row-addressed words.
+
+Philox (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011) maps a
+64-bit key and a 128-bit counter to 128 random bits. Nothing is carried from one number to the next,
+so a row of a sequence can be computed anywhere, alone, and always comes out the same. The four
+32-bit words of the counter are laid out as
+
+    ==== =====================================================================
+    word holds
+    ==== =====================================================================
+    0    low half of the 64-bit row number (or of the index within an array)
+    1    high half of it
+    2    block within the row: each block gives four words
+    3    purpose: what the numbers are for, see :class:`Purpose`
+    ==== =====================================================================
+
+Counters of different rows, blocks or purposes differ in at least one word, so no two draws ever
+share a random number under one key. (A key folded from the row number would be shorter, but 64-bit
+folded keys repeat: among 10^9 rows two share a key with a chance of 3 %.)
+"""
+
+import enum
+import math
+import operator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend.random import define_prng_impl
+
+# Multipliers and Weyl increments of the Philox 4x32 round (Salmon et al. 2011, table 2).
+_MULTIPLIER_0 = np.uint32(0xD2511F53)
+_MULTIPLIER_1 = np.uint32(0xCD9E8D57)
+_WEYL_0 = np.uint32(0x9E3779B9)
+_WEYL_1 = np.uint32(0xBB67AE85)
+_ROUNDS = 10
+
+
+class Purpose(enum.IntEnum):
+    """Last word of the counter: keeps numbers drawn for different ends apart."""
+
+    ARRAY = 0  # jax.random arrays
+    SPLIT = 1  # jax.random.split
+    FOLD = 2  # jax.random.fold_in
+    CONVERT = 3  # keys of another kind turned into Philox keys
+    FILL = 4  # one number for each component of a row
+    PIECE = 5  # which piece of the region, and where in it
+    REDRAW = 6  # events of the redraw law
+    ORDER = 7  # random order of the components
+
+
+def multiply_high_low(multiplier, x):
+    """High and low 32-bit halves of the 64-bit product of two uint32 arrays."""
+    # The 64-bit product compiles to one instruction; jax.lax.mulhi fails to compile on several devices.
+    with jax.enable_x64(True):
+        product = lax.convert_element_type(x, np.uint64) * lax.convert_element_type(multiplier, np.uint64)
+        high = lax.convert_element_type(lax.shift_right_logical(product, np.uint64(32)), np.uint32)
+        return high, lax.convert_element_type(product, np.uint32)
+
+
+def philox4x32(key, counter):
+    """Philox4x32-10: the random function behind every number drawn here.
+
+    Parameters
+    ----------
+    key : pair of uint32 arrays
+    counter : four uint32 arrays
+        All six broadcast against each other.
+
+    Returns
+    -------
+    tuple of four uint32 arrays
+    """
+    key_0, key_1 = (jnp.asarray(word, np.uint32) for word in key)
+    x0, x1, x2, x3 = counter
+    for _ in range(_ROUNDS):
+        high_0, low_0 = multiply_high_low(_MULTIPLIER_0, x0)
+        high_1, low_1 = multiply_high_low(_MULTIPLIER_1, x2)
+        x0, x1, x2, x3 = high_1 ^ x1 ^ key_0, low_1, high_0 ^ x3 ^ key_1, low_0
+        key_0, key_1 = key_0 + _WEYL_0, key_1 + _WEYL_1
+    return x0, x1, x2, x3
+
+
+def row_block(key_words, row, purpose, block):
+    """Four uint32 words of one block of one row.
+
+    Parameters
+    ----------
+    key_words : (2,) uint32, from :func:`key_words`
+    row : pair of uint32 scalars
+        Low and high half of the row number.
+    purpose : Purpose
+    block : uint32 array
+        Block numbers within the row.
+
+    Returns
+    -------
+    tuple of four uint32 arrays of the shape of ``block``
+    """
+    counter = (row[0], row[1], block, np.uint32(purpose))
+    return philox4x32(
+        (key_words[0], key_words[1]), tuple(jnp.broadcast_to(x, jnp.shape(block)) for x in counter)
+    )
+
+
+def row_words(key_words, row, purpose, count):
+    """``(count,)`` uint32 words of one row.
+
+    The four words of all blocks lie one after the other (first words, second words, ...), which
+    XLA writes in place; interleaving them costs half of the speed on a CPU.
+    """
+    blocks = lax.iota(np.uint32, -(-count // 4))
+    return jnp.concatenate(row_block(key_words, row, purpose, blocks))[:count]
+
+
+def unit(words):
+    """Uniform float32 numbers in (0, 1] from uint32 words; logarithms of them are finite."""
+    return (lax.convert_element_type(words, np.float32) + np.float32(0.5)) * np.float32(2**-32)
+
+
+def signed_unit(words):
+    """Uniform float32 numbers in [-1, 1], symmetric about zero, from uint32 words."""
+    integers = lax.convert_element_type(lax.bitcast_convert_type(words, np.int32), np.float32)
+    return (integers + np.float32(0.5)) * np.float32(2**-31)
+
+
+def below(words, bound):
+    """Uniform integers in ``[0, bound)`` as uint32, from uint32 words (bias below ``bound / 2^32``)."""
+    return multiply_high_low(bound, words)[0]
+
+
+# --- typed JAX keys --------------------------------------------------------------------------------
+
+
+def _seed(seed):
+    if not jnp.issubdtype(seed.dtype, jnp.integer):
+        raise TypeError(f"seed: expected an integer, got {seed.dtype}")
+    high = lax.shift_right_logical(seed, seed.dtype.type(32)) if seed.dtype.itemsize == 8 else 0
+    return jnp.stack([jnp.asarray(seed).astype(np.uint32), jnp.asarray(high).astype(np.uint32)])
+
+
+def _derive(key_data, index, purpose):
+    zero = np.uint32(0)
+    counter = (index, zero, zero, np.uint32(purpose))
+    words = philox4x32((key_data[0], key_data[1]), tuple(jnp.broadcast_to(x, index.shape) for x in counter))
+    return jnp.stack(words[:2], axis=-1)
+
+
+def _split(key_data, shape):
+    return _derive(key_data, lax.iota(np.uint32, math.prod(shape)).reshape(shape), Purpose.SPLIT)
+
+
+def _fold_in(key_data, data):
+    return _derive(key_data, jnp.asarray(data).astype(np.uint32), Purpose.FOLD)
+
+
+def _random_bits(key_data, bit_width, shape):
+    size = math.prod(shape)
+    n_words = size * 2 if bit_width == 64 else size
+    n_blocks = -(-n_words // 4)
+    if n_blocks >= 2**32:
+        raise NotImplementedError(f"an array of {size} random numbers is too large: at most 2^34 words")
+    index, zero = lax.iota(np.uint32, n_blocks), jnp.zeros(n_blocks, np.uint32)
+    counter = (index, zero, zero, zero + np.uint32(Purpose.ARRAY))
+    words = jnp.concatenate(philox4x32((key_data[0], key_data[1]), counter))[:n_words]
+    if bit_width == 64:  # asked for only where 64-bit types are on
+        low, high = words[:size].astype(np.uint64), words[size:].astype(np.uint64)
+        return (low | (high << np.uint64(32))).reshape(shape)
+    return words.astype(f"uint{bit_width}").reshape(shape)
+
+
+_philox = define_prng_impl(
+    key_shape=(2,),
+    seed=_seed,
+    split=_split,
+    random_bits=_random_bits,
+    fold_in=_fold_in,
+    name="ellipsoid_philox4x32",
+    tag="elp",
+)
+
+
+def key(seed):
+    """Make a typed JAX key of the Philox4x32-10 generator.
+
+    The key works everywhere in :mod:`jax.random`, and all 64 bits of the seed count.
+
+    Parameters
+    ----------
+    seed : int
+        In ``[0, 2**64)``.
+
+    Returns
+    -------
+    jax.Array
+        A scalar typed key.
+
+    Raises
+    ------
+    TypeError
+        If the seed is no integer.
+    ValueError
+        If it is negative or has more than 64 bits.
+    """
+    try:
+        seed = operator.index(seed)
+    except TypeError:
+        raise TypeError(f"seed: expected an integer, got {type(seed).__name__}") from None
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"seed: expected an integer in [0, 2**64), got {seed}")
+    words = np.array([seed & 0xFFFFFFFF, seed >> 32], np.uint32)
+    return jax.random.wrap_key_data(jnp.asarray(words), impl=_philox)
+
+
+def key_words(key):
+    """Turn any typed JAX key into the two words of a Philox key, ``(2,)`` uint32.
+
+    A key made by :func:`key` gives its own words; the data of any other kind is absorbed two words
+    at a time, each pair enciphered under the words so far.
+
+    Raises
+    ------
+    TypeError
+        If the argument is no typed key (a seed, or one of the older raw ``PRNGKey`` arrays).
+    ValueError
+        If it is an array of several keys.
+    """
+    if not (hasattr(key, "dtype") and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
+        raise TypeError(
+            f"key: expected a typed JAX key, as made by ellipsoid.key(0) or jax.random.key(0), "
+            f"got {type(key).__name__}"
+        )
+    if key.shape != ():
+        raise ValueError(f"key: expected a single key, got an array of keys of shape {key.shape}")
+    data = jax.random.key_data(key)
+    if jax.random.key_impl(key) == _philox:
+        return data
+    if data.size % 2:
+        data = jnp.append(data, jnp.zeros(1, data.dtype))
+    words = (jnp.uint32(0), jnp.uint32(data.size))
+    for i in range(0, data.size, 2):
+        words = philox4x32(words, (data[i], data[i + 1], np.uint32(i), np.uint32(Purpose.CONVERT)))[:2]
+    return jnp.stack(words)
