@@ -1,0 +1,250 @@
+"""Fitting a PCA state to latents.
+
+The covariance is summed up and decomposed in float64, and rounded once, at the end, to the precision of the
+state.
+"""
+
+import warnings
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike, DTypeLike
+
+from ellipsoid.halfwidth import HALF_WIDTHS, core, half_widths
+from ellipsoid.moments import Moments as Moments
+from ellipsoid.moments import as_rows
+from ellipsoid.state import PCAState
+
+
+def fit(
+    latents: ArrayLike,
+    n_components: int | float | None = None,
+    half_width: str = "std",
+    *,
+    within: float | None = None,
+    within_metric: Literal["mahalanobis", "component"] = "mahalanobis",
+    max_rows: int | None = None,
+    key: jax.Array | None = None,
+) -> PCAState:
+    """Learn the shape of latents: their mean, their principal axes, and their half width along each axis.
+
+    Parameters
+    ----------
+    latents : array, shape (n, D)
+        Latent vectors of any real type, NumPy or JAX, at least two. A JAX array is summed up where it lies.
+    n_components : int, float or None
+        The number of components K; or a number between 0 and 1, for the smallest K that explains more than
+        this share of the variance, as in scikit-learn; or None, for all components that have variance.
+    half_width : str
+        How `scale` is read off the scores: "std", "histogram", "histogram_raw", "quantile", "mad" or
+        "core", see :mod:`ellipsoid.halfwidth`. "core" replaces the mean, the axes and the explained
+        variance too.
+    within : float, optional
+        Fit on all rows, then once more on those whose scores lie within this many standard deviations.
+    within_metric : {"mahalanobis", "component"}
+        Whether `within` bounds the Mahalanobis distance of a row from the mean, over its K scores (it is
+        about sqrt(K) in a Gaussian), or each score by itself.
+    max_rows : int, optional
+        Fit on a random subset of so many rows, drawn without replacement from those that `within` leaves.
+    key : key, optional
+        JAX random key for the subset; required with `max_rows`.
+
+    Returns
+    -------
+    PCAState
+        In float32; in float64 if the latents are float64 and JAX has 64-bit types on.
+
+    Raises
+    ------
+    TypeError
+        If the latents do not hold real numbers, or `n_components` is neither int, float nor None.
+    ValueError
+        If the latents are not a finite matrix of at least two different rows; `n_components` exceeds their
+        rank; `half_width` or `within_metric` is unknown; `within` or `max_rows` is out of range, or leaves
+        fewer than two rows; or `max_rows` comes without `key`.
+
+    Warns
+    -----
+    UserWarning
+        If `n_components` is None and components without variance are dropped.
+
+    Examples
+    --------
+    >>> state = fit(latents, n_components=0.99, half_width="histogram")
+    >>> state = fit(latents, within=3.0, within_metric="component", max_rows=100_000, key=jax.random.key(0))
+    """
+    _check_n_components(n_components)
+    if half_width not in (*HALF_WIDTHS, "core"):
+        raise ValueError(f"half_width: expected one of {', '.join(HALF_WIDTHS)}, core; got {half_width!r}")
+    if within_metric not in ("mahalanobis", "component"):
+        raise ValueError(f"within_metric: expected mahalanobis or component; got {within_metric!r}")
+    if within is not None and not within > 0:
+        raise ValueError(f"within: expected a positive number of standard deviations; got {within}")
+    if max_rows is not None and not (isinstance(max_rows, (int, np.integer)) and max_rows >= 2):
+        raise ValueError(f"max_rows: expected an int of at least 2; got {max_rows!r}")
+    if max_rows is not None and key is None:
+        raise ValueError("key: max_rows draws a random subset; pass a key, for example jax.random.key(0)")
+    rows = as_rows("latents", latents)
+    if len(rows) < 2:
+        raise ValueError(f"latents: expected at least two rows; got shape {rows.shape}")
+    dtype = _state_dtype(rows.dtype)
+    moments = Moments.empty(rows.shape[1])
+
+    if within is not None:
+        first = _principal_axes(moments.update(rows), dtype).keep(n_components)
+        rows = np.asarray(rows)[_lie_within(first.project(rows), first.variance, within, within_metric)]
+    if key is not None and max_rows is not None and max_rows < len(rows):
+        chosen = jax.random.choice(key, len(rows), (max_rows,), replace=False)
+        rows = np.asarray(rows)[np.sort(np.asarray(chosen))]
+
+    moments = moments.update(rows)
+    if half_width == "core":
+        moments = _core_moments(_principal_axes(moments, dtype), rows)
+    axes = _principal_axes(moments, dtype).keep(n_components)
+    if half_width in ("std", "core"):
+        scale = np.sqrt(axes.variance)
+    else:
+        scale = half_widths(axes.project(rows), half_width)
+    _warn_of_dropped(axes, n_components)
+    return _to_state(axes, scale, len(rows), dtype)
+
+
+def fit_moments(moments: Moments, n_components: int | float | None = None) -> PCAState:
+    """Learn the shape of latents from their moments, streamed or merged.
+
+    The `scale` is the standard deviation of each score. The other half widths need the rows, and :func:`fit`.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of at least two rows.
+    n_components : int, float or None
+        As for :func:`fit`.
+
+    Returns
+    -------
+    PCAState
+        In float32; in float64 if JAX has 64-bit types on.
+
+    Raises
+    ------
+    TypeError
+        If `n_components` is neither int, float nor None.
+    ValueError
+        If there are fewer than two different rows, or `n_components` exceeds their rank.
+
+    Warns
+    -----
+    UserWarning
+        If `n_components` is None and components without variance are dropped.
+    """
+    _check_n_components(n_components)
+    if moments.count < 2:
+        raise ValueError(f"moments: expected at least two rows; got {moments.count}")
+    dtype = _state_dtype(moments.scatter.dtype)
+    axes = _principal_axes(moments, dtype).keep(n_components)
+    _warn_of_dropped(axes, n_components)
+    return _to_state(axes, np.sqrt(axes.variance), moments.count, dtype)
+
+
+class _Axes(NamedTuple):
+    """Principal axes in float64: mean (D,), components (K, D), variances (K,), shares of the total (K,)."""
+
+    mean: np.ndarray
+    components: np.ndarray
+    variance: np.ndarray
+    ratio: np.ndarray
+
+    def keep(self, n_components: int | float | None) -> "_Axes":
+        rank = len(self.variance)
+        if n_components is None:
+            k = rank
+        elif n_components < 1:
+            # As in scikit-learn, the components explain more than the share asked for, not just as much.
+            k = min(int(np.searchsorted(self.ratio.cumsum(), n_components, side="right")) + 1, rank)
+        else:
+            k = int(n_components)
+        if k > rank:
+            raise ValueError(f"n_components: expected at most {rank}, the rank of the latents; got {k}")
+        return _Axes(self.mean, self.components[:k], self.variance[:k], self.ratio[:k])
+
+    def project(self, rows: np.ndarray | jax.Array) -> np.ndarray:
+        """Scores in float32, or float64 if the rows are; centred in float64 in either case."""
+        rows = np.asarray(rows)
+        dtype = np.float64 if rows.dtype == np.float64 else np.float32
+        components = self.components.T.astype(dtype)
+        scores = np.empty((len(rows), components.shape[1]), dtype)
+        chunk = 4096
+        for start in range(0, len(rows), chunk):
+            part = slice(start, start + chunk)
+            np.matmul((rows[part] - self.mean).astype(dtype), components, out=scores[part])
+        return scores
+
+
+def _check_n_components(n_components: Any) -> None:
+    if n_components is None:
+        return
+    whole = isinstance(n_components, (int, np.integer)) and not isinstance(n_components, bool)
+    if not whole and not isinstance(n_components, (float, np.floating)):
+        raise TypeError(f"n_components: expected an int, a float or None; got {n_components!r}")
+    if not (n_components >= 1 if whole else 0 < n_components < 1):
+        raise ValueError(f"n_components: expected an int from 1, or a share in (0, 1); got {n_components!r}")
+
+
+def _state_dtype(dtype: DTypeLike) -> np.dtype:
+    return np.dtype(jax.dtypes.canonicalize_dtype(np.float64 if dtype == np.float64 else np.float32))
+
+
+def _principal_axes(moments: Moments, dtype: np.dtype) -> _Axes:
+    """All axes along which there is variance, by decreasing variance."""
+    mean, covariance = moments.mean, moments.covariance
+    variances, vectors = np.linalg.eigh(covariance)
+    variances, components = np.maximum(variances[::-1], 0.0), vectors[:, ::-1].T
+    # Rows of low rank still show some variance everywhere: the decomposition's own, up to D eps64 times the
+    # largest, and that of rounding the rows, a standard deviation of 0.2 to 0.4 eps times their magnitude.
+    magnitude = np.sqrt(np.max(mean**2 + covariance.diagonal()))
+    of_decomposition = len(mean) * np.finfo(np.float64).eps * variances[0]
+    of_rounding = (2 * np.finfo(dtype).eps * magnitude) ** 2
+    rank = int(np.sum(variances > max(of_decomposition, of_rounding)))
+    if rank == 0:
+        raise ValueError("latents: expected rows that differ; all are equal, up to rounding")
+    components = components[:rank]
+    largest = np.abs(components).argmax(axis=1)
+    signs = np.sign(components[np.arange(rank), largest])
+    return _Axes(mean, components * signs[:, None], variances[:rank], variances[:rank] / variances.sum())
+
+
+def _core_moments(axes: _Axes, rows: np.ndarray | jax.Array) -> Moments:
+    mean, covariance = core(axes.project(rows))
+    return Moments(
+        len(rows),
+        axes.mean + mean @ axes.components,
+        axes.components.T @ covariance @ axes.components * (len(rows) - 1),
+    )
+
+
+def _lie_within(scores: np.ndarray, variance: np.ndarray, within: float, metric: str) -> np.ndarray:
+    square = (scores / np.sqrt(variance).astype(scores.dtype)) ** 2
+    square = square.sum(axis=1) if metric == "mahalanobis" else square.max(axis=1)
+    inside = square <= within**2
+    if np.sum(inside) < 2:
+        raise ValueError(
+            f"within: {np.sum(inside)} of {len(inside)} rows lie within {within} standard deviations by "
+            f"within_metric={metric!r}; the median row is at {np.median(square) ** 0.5:.3g}"
+        )
+    return inside
+
+
+def _warn_of_dropped(axes: _Axes, n_components: int | float | None) -> None:
+    d, k = len(axes.mean), len(axes.variance)
+    if n_components is None and k < d:
+        message = f"{d - k} of {d} components have no variance and are dropped"
+        warnings.warn(message, UserWarning, stacklevel=3)
+
+
+def _to_state(axes: _Axes, scale: np.ndarray, n_samples: int, dtype: np.dtype) -> PCAState:
+    values = (axes.mean, axes.components, scale, axes.variance, axes.ratio)
+    mean, components, scales, variance, ratio = (jnp.asarray(value.astype(dtype)) for value in values)
+    return PCAState(mean, components, scales, variance, ratio, n_samples)

@@ -1,0 +1,146 @@
+"""Mean and scatter of latents in one pass: streamed in batches, merged across shards.
+
+Two summaries are merged by the formula of Chan, Golub and LeVeque (1979): with delta = mean_b - mean_a,
+
+    mean    = mean_a + delta n_b / n
+    scatter = scatter_a + scatter_b + delta delta^T n_a n_b / n.
+
+Each batch is centred on its own mean before its cross product is taken, all in float64, so that nothing is
+lost where the mean is many standard deviations away from zero. (The sum of z z^T, less n mean mean^T, would
+lose as many digits as mean^2 / variance has.)
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
+
+# NumPy rows are summed up this many at a time: 8 MB in float64 at D = 256. Four times as many take three
+# times as long, as they no longer stay in the cache.
+_CHUNK = 4096
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Moments:
+    """Number, mean and scatter of the latents seen so far.
+
+    Start from :meth:`empty`; :meth:`update` and :meth:`merge` return new objects. How the rows are ordered
+    and split does not matter, beyond rounding.
+
+    Attributes
+    ----------
+    count : int
+        Number of rows n.
+    mean : ndarray, shape (D,), float64
+        Mean of the rows.
+    scatter : ndarray, shape (D, D), float64
+        Sum of the outer products of the rows' deviations from their mean: n - 1 times the covariance.
+    """
+
+    count: int
+    mean: np.ndarray
+    scatter: np.ndarray
+
+    @classmethod
+    def empty(cls, n_features: int) -> Self:
+        """Moments of no rows, in `n_features` dimensions."""
+        if n_features < 1:
+            raise ValueError(f"n_features: expected at least 1; got {n_features}")
+        return cls(0, np.zeros(n_features), np.zeros((n_features, n_features)))
+
+    @property
+    def n_features(self) -> int:
+        """Number of dimensions D."""
+        return self.mean.shape[0]
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Covariance of the rows, with divisor n - 1, shape (D, D). Needs two rows."""
+        return self.scatter / (self.count - 1)
+
+    def update(self, batch: ArrayLike) -> Self:
+        """Moments with the rows of `batch` added.
+
+        A JAX array is summed up where it lies, a sharded one by all of its devices; anything else is streamed
+        through NumPy.
+
+        Parameters
+        ----------
+        batch : array, shape (n, D)
+            Latents of any real type; n may be 0.
+
+        Raises
+        ------
+        TypeError
+            If `batch` does not hold real numbers.
+        ValueError
+            If `batch` does not have D columns, or holds NaN or infinite values.
+        """
+        rows = as_rows("batch", batch)
+        if rows.shape[1] != self.n_features:
+            raise ValueError(f"batch: expected {self.n_features} columns; got shape {rows.shape}")
+        total = self
+        if isinstance(rows, np.ndarray):
+            for start in range(0, len(rows), _CHUNK):
+                chunk = rows[start : start + _CHUNK]
+                total = total.merge(type(self)(len(chunk), *_mean_and_scatter(chunk)))
+        elif len(rows):
+            with jax.enable_x64(True):
+                mean, scatter = _device_mean_and_scatter(rows)
+            total = total.merge(type(self)(len(rows), np.asarray(mean), np.asarray(scatter)))
+        return total
+
+    def merge(self, other: Self) -> Self:
+        """Moments of the rows of both.
+
+        Raises
+        ------
+        ValueError
+            If `other` has another number of dimensions.
+        """
+        if other.n_features != self.n_features:
+            raise ValueError(f"other: expected {self.n_features} dimensions; got {other.n_features}")
+        count = self.count + other.count
+        if count == 0:
+            return self
+        share = other.count / count
+        delta = other.mean - self.mean
+        between = np.outer(delta, delta) * (self.count * share)
+        return type(self)(count, self.mean + delta * share, self.scatter + other.scatter + between)
+
+
+def as_rows(name: str, value: ArrayLike) -> np.ndarray | jax.Array:
+    """Check that `value` is a finite real matrix; a JAX array stays where it is, the rest becomes NumPy's."""
+    rows = value if isinstance(value, jax.Array) else np.asarray(value)
+    if not (jnp.issubdtype(rows.dtype, jnp.floating) or jnp.issubdtype(rows.dtype, jnp.integer)):
+        raise TypeError(f"{name}: expected real numbers; got {rows.dtype}")
+    if rows.ndim != 2 or rows.shape[1] == 0:
+        raise ValueError(f"{name}: expected shape (n, D), one latent vector a row; got {rows.shape}")
+    xp = jnp if isinstance(rows, jax.Array) else np
+    n_bad = int((~xp.isfinite(rows).all(axis=1)).sum())
+    if n_bad:
+        raise ValueError(f"{name}: expected finite values; {n_bad} of {len(rows)} rows hold NaN or infinity")
+    return rows
+
+
+def _mean_and_scatter(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    # 1.4 times as fast as XLA on the CPU: NumPy computes one triangle of the symmetric product only.
+    rows = rows.astype(np.float64)
+    mean = rows.mean(axis=0)
+    centred = rows - mean
+    return mean, centred.T @ centred
+
+
+@jax.jit
+def _device_mean_and_scatter(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+    rows = rows.astype(jnp.float64)
+    mean = rows.mean(axis=0)
+    centred = rows - mean[None, :]
+    # On a mesh with explicit axes, JAX refuses to guess where a product over sharded rows should lie.
+    everywhere = NamedSharding(jax.typeof(rows).sharding.mesh, PartitionSpec())
+    return mean, jnp.matmul(centred.T, centred, out_sharding=everywhere)

@@ -1,0 +1,217 @@
+"""The PCA state: what is learned from latents, and all that sampling needs to know about them."""
+
+import dataclasses
+import operator
+import os
+import secrets
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike, DTypeLike
+
+_FORMAT = "ellipsoid.PCAState"
+_FORMAT_VERSION = 1
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class PCAState:
+    """Principal axes of a set of latents, and the half width of the data along each of them.
+
+    A frozen pytree whose fields are all data: states pass through ``jit``, and can be stacked and mapped over
+    with ``vmap``. Made by :func:`ellipsoid.fit`, :func:`ellipsoid.fit_moments` and :meth:`load`, which check
+    what they make; the constructor does not.
+
+    Attributes
+    ----------
+    mean : Array, shape (D,)
+        Centre of the latents.
+    components : Array, shape (K, D)
+        Principal axes: orthonormal rows, by decreasing variance. The entry of largest magnitude in each row
+        is positive.
+    scale : Array, shape (K,)
+        Gaussian-equivalent standard deviation of each score, in latent units, by some half-width method.
+    explained_variance : Array, shape (K,)
+        Variance of each score, in squared latent units, with divisor n - 1.
+    explained_variance_ratio : Array, shape (K,)
+        Share of the total variance of the latents that each component holds.
+    n_samples : int
+        Number of latents that the state was fitted on.
+    """
+
+    mean: jax.Array
+    components: jax.Array
+    scale: jax.Array
+    explained_variance: jax.Array
+    explained_variance_ratio: jax.Array
+    n_samples: int | jax.Array
+
+    @property
+    def n_components(self) -> int:
+        """Number of components K."""
+        return self.components.shape[-2]
+
+    @property
+    def n_features(self) -> int:
+        """Number of latent dimensions D."""
+        return self.components.shape[-1]
+
+    def project(self, z: ArrayLike) -> jax.Array:
+        """Scores of latents, ``(z - mean) @ components.T``.
+
+        Parameters
+        ----------
+        z : array, shape (..., D)
+            Latents.
+
+        Returns
+        -------
+        Array, shape (..., K)
+            Scores in latent units, in the precision of the state.
+
+        Raises
+        ------
+        ValueError
+            If the last axis of `z` does not have D entries.
+        """
+        z = _with_last_axis("z", z, self.n_features, self.mean.dtype)
+        # Centred first, as a large mean would cost digits in the product, and at the highest precision, as
+        # the default of some accelerators (TF32, bfloat16) keeps two or three digits only.
+        centred = z - jnp.broadcast_to(self.mean, z.shape)
+        return jnp.matmul(centred, self.components.T, precision=jax.lax.Precision.HIGHEST)
+
+    def reconstruct(self, y: ArrayLike) -> jax.Array:
+        """Latents of scores, ``mean + y @ components``.
+
+        Parameters
+        ----------
+        y : array, shape (..., K)
+            Scores in latent units.
+
+        Returns
+        -------
+        Array, shape (..., D)
+            Latents, in the precision of the state.
+
+        Raises
+        ------
+        ValueError
+            If the last axis of `y` does not have K entries.
+        """
+        y = _with_last_axis("y", y, self.n_components, self.mean.dtype)
+        centred = jnp.matmul(y, self.components, precision=jax.lax.Precision.HIGHEST)
+        return centred + jnp.broadcast_to(self.mean, centred.shape)
+
+    def truncate(self, k: int) -> Self:
+        """Keep the first `k` components.
+
+        Raises
+        ------
+        ValueError
+            If `k` is not between 1 and K.
+        """
+        k = operator.index(k)
+        if not 1 <= k <= self.n_components:
+            raise ValueError(f"k: expected 1 to {self.n_components}, the number of components; got {k}")
+        return dataclasses.replace(
+            self,
+            components=self.components[..., :k, :],
+            scale=self.scale[..., :k],
+            explained_variance=self.explained_variance[..., :k],
+            explained_variance_ratio=self.explained_variance_ratio[..., :k],
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the state to `path`, in NumPy's ``.npz`` format, completely or not at all.
+
+        The file appears under exactly this name, by a rename, and replaces one that is there.
+
+        Raises
+        ------
+        ValueError
+            If the fields do not make one valid state: a stack of states, say, or values that are not finite.
+        """
+        fields = {field.name: np.asarray(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        _validate(fields)
+        path = Path(path)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            with open(temporary, "xb") as file:
+                np.savez(file, allow_pickle=False, format=_FORMAT, format_version=_FORMAT_VERSION, **fields)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a state that :meth:`save` wrote. Nothing is ever unpickled.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is damaged, is not a PCA state, or is of another format version.
+        """
+        if not Path(path).exists():
+            raise FileNotFoundError(f"path: expected a saved PCA state; there is no file {path}")
+        with open(path, "rb") as file:
+            try:
+                fields = _read(file)
+                _validate(fields)
+            except Exception as error:  # damaged bytes make zipfile, zlib and NumPy raise a dozen kinds
+                raise ValueError(f"path: {path} cannot be read as a PCA state: {error}") from error
+        n_samples = int(fields.pop("n_samples"))
+        return cls(**{name: jnp.asarray(value) for name, value in fields.items()}, n_samples=n_samples)
+
+
+def _with_last_axis(name: str, value: ArrayLike, size: int, dtype: DTypeLike) -> jax.Array:
+    array = jnp.asarray(value, dtype)
+    if array.ndim == 0 or array.shape[-1] != size:
+        raise ValueError(f"{name}: expected shape (..., {size}); got {array.shape}")
+    return array
+
+
+def _read(file: IO[bytes]) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(file) as archive:
+        if "format.npy" not in archive.namelist():
+            raise ValueError("it is an archive of something else")
+        # Before any array is read: a damaged header could ask for any amount of memory.
+        damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"{damaged} is damaged")
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as archive:
+        if str(archive["format"]) != _FORMAT:
+            raise ValueError("it is an archive of something else")
+        if str(archive["format_version"]) != str(_FORMAT_VERSION):
+            raise ValueError(f"expected format version {_FORMAT_VERSION}; got {archive['format_version']}")
+        return {field.name: archive[field.name] for field in dataclasses.fields(PCAState)}
+
+
+def _validate(fields: dict[str, np.ndarray]) -> None:
+    components, n_samples = fields["components"], fields["n_samples"]
+    if components.ndim != 2 or not 1 <= components.shape[0] <= components.shape[1]:
+        raise ValueError(f"components: expected shape (K, D) with 1 <= K <= D; got {components.shape}")
+    k, d = components.shape
+    if n_samples.shape != () or n_samples.dtype.kind not in "iu" or n_samples < 2:
+        raise ValueError(f"n_samples: expected one integer above 1; got {n_samples}")
+    for name, value in fields.items():
+        if name == "n_samples":
+            continue
+        shape = {"components": (k, d), "mean": (d,)}.get(name, (k,))
+        if value.shape != shape or value.dtype not in (np.float32, np.float64):
+            raise ValueError(
+                f"{name}: expected float32 or float64 of shape {shape}; got {value.dtype}{value.shape}"
+            )
+        if not np.isfinite(value).all():
+            raise ValueError(f"{name}: expected finite values; got NaN or infinity")
+    if not (fields["scale"] > 0).all():
+        raise ValueError("scale: expected positive values")

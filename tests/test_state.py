@@ -1,0 +1,237 @@
+import dataclasses
+import io
+import os
+import pickle
+import zipfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ellipsoid.state import PCAState
+
+D, K = 7, 4
+
+
+def make_state(seed=0, offset=0.0):
+    rng = np.random.default_rng(seed)
+    components = np.linalg.qr(rng.normal(size=(D, D)))[0][:K]
+    variance = np.array([4.0, 2.0, 1.0, 0.5])
+    fields = (rng.normal(size=D) + offset, components, np.sqrt(variance), variance, variance / 8)
+    return PCAState(*(jnp.asarray(field, jnp.float32) for field in fields), n_samples=100)
+
+
+def assert_same(a, b):
+    assert a.n_samples == b.n_samples
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def reference(state):
+    return np.asarray(state.mean, np.float64), np.asarray(state.components, np.float64)
+
+
+def test_sizes():
+    assert (make_state().n_components, make_state().n_features) == (K, D)
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (2, 3)])
+def test_project_and_reconstruct(shape):
+    state = make_state(offset=1e3)
+    mean, components = reference(state)
+    rng = np.random.default_rng(1)
+    z = (mean + rng.normal(size=(*shape, D))).astype(np.float32)
+    y = rng.normal(size=(*shape, K)).astype(np.float32)
+
+    scores = state.project(z)
+    assert scores.dtype == jnp.float32
+    # The mean is subtracted exactly, so a mean of 1e3 leaves the error at a few eps of the scores.
+    np.testing.assert_allclose(scores, (z - mean) @ components.T, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(state.reconstruct(y), mean + y @ components, rtol=3e-7, atol=0)
+    np.testing.assert_allclose(state.project(state.reconstruct(y)), y, rtol=0, atol=3e-4)
+
+
+def test_products_ask_for_the_highest_precision():
+    # Only an accelerator shows the difference (TF32, bfloat16): what is asked of it is read off the program.
+    state = make_state()
+    for function, size in ((PCAState.project, D), (PCAState.reconstruct, K)):
+        equations = jax.make_jaxpr(function)(state, jnp.zeros((2, size))).jaxpr.eqns
+        (product,) = [e for e in equations if e.primitive.name == "dot_general"]
+        assert set(product.params["precision"]) == {jax.lax.Precision.HIGHEST}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, jnp.bfloat16, np.int32])
+def test_other_types_are_taken_in_the_precision_of_the_state(dtype):
+    z = np.arange(2 * D).reshape(2, D)
+    scores = make_state().project(z.astype(dtype))
+    assert scores.dtype == jnp.float32
+    np.testing.assert_array_equal(scores, make_state().project(z.astype(np.float32)))
+
+
+def test_shape_errors():
+    with pytest.raises(ValueError, match=r"z: expected shape \(\.\.\., 7\); got \(3, 4\)"):
+        make_state().project(np.zeros((3, 4)))
+    with pytest.raises(ValueError, match=r"y: expected shape \(\.\.\., 4\); got \(\)"):
+        make_state().reconstruct(np.float32(1))
+
+
+def test_is_a_pytree_of_data():
+    states = [make_state(seed) for seed in range(3)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    assert stacked.n_components == K
+    z = np.random.default_rng(0).normal(size=(5, D)).astype(np.float32)
+    traces = []
+
+    @jax.jit
+    def project(state, z):
+        traces.append(0)
+        return state.project(z)
+
+    each = np.stack([project(state, z) for state in states])
+    assert len(traces) == 1
+    np.testing.assert_allclose(jax.vmap(PCAState.project, (0, None))(stacked, z), each, atol=1e-6)
+    assert stacked.truncate(2).components.shape == (3, 2, D)
+
+
+def test_truncate():
+    state = make_state()
+    short = state.truncate(2)
+    np.testing.assert_array_equal(short.components, state.components[:2])
+    for name in ("scale", "explained_variance", "explained_variance_ratio"):
+        np.testing.assert_array_equal(getattr(short, name), getattr(state, name)[:2])
+    np.testing.assert_array_equal(short.mean, state.mean)
+    assert_same(state.truncate(K), state)
+    for k in (0, K + 1):
+        with pytest.raises(ValueError, match=f"k: expected 1 to 4, the number of components; got {k}"):
+            state.truncate(k)
+    with pytest.raises(TypeError):
+        state.truncate(1.5)
+
+
+@pytest.mark.parametrize("name", ["state.npz", "state", "state.v1.bin"])
+def test_save_and_load(tmp_path, name):
+    state = make_state()
+    make_state(seed=1).save(tmp_path / name)
+    state.save(str(tmp_path / name))
+    assert os.listdir(tmp_path) == [name]
+    loaded = PCAState.load(str(tmp_path / name))
+    assert_same(loaded, state)
+    assert isinstance(loaded.n_samples, int)
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(loaded)[:-1])
+
+
+def test_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "state.npz"
+    make_state().save(path)
+
+    def no_space(_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(OSError, match="no space left"):
+        make_state(seed=1).save(path)
+    assert os.listdir(tmp_path) == ["state.npz"]
+    assert_same(PCAState.load(path), make_state())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mean": jnp.full(D, jnp.nan)}, "mean: expected finite values"),
+        ({"mean": jnp.zeros((D, 1))}, r"mean: expected .* of shape \(7,\); got float32\(7, 1\)"),
+        ({"components": jnp.zeros((2, K, D))}, r"components: expected shape \(K, D\)"),
+        ({"components": jnp.zeros((D, K))}, r"components: expected shape \(K, D\) with 1 <= K <= D"),
+        ({"scale": jnp.zeros(K)}, "scale: expected positive values"),
+        ({"scale": jnp.ones(K, jnp.bfloat16)}, "scale: expected float32 or float64"),
+        ({"n_samples": 1}, "n_samples: expected one integer above 1; got 1"),
+    ],
+)
+def test_save_refuses_what_load_would(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(make_state(), **change).save(tmp_path / "state.npz")
+    assert os.listdir(tmp_path) == []
+
+
+def test_load_without_a_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="path: expected a saved PCA state; there is no file"):
+        PCAState.load(tmp_path / "absent.npz")
+
+
+def saved_fields(tmp_path):
+    make_state().save(tmp_path / "good.npz")
+    with np.load(tmp_path / "good.npz") as archive:
+        return dict(archive)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": None}, "archive of something else"),
+        ({"format": "ellipsoid.Other"}, "archive of something else"),
+        ({"format_version": 2}, "expected format version 1; got 2"),
+        ({"scale": None}, "scale is not a file in the archive"),
+        ({"scale": np.ones(K + 1, np.float32)}, r"scale: expected .* of shape \(4,\)"),
+        ({"mean": np.full(D, np.inf, np.float32)}, "mean: expected finite values"),
+        ({"mean": np.zeros(D, ">f4")}, "mean: expected float32 or float64"),
+        ({"n_samples": 2.5}, "n_samples: expected one integer"),
+    ],
+)
+def test_load_refuses_other_contents(tmp_path, change, message):
+    fields = saved_fields(tmp_path) | change
+    path = tmp_path / "bad.npz"
+    np.savez(path, **{name: value for name, value in fields.items() if value is not None})
+    with pytest.raises(ValueError, match=rf"^path: .*bad\.npz cannot be read as a PCA state: .*{message}"):
+        PCAState.load(path)
+
+
+class Trap:
+    sprung = False
+
+    def __reduce__(self):
+        return setattr, (Trap, "sprung", True)
+
+
+def test_load_never_unpickles(tmp_path):
+    fields = saved_fields(tmp_path) | {"mean": np.array([Trap()] * D, object)}
+    np.savez(tmp_path / "objects.npz", **fields)
+    (tmp_path / "pickle.npz").write_bytes(pickle.dumps(Trap()))
+    for name in ("objects.npz", "pickle.npz"):
+        with pytest.raises(ValueError, match="cannot be read as a PCA state"):
+            PCAState.load(tmp_path / name)
+    assert not Trap.sprung
+
+
+def test_load_refuses_every_truncation_and_every_damaged_byte(tmp_path):
+    path = tmp_path / "state.npz"
+    state = make_state()
+    state.save(path)
+    content = path.read_bytes()
+    for size in (*range(0, len(content), 37), len(content) - 1):
+        path.write_bytes(content[:size])
+        with pytest.raises(ValueError, match="cannot be read as a PCA state"):
+            PCAState.load(path)
+    n_refused = 0
+    for position in range(0, len(content), 3):
+        damaged = bytearray(content)
+        damaged[position] ^= 0xFF
+        path.write_bytes(damaged)
+        try:
+            assert_same(PCAState.load(path), state)  # some bytes, dates for example, carry no data
+        except ValueError as error:
+            assert "cannot be read as a PCA state" in str(error)  # noqa: PT017
+            n_refused += 1
+    assert n_refused > len(content) / 3 / 2
+
+
+def test_load_refuses_other_files(tmp_path):
+    (tmp_path / "text").write_text("mean = 0")
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.writestr("a.txt", "a")
+    buffer = io.BytesIO()
+    np.savez(buffer, latents=np.zeros((3, 2)))
+    (tmp_path / "latents.npz").write_bytes(buffer.getvalue())
+    for name in os.listdir(tmp_path):
+        with pytest.raises(ValueError, match="cannot be read as a PCA state"):
+            PCAState.load(tmp_path / name)
