@@ -1,0 +1,45 @@
+"""One progress bar for all long work: rate and time left, on standard error, silent on request."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def progress_bar(label: str, total: int, *, enabled: bool = True, unit: str = "rows") -> Iterator[Callable]:
+    """Show progress towards `total` while the block runs.
+
+    Yields
+    ------
+    callable
+        ``advance(count, note="")`` moves the bar; the note stands behind it (a loss, say).
+    """
+    if not enabled:
+        yield lambda count, note="": None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task):
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:,.0f} {unit}/s" if speed else "", style="progress.data.speed")
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(label, total=total, note="")
+        yield lambda count, note="": progress.update(task, advance=count, note=note)

@@ -1,0 +1,159 @@
+r"""Regions that draws must stay in, in normalised coordinates ``u = scores / semi_axes``.
+
+A region is convex and symmetric about zero, so it is described by its *gauge*: the smallest factor
+by which the region must be scaled to contain a point. A point is inside where its gauge is at most 1.
+
+The region of the method is the intersection of the pairwise ellipses, :math:`u_i^2 + u_j^2 \le 1`
+for all :math:`i < j`. Only the two largest squares matter, so with :math:`s_1 \ge s_2` the two
+largest of :math:`u^2` the gauge is :math:`\sqrt{s_1 + s_2}`: an O(K) test of all K(K-1)/2 pairs.
+It consists of two disjoint pieces,
+
+- the *cube*, :math:`\max|u| \le 1/\sqrt 2`, where every pair condition holds by itself, and
+- the *spikes*, where exactly one coordinate :math:`m` has :math:`|u_m| = \sin t > 1/\sqrt 2`,
+  :math:`t \in (\pi/4, \pi/2]`, and all the others lie within :math:`\pm\cos t`.
+
+Two coordinates can't both exceed :math:`1/\sqrt 2`, so nothing is left out. The volume follows:
+:math:`2^{K/2} + K 2^K \int_{\pi/4}^{\pi/2} \cos^K t\,dt` (K = 2: the unit circle, 2 + (pi - 2)).
+"""
+
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from ellipsoid import levels
+
+PAIRWISE, ELLIPSOID, BOX = "pairwise", "ellipsoid", "box"
+
+
+def pairs_gauge(u, pairs=None):
+    """Gauge by the full masked K x K form: every pair is looked at.
+
+    Parameters
+    ----------
+    u : (..., K) array
+        Normalised coordinates.
+    pairs : (K, K) boolean array, optional
+        Which pairs count; symmetric, the diagonal is ignored. All of them when absent.
+
+    Returns
+    -------
+    (...) array
+        ``max(max_i |u_i|, max_{i<j} sqrt(u_i^2 + u_j^2))`` over the pairs that count.
+    """
+    k = u.shape[-1]
+    counts = ~np.eye(k, dtype=bool) if pairs is None else pairs & ~np.eye(k, dtype=bool)
+    squares = jnp.broadcast_to(jnp.square(u)[..., :, None], (*u.shape, k))
+    sums = squares + jnp.where(jnp.broadcast_to(counts, squares.shape), jnp.swapaxes(squares, -1, -2), 0)
+    return jnp.sqrt(jnp.max(sums, axis=(-2, -1)))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class PairwiseEllipses:
+    """All points that lie inside the ellipse of every pair of components.
+
+    Parameters
+    ----------
+    pairs : (K, K) boolean array, optional
+        Only these pairs count (symmetric; the diagonal is ignored). A component that is in no pair
+        is bounded by ``|u| <= 1``. All pairs when absent.
+    """
+
+    pairs: jax.Array | np.ndarray | None = None
+    name = PAIRWISE
+
+    def gauge(self, u):
+        """Gauge of ``(..., K)`` normalised coordinates, ``(...)``."""
+        if self.pairs is not None:
+            return pairs_gauge(u, self.pairs)
+        squares = jnp.square(u)
+        largest = jnp.max(squares, axis=-1)
+        below = squares < jnp.broadcast_to(largest[..., None], squares.shape)
+        # The second largest without a sort: the largest below the maximum, or the maximum if it is tied.
+        second = jnp.max(jnp.where(below, squares, 0), axis=-1)
+        tied = jnp.sum(~below, axis=-1) > 1
+        return jnp.sqrt(largest + jnp.where(tied, largest, second))
+
+    def log_volume(self, k):
+        """Logarithm of the volume in ``k`` normalised dimensions (all pairs only)."""
+        if self.pairs is not None:
+            raise ValueError("log_volume: a region with a subset of the pairs has no closed-form volume")
+        return levels.pairwise_log_volume(k)
+
+    def check(self, k):
+        """Raise ``ValueError`` or ``TypeError`` unless the region fits ``k`` components."""
+        if self.pairs is None or isinstance(self.pairs, Tracer):
+            return
+        pairs = np.asarray(self.pairs)
+        if pairs.dtype != bool:
+            raise TypeError(f"pairs: expected a boolean mask, got dtype {pairs.dtype}")
+        if pairs.shape != (k, k):
+            raise ValueError(f"pairs: expected a mask of shape ({k}, {k}), got {pairs.shape}")
+        if not np.array_equal(pairs, pairs.T):
+            raise ValueError("pairs: expected a symmetric mask; use pairs | pairs.T")
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Ellipsoid:
+    """All points within one Mahalanobis radius: the ``K``-dimensional confidence ellipsoid."""
+
+    name = ELLIPSOID
+
+    def gauge(self, u):
+        """Gauge of ``(..., K)`` normalised coordinates, ``(...)``: the Euclidean norm."""
+        return jnp.linalg.norm(u, axis=-1)
+
+    def log_volume(self, k):
+        """Logarithm of the volume in ``k`` normalised dimensions."""
+        return k / 2 * math.log(math.pi) - math.lgamma(k / 2 + 1)
+
+    def check(self, k):
+        """Fits any number of components."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Box:
+    """All points with every component within its own bound, whatever the others do."""
+
+    name = BOX
+
+    def gauge(self, u):
+        """Gauge of ``(..., K)`` normalised coordinates, ``(...)``: the largest absolute value."""
+        return jnp.max(jnp.abs(u), axis=-1)
+
+    def log_volume(self, k):
+        """Logarithm of the volume in ``k`` normalised dimensions."""
+        return k * math.log(2)
+
+    def check(self, k):
+        """Fits any number of components."""
+
+
+Region = PairwiseEllipses | Ellipsoid | Box
+
+_BY_NAME = {PAIRWISE: PairwiseEllipses(), ELLIPSOID: Ellipsoid(), BOX: Box()}
+
+
+def as_region(region) -> Region:
+    """Region object of a name, or the object itself.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+    TypeError
+        For anything else that is no region.
+    """
+    if isinstance(region, PairwiseEllipses | Ellipsoid | Box):
+        return region
+    if isinstance(region, str):
+        if region in _BY_NAME:
+            return _BY_NAME[region]
+        raise ValueError(f"region: expected one of {', '.join(_BY_NAME)}, got {region!r}")
+    raise TypeError(f"region: expected a name or a region object, got {type(region).__name__}")
