@@ -259,17 +259,25 @@ def _draw_redraw_all(key_words, rows, k):
     return jax.vmap(restore)(events.items)
 
 
+def _fixed_square(x):
+    """Square in units of 2^-31.
+
+    The counts below are kept up to date, so a pair must be judged alike each time. Sums of floats are
+    not: XLA may fuse square and sum into one rounding here and two there, and the loop never ends.
+    """
+    return (jnp.square(x) * np.float32(2**31)).astype(np.uint32)
+
+
 def _draw_redraw_masked(key_words, row, k, pairs):
     """Events among the pairs of a mask, by a count of each component's conflicts: O(K) an event."""
     positions = lax.iota(np.int32, k)
 
     def conflicts_with(squares, index, square):
         """Which components would conflict with component `index`, were its square `square`."""
-        return (squares + square > 1) & (positions != index) & pairs[index]
+        return (squares + square > np.uint32(2**31)) & (positions != index) & pairs[index]
 
     def step(carry):
-        event, u, counts = carry
-        squares = jnp.square(u)
+        event, u, squares, counts = carry
         choice, fill, _, _ = row_block(key_words, row, Purpose.REDRAW, event)
         # An ordered pair (keep, redraw), uniform among those in conflict.
         ends = jnp.cumsum(counts)
@@ -277,17 +285,19 @@ def _draw_redraw_masked(key_words, row, k, pairs):
         keep = jnp.sum(ends <= rank)
         partners = conflicts_with(squares, keep, squares[keep])
         redraw = jnp.sum(jnp.cumsum(partners) <= rank - (ends[keep] - counts[keep]))
-        value = signed_unit(fill) * jnp.sqrt(1 - squares[keep])
+        value = signed_unit(fill) * jnp.sqrt(1 - jnp.square(u[keep]))
+        square = _fixed_square(value)
         before = conflicts_with(squares, redraw, squares[redraw])
-        after = conflicts_with(squares, redraw, jnp.square(value))
+        after = conflicts_with(squares, redraw, square)
+        here = positions == redraw
         counts = counts - before.astype(np.int32) + after.astype(np.int32)
-        counts = jnp.where(positions == redraw, jnp.sum(after, dtype=np.int32), counts)
-        return event + 1, jnp.where(positions == redraw, value, u), counts
+        counts = jnp.where(here, jnp.sum(after, dtype=np.int32), counts)
+        return event + 1, jnp.where(here, value, u), jnp.where(here, square, squares), counts
 
     u = signed_unit(_fill(key_words, row, k))
-    sums = jnp.square(u)[:, None] + jnp.square(u)[None, :]
-    counts = jnp.sum((sums > 1) & pairs & ~np.eye(k, dtype=bool), axis=1, dtype=np.int32)
-    return lax.while_loop(lambda carry: jnp.any(carry[2] > 0), step, (np.uint32(0), u, counts))[1]
+    squares = _fixed_square(u)
+    counts = jax.vmap(lambda i: jnp.sum(conflicts_with(squares, i, squares[i]), dtype=np.int32))(positions)
+    return lax.while_loop(lambda carry: jnp.any(carry[3] > 0), step, (np.uint32(0), u, squares, counts))[1]
 
 
 def _draw_redraw(key_words, rows, k, pairs):

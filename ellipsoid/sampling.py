@@ -19,7 +19,7 @@ from jax.core import Tracer
 
 from ellipsoid.laws import get_law
 from ellipsoid.random import key_words
-from ellipsoid.regions import ELLIPSOID, as_region, pairs_gauge
+from ellipsoid.regions import ELLIPSOID, PAIRWISE, as_region, pairs_gauge
 from ellipsoid.state import PCAState
 
 #: The source method's level 2.35 times its fact 0.7.
@@ -82,10 +82,14 @@ def _draw_block(key_words, rows, state, semi_axes, settings, region, *, law, dty
 
 
 @jax.jit
-def _largest_pairs_gauge(scores, semi_axes, region):
-    """Largest gauge in a block by the full masked pair form, one vector after the other."""
-    pairs = getattr(region, "pairs", None)
-    return jnp.max(lax.map(lambda row: pairs_gauge(_normalised(row, semi_axes), pairs), scores))
+def _largest_gauge(scores, semi_axes, region):
+    """Largest gauge in a block: for the pairwise region by the full masked pair form, row by row."""
+
+    def one(row):
+        u = _normalised(row, semi_axes)
+        return pairs_gauge(u, region.pairs) if region.name == PAIRWISE else region.gauge(u)
+
+    return jnp.max(lax.map(one, scores))
 
 
 # --- checks on the host ----------------------------------------------------------------------------
@@ -114,8 +118,18 @@ def _check_state(state):
 
 
 def _semi_axes(state, radius):
-    # The barrier keeps XLA from merging the radius with the factors of a surrounding jit: same bits everywhere.
+    # Without the barrier XLA merges the radius with other factors under a surrounding jit: other bits.
     return lax.optimization_barrier(jnp.asarray(state.scale, np.float32) * jnp.float32(radius))
+
+
+def _checked_dtype(dtype):
+    try:
+        name = jnp.dtype(dtype).name
+    except TypeError:
+        name = None
+    if name not in _DTYPES:
+        raise ValueError(f"dtype: expected one of {', '.join(_DTYPES)}, got {dtype!r}")
+    return name
 
 
 def _check_count(n):
@@ -192,9 +206,7 @@ def _draw(key, state, n, index, *, law, level, fact, region, verify, dtype):
     k = state.n_components
     region = as_region(region)
     region.check(k)
-    dtype = jnp.dtype(dtype).name
-    if dtype not in _DTYPES:
-        raise ValueError(f"dtype: expected one of {', '.join(_DTYPES)}, got {dtype}")
+    dtype = _checked_dtype(dtype)
     radius = _radius(level, fact)
     settings = get_law(law, region).prepare(k, radius, region)
     if region.name == ELLIPSOID and not _is_traced(radius) and radius < 0.5 * math.sqrt(k + 2):
@@ -211,9 +223,9 @@ def _draw(key, state, n, index, *, law, level, fact, region, verify, dtype):
         return _draw_block(words, rows, state, semi_axes, settings, region, law=law, dtype=dtype)
 
     def verified(block):
-        largest = float(_largest_pairs_gauge(block.scores, semi_axes, region))
+        largest = float(_largest_gauge(block.scores, semi_axes, region))
         if not largest <= 1:
-            raise RuntimeError(f"verify: a drawn vector has the gauge {largest:.9g} by the full pair form")
+            raise RuntimeError(f"verify: a drawn vector has the gauge {largest:.9g}, above 1")
         return block
 
     if _is_traced((words, state, radius, region, index)):

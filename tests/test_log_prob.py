@@ -1,0 +1,160 @@
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+import ellipsoid as el
+from ellipsoid.regions import as_region
+
+EXACT = [(law, region) for law in ("uniform", "normal") for region in ("pairwise", "ellipsoid", "box")]
+LEVEL = 1.8
+
+
+def rays(k, n):
+    """Directions in 2 or 3 dimensions, ``(m, k)``, and their weights, which add up to the sphere's area."""
+    angle = (np.arange(n) + 0.5) * 2 * np.pi / n
+    if k == 2:
+        return np.stack([np.cos(angle), np.sin(angle)], axis=1), np.full(n, 2 * np.pi / n)
+    height, weights = np.polynomial.legendre.leggauss(n)
+    height, angle = np.repeat(height, n), np.tile(angle, n)
+    across = np.sqrt(1 - height**2)
+    directions = np.stack([across * np.cos(angle), across * np.sin(angle), height], axis=1)
+    return directions, np.repeat(weights, n) * 2 * np.pi / n
+
+
+def mass(density, region, k):
+    """Integral of a density over normalised coordinates, along rays from the centre to the boundary."""
+    directions, weights = rays(k, 2000 if k == 2 else 200)
+    nodes, node_weights = np.polynomial.legendre.leggauss(12)
+    reach = 1 / np.asarray(as_region(region).gauge(directions.astype(np.float32)), np.float64)
+    length = (nodes + 1) / 2 * reach[:, None]
+    values = density((length[..., None] * directions[:, None]).astype(np.float32))
+    radial = np.sum(values * length ** (k - 1) * node_weights, axis=1) * reach / 2
+    return np.sum(radial * weights)
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize(("law", "region"), EXACT)
+def test_density_integrates_to_one(make_state, law, region, k):
+    state = make_state(k, k + 2)
+    semi_axes = LEVEL * np.asarray(state.scale)
+
+    def density(u, level=LEVEL):
+        log_prob = el.log_prob(state, u * semi_axes, law=law, level=level, region=region)
+        return np.exp(np.asarray(log_prob, np.float64)) * np.prod(semi_axes)
+
+    assert mass(density, region, k) == pytest.approx(1, abs=3e-4)
+    # Of another level: the scores all lie inside, but don't exhaust the region.
+    assert mass(lambda u: density(u, level=1.02 * LEVEL), region, k) < 0.99
+
+
+def frequency_pvalue(log_prob, scores, bounds, cells=8, nodes=40):
+    """Chi-square of the counts of two-dimensional scores in a grid of cells against a density."""
+    edges = [np.linspace(-bound, bound, cells * nodes + 1) for bound in bounds]
+    middles = np.stack(np.meshgrid(*((edge[1:] + edge[:-1]) / 2 for edge in edges), indexing="ij"), axis=-1)
+    area = np.prod([edge[1] - edge[0] for edge in edges])
+    probability = np.exp(np.asarray(log_prob(middles.astype(np.float32)), np.float64)) * area
+    probability = probability.reshape(cells, nodes, cells, nodes).sum(axis=(1, 3)).ravel()
+    counts = np.histogram2d(*scores.T, bins=[edge[::nodes] for edge in edges])[0].ravel()
+    used = probability > 1e-4
+    assert counts[~used].sum() < 1e-3 * len(scores)
+    expected = probability[used] / probability[used].sum() * counts[used].sum()
+    return stats.chisquare(counts[used], expected).pvalue
+
+
+@pytest.mark.parametrize(("law", "region"), EXACT)
+def test_density_matches_the_frequencies_of_draws(make_state, law, region):
+    state = make_state(2, 3)
+    settings = {"level": LEVEL, "region": region}
+    scores = np.asarray(el.sample(el.key(3), state, 40_000, law=law, **settings).scores, np.float64)
+    bounds = LEVEL * np.asarray(state.scale, np.float64)
+
+    def pvalue(law):
+        return frequency_pvalue(lambda y: el.log_prob(state, y, law=law, **settings), scores, bounds)
+
+    assert pvalue(law) > 1e-3
+    assert pvalue("normal" if law == "uniform" else "uniform") < 1e-6
+
+
+@pytest.mark.parametrize("k", [1, 2, 256, 4096])
+@pytest.mark.parametrize(("law", "region"), EXACT)
+def test_density_in_closed_form(make_state, law, region, k):
+    """Between the centre and a point inside; and at the centre, from volume or coverage."""
+    scale = np.geomspace(2.0, 0.5, k)
+    state = el.PCAState(
+        *(jnp.asarray(x, jnp.float32) for x in (np.zeros(k), np.eye(k), scale, scale**2, scale)), 9
+    )
+    scores = np.zeros((2, k), np.float32)
+    scores[1, k // 2] = 0.9 * scale[k // 2]
+    centre, point = np.asarray(el.log_prob(state, scores, law=law, level=LEVEL, region=region), np.float64)
+    if law == "uniform":
+        expected = -as_region(region).log_volume(k) - np.sum(np.log(LEVEL * scale))
+        assert point == centre
+    else:
+        expected = (
+            -k / 2 * math.log(2 * math.pi) - np.sum(np.log(scale)) - el.log_joint_coverage(LEVEL, k, region)
+        )
+        assert point - centre == pytest.approx(-(0.9**2) / 2, abs=1e-6 * max(1, abs(centre)))
+    assert centre == pytest.approx(expected, rel=1e-5, abs=1e-4)
+
+
+@pytest.mark.parametrize(("law", "region"), EXACT)
+def test_density_inside_on_and_outside_the_boundary(make_state, law, region):
+    state = make_state(3, 4)
+    scores = np.zeros((3, 3), np.float32)
+    scores[:, 1] = np.float32([0.999, 1.0, 1.001]) * (np.float32(2) * np.asarray(state.scale)[1])
+    log_prob = np.asarray(el.log_prob(state, scores, law=law, level=2.0, region=region))
+    assert np.all(np.isfinite(log_prob[:2]))
+    assert log_prob[2] == -np.inf
+    assert el.log_prob(state, scores.reshape(3, 1, 3), law=law, level=2.0, region=region).shape == (3, 1)
+
+
+@pytest.mark.parametrize(("law", "region"), EXACT)
+def test_gradients_are_finite_everywhere(make_state, law, region):
+    state = make_state(3, 4)
+
+    def total(scores, scale):
+        moved = el.PCAState(state.mean, state.components, scale, *jax.tree.leaves(state)[3:])
+        log_prob = el.log_prob(moved, scores, law=law, level=2.0, region=region)
+        return jnp.sum(jnp.where(jnp.isfinite(log_prob), log_prob, 0))
+
+    scores = jnp.asarray([[0, 0, 0], [0.3, 0.3, 0.3], [0.1, -0.2, 0.3], [9, 9, 9]], jnp.float32)
+    by_scores, by_scale = jax.grad(total, argnums=(0, 1))(scores, state.scale)
+    assert np.all(np.isfinite(by_scores))
+    assert np.all(np.isfinite(by_scale))
+    expected = -scores / jnp.square(state.scale)[None] if law == "normal" else jnp.zeros((4, 3))
+    np.testing.assert_allclose(by_scores, expected.at[3].set(0), atol=1e-6)
+    np.testing.assert_array_less(by_scale, 0)
+
+
+@pytest.mark.parametrize("law", ["redraw", "sequential"])
+def test_the_procedures_have_no_density(make_state, law):
+    with pytest.raises(ValueError, match=f"law: '{law}' has no closed-form density; uniform and normal have"):
+        el.log_prob(make_state(3), np.zeros(3), law=law)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        (
+            {"law": "sobol"},
+            ValueError,
+            "law: expected one of redraw, sequential, uniform, normal, got 'sobol'",
+        ),
+        ({"region": "ball"}, ValueError, "region: expected one of pairwise, ellipsoid, box, got 'ball'"),
+        ({"level": -1}, ValueError, "level: expected a finite number above 0, got -1"),
+        ({"fact": math.nan}, ValueError, "fact: expected a finite number above 0, got nan"),
+        (
+            {"region": el.PairwiseEllipses(np.ones((3, 3), bool))},
+            ValueError,
+            "law: 'uniform' needs all pairs",
+        ),
+        ({"scores": np.zeros((3, 2))}, ValueError, r"scores: expected a last axis of 3, got shape \(3, 2\)"),
+    ],
+)
+def test_log_prob_refuses(make_state, settings, error, message):
+    with pytest.raises(error, match=message):
+        el.log_prob(make_state(3), **{"scores": np.zeros(3), **settings})

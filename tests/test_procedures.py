@@ -1,0 +1,121 @@
+"""The source's procedures, redraw and sequential, against literal loops over all pairs."""
+
+import functools
+
+import numpy as np
+import pytest
+from helpers import draw, same_law
+
+import ellipsoid as el
+
+N = 100_000
+CHUNK = 4_000
+
+
+def in_chunks(loop):
+    """Run a loop over rows on pieces that fit into the cache."""
+
+    @functools.cache
+    def run(k, mask=None, n=N, **options):
+        rng = np.random.default_rng(k)
+        pairs = PAIRS[mask](k) if mask else np.ones((k, k), bool)
+        chunks = [loop(rng, k, CHUNK, pairs, **options) for _ in range(n // CHUNK)]
+        return np.concatenate(chunks).astype(np.float32)
+
+    return run
+
+
+@in_chunks
+def literal_redraw(rng, k, n, pairs, *, narrowed=True, one_order=False):
+    """Visit all pairs, for each row in an order and orientation of its own, and redraw where needed.
+
+    Wrong on purpose with ``narrowed=False``, which redraws in [-1, 1] (once), and with
+    ``one_order=True``, which visits the pairs in one order for all rows.
+    """
+    u = rng.uniform(-1, 1, (n, k))
+    first, second = np.nonzero(np.triu(pairs, 1))
+    order = np.broadcast_to(np.arange(len(first), dtype=np.int16), (n, len(first)))
+    if not one_order:
+        order = rng.permuted(order, axis=1)
+    rows = np.arange(n)
+    for visit in np.ascontiguousarray(order.T):
+        swap = rng.random(n) < 0.5
+        i = np.where(swap, second[visit], first[visit])
+        j = np.where(swap, first[visit], second[visit])
+        u_i, u_j = u[rows, i], u[rows, j]
+        bound = np.sqrt(1 - np.square(u_i)) if narrowed else 1.0
+        redrawn = bound * rng.uniform(-1, 1, n)
+        u[rows, j] = np.where(np.square(u_i) + np.square(u_j) > 1, redrawn, u_j)
+    return u
+
+
+@in_chunks
+def literal_sequential(rng, k, n, pairs, *, in_index_order=False):
+    """Place components in a random order, each uniform within the narrowest bound set by earlier ones."""
+    u = np.zeros((n, k))
+    order = np.broadcast_to(np.arange(k), (n, k))
+    if not in_index_order:
+        order = rng.permuted(order, axis=1)
+    rows = np.arange(n)
+    for place in order.T:
+        # Components that are not placed yet are zero, and bound nothing.
+        squares = np.where(pairs[place], np.square(u), 0)
+        u[rows, place] = np.sqrt(1 - np.max(squares, axis=1)) * rng.uniform(-1, 1, n)
+    return u
+
+
+def chain(k):
+    """Each component is paired with its neighbours."""
+    return np.abs(np.subtract.outer(np.arange(k), np.arange(k))) == 1
+
+
+def star(k):
+    """The first component is paired with all others."""
+    pairs = np.zeros((k, k), bool)
+    pairs[0, 1:] = pairs[1:, 0] = True
+    return pairs
+
+
+PAIRS = {"chain": chain, "star": star, "all": lambda k: np.ones((k, k), bool)}
+
+
+def drawn(law, k, mask=None, seed=0):
+    return draw(law, k, N, region=el.PairwiseEllipses(PAIRS[mask](k)) if mask else "pairwise", seed=seed)
+
+
+@pytest.mark.parametrize("k", [2, 6, 8, 20, 50])
+def test_redraw_is_the_literal_loop(k):
+    assert same_law(drawn("redraw", k), literal_redraw(k)) > 1e-3
+
+
+@pytest.mark.parametrize("mask", PAIRS)
+def test_redraw_on_a_subset_is_the_literal_loop(mask):
+    assert same_law(drawn("redraw", 8, mask), literal_redraw(8, mask)) > 1e-3
+
+
+def test_redraw_on_a_mask_of_all_pairs_ends_for_every_row():
+    """Counts of conflicts that are off by one rounding somewhere would never come down to zero."""
+    u = draw("redraw", 64, 8192, region=el.PairwiseEllipses(np.ones((64, 64), bool)))
+    assert np.sum(np.sort(np.square(u, dtype=np.float64), axis=1)[:, -2:], axis=1).max() <= 1 + 1e-6
+    assert same_law(u, draw("redraw", 64, 8192, seed=1)) > 1e-3
+
+
+@pytest.mark.parametrize("k", [2, 6, 20])
+def test_sequential_is_the_literal_loop(k):
+    assert same_law(drawn("sequential", k), literal_sequential(k)) > 1e-3
+
+
+@pytest.mark.parametrize("mask", PAIRS)
+def test_sequential_on_a_subset_is_the_literal_loop(mask):
+    assert same_law(drawn("sequential", 8, mask), literal_sequential(8, mask)) > 1e-3
+
+
+def test_wrong_procedures_are_seen():
+    redraw, sequential = drawn("redraw", 8), drawn("sequential", 8)
+    assert same_law(redraw, literal_redraw(8, narrowed=False)) < 1e-6
+    assert same_law(redraw, literal_redraw(8, one_order=True)) < 1e-6
+    assert same_law(redraw, literal_redraw(8, "chain")) < 1e-6
+    assert same_law(redraw, sequential) < 1e-6
+    assert same_law(redraw, draw("uniform", 8, N)) < 1e-6
+    assert same_law(sequential, literal_sequential(8, in_index_order=True)) < 1e-6
+    assert same_law(drawn("sequential", 8, "star"), literal_sequential(8)) < 1e-6

@@ -1,0 +1,389 @@
+import math
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import ellipsoid as el
+from ellipsoid import laws, sampling
+
+LAWS = ("redraw", "sequential", "uniform", "normal")
+SETTINGS = [(law, "pairwise") for law in LAWS] + [
+    (law, region) for law in ("uniform", "normal") for region in ("ellipsoid", "box")
+]
+
+
+@pytest.fixture(scope="module")
+def state(make_state):
+    return make_state(6, 9)
+
+
+def assert_same_bits(a, b):
+    for x, y in zip(a, b, strict=True):
+        assert x.dtype == y.dtype
+        np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
+
+
+def normalised(draws, state, radius):
+    return np.asarray(draws.scores, np.float64) / (radius * np.asarray(state.scale, np.float64))
+
+
+def full_pairs_gauge(u):
+    """Gauge by all pairs, in the precision of `u`: each distance between two components in turn."""
+    squares = np.ascontiguousarray(np.square(u).T)
+    largest = np.max(squares, axis=0) if len(squares) == 1 else np.zeros(squares.shape[1], u.dtype)
+    for distance in range(1, len(squares)):
+        largest = np.maximum(largest, np.max(squares[distance:] + squares[:-distance], axis=0))
+    return np.sqrt(largest)
+
+
+def region_gauge(u, region):
+    if region == "pairwise":
+        return full_pairs_gauge(u)
+    return np.linalg.norm(u, axis=1) if region == "ellipsoid" else np.max(np.abs(u), axis=1)
+
+
+# --- what is handed out ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("law", "region"), SETTINGS)
+def test_draws_are_consistent_and_inside(state, law, region):
+    draws = el.sample(el.key(1), state, 5000, law=law, region=region, level=2.35, fact=0.7)
+    assert [part.shape for part in draws] == [(5000, 9), (5000, 6), (5000,)]
+    assert all(part.dtype == np.float32 for part in draws)
+    exact = region_gauge(normalised(draws, state, 2.35 * 0.7), region)
+    assert exact.max() <= 1
+    assert draws.gauge.max() <= 1
+    np.testing.assert_allclose(draws.gauge, exact, rtol=1e-6)
+    mean, components = (np.asarray(part, np.float64) for part in (state.mean, state.components))
+    np.testing.assert_allclose(draws.latents, mean + np.asarray(draws.scores) @ components, atol=1e-5)
+
+
+@pytest.mark.parametrize("law", ["uniform", "normal"])
+def test_half_a_million_vectors_of_256_components_lie_inside(make_state, law):
+    state, n, chunk = make_state(256), 100_000, 500
+
+    def largest_gauge(scores):
+        u = np.asarray(scores, np.float64) / (1.645 * np.asarray(state.scale, np.float64))
+        return full_pairs_gauge(u.astype(np.float32)).max()
+
+    for key in jr.split(el.key(2), 5):
+        scores = np.asarray(el.sample(key, state, n, law=law).scores)
+        with ThreadPoolExecutor(2) as threads:
+            largest = max(threads.map(largest_gauge, np.split(scores, n // chunk)))
+        # Float32 halves the time of 3 * 10^10 pairs; it errs by less than 2e-7.
+        assert 0.999 < largest <= 1 - 2e-7
+
+
+@pytest.mark.parametrize(("law", "n"), [("redraw", 10_000), ("sequential", 20_000)])
+def test_procedures_of_256_components_lie_inside(make_state, law, n):
+    state = make_state(256)
+    draws = el.sample(el.key(3), state, n, law=law)
+    assert 0.99 < full_pairs_gauge(normalised(draws, state, 1.645)).max() <= 1
+
+
+@pytest.mark.parametrize("law", ["redraw", "sequential"])
+def test_a_mask_binds_its_pairs_alone(state, law):
+    pairs = np.zeros((6, 6), bool)
+    pairs[0, 1] = pairs[1, 0] = pairs[2, 5] = pairs[5, 2] = True
+    draws = el.sample(el.key(4), state, 5000, law=law, region=el.PairwiseEllipses(pairs), verify=True)
+    u = normalised(draws, state, 1.645)
+    assert max(np.hypot(u[:, 0], u[:, 1]).max(), np.hypot(u[:, 2], u[:, 5]).max()) <= 1
+    assert np.hypot(u[:, 0], u[:, 2]).max() > 1.2
+    assert np.abs(u).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("law", ["redraw", "uniform"])
+def test_16_bit_scores_are_rounded_inward(state, law, dtype):
+    draws = el.sample(el.key(5), state, 20_000, law=law, dtype=dtype)
+    full = el.sample(el.key(5), state, 20_000, law=law)
+    assert draws.latents.dtype == draws.scores.dtype == dtype
+    assert draws.gauge.dtype == np.float32
+    assert full_pairs_gauge(normalised(draws, state, 1.645)).max() <= 1
+    scores, expected = np.asarray(draws.scores, np.float32), np.asarray(full.scores)
+    epsilon = float(jnp.finfo(dtype).eps)
+    assert np.all(np.abs(scores) <= np.abs(expected))
+    assert np.all(np.abs(expected) - np.abs(scores) <= epsilon * np.abs(expected) + 1e-7)
+    # To nearest, as a plain conversion does, a good share would come to lie outside.
+    nearest = full._replace(scores=jnp.asarray(full.scores).astype(dtype))
+    if law == "uniform":
+        assert full_pairs_gauge(normalised(nearest, state, 1.645)).max() > 1
+
+
+def test_16_bit_latents_are_finite_near_the_largest_number(make_state):
+    state = make_state(4, scale=60_000.0)
+    draws = el.sample(el.key(6), state, 1000, law="uniform", level=2.0, dtype="float16")
+    assert np.all(np.isfinite(np.asarray(draws.scores, np.float32)))
+
+
+# --- rows of one infinite sequence -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("law", "region"), SETTINGS)
+def test_rows_are_addressed_bit_for_bit(state, law, region):
+    key, n = el.key(7), sampling.block_rows(6) + 100
+    settings = {"law": law, "region": region, "level": 2.0}
+    draws = el.sample(key, state, n, **settings)
+    assert_same_bits(draws, el.sample_at(key, state, np.arange(n), **settings))
+    assert_same_bits([part[:10] for part in draws], el.sample(key, state, 10, **settings))
+    order, repeated = np.random.default_rng(0).permutation(n), np.array([5, 5, n - 1])
+    assert_same_bits([part[order] for part in draws], el.sample_at(key, state, order, **settings))
+    assert_same_bits([part[repeated] for part in draws], el.sample_at(key, state, repeated, **settings))
+
+
+def test_rows_differ_and_do_not_repeat(state):
+    big = [2**32, 2**32 + 1, 2**33, 2**63, 2**64 - 1]
+    index = np.array([0, 1, 2, *big], np.uint64)
+    scores = np.asarray(el.sample_at(el.key(7), state, index, law="uniform").scores)
+    assert len(np.unique(scores)) == scores.size
+    other_key = np.asarray(el.sample_at(el.key(8), state, index, law="uniform").scores)
+    assert not np.any(scores == other_key)
+    alone = el.sample_at(el.key(7), state, np.array([2**33], np.uint64), law="uniform")
+    np.testing.assert_array_equal(alone.scores[0], scores[5])
+
+
+def test_rows_of_redraw_beyond_32_bits(state):
+    index = np.array([3, 2**32 + 3, 3], np.uint64)
+    scores = np.asarray(el.sample_at(el.key(7), state, index).scores)
+    np.testing.assert_array_equal(scores[0], scores[2])
+    assert not np.any(scores[0] == scores[1])
+
+
+@pytest.mark.parametrize(("law", "region"), SETTINGS)
+def test_sample_under_jit(state, law, region):
+    """Scores keep their bits inside of jit; latents to rounding."""
+    n = sampling.block_rows(6) + 10
+    eager = el.sample(el.key(9), state, n, law=law, region=region, level=2.0)
+    traced = jax.jit(lambda key, state: el.sample(key, state, n, law=law, region=region, level=2.0))(
+        el.key(9), state
+    )
+    np.testing.assert_array_equal(traced.scores, eager.scores)
+    np.testing.assert_allclose(traced.latents, eager.latents, atol=2e-6)
+    np.testing.assert_allclose(traced.gauge, eager.gauge, rtol=1e-6)
+
+
+def test_index_and_level_can_be_traced(state):
+    index = np.arange(5)
+    draw = jax.jit(lambda index, level: el.sample_at(el.key(9), state, index, law="uniform", level=level))
+    eager = el.sample_at(el.key(9), state, index, law="uniform", level=2.0)
+    np.testing.assert_allclose(draw(jnp.asarray(index), 2.0).scores, eager.scores, rtol=1e-6)
+
+
+def test_sample_of_a_stack_of_states(make_state):
+    states = [make_state(3, 5, seed=seed) for seed in range(2)]
+    stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *states)
+    draw = jax.vmap(lambda key, state: el.sample(key, state, 4, law="uniform"))
+    keys = jr.split(el.key(10), 2)
+    for i, draws in enumerate(
+        el.sample(key, state, 4, law="uniform") for key, state in zip(keys, states, strict=True)
+    ):
+        np.testing.assert_allclose(draw(keys, stacked).latents[i], draws.latents, atol=2e-6)
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_every_kind_of_typed_key_is_accepted(state, impl):
+    draws = el.sample(jr.key(0, impl=impl), state, 10, law="uniform")
+    assert not np.any(draws.scores == el.sample(jr.key(1, impl=impl), state, 10, law="uniform").scores)
+
+
+def test_one_compilation_serves_all_numbers_of_one_shape(make_state):
+    def compilations():
+        return sampling._draw_block._cache_size()
+
+    state = make_state(11, 13)
+    for law in LAWS:
+        el.sample(el.key(0), state, 10, law=law)
+        before = compilations()
+        el.sample(el.key(1), state, 700, law=law)
+        el.sample(el.key(0), state, 10, law=law, level=2.5, fact=0.9)
+        el.sample(el.key(0), make_state(11, 13, seed=5, offset=3.0), 10, law=law)
+        el.sample_at(el.key(0), state, np.array([2**40, 3]), law=law)
+        assert compilations() == before
+    el.sample(el.key(0), make_state(12, 13), 10, law="uniform")
+    assert compilations() == before + 1
+
+
+# --- verify ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("law", "region"), SETTINGS)
+def test_verify_passes_what_is_inside(state, law, region):
+    draws = el.sample(el.key(11), state, 300, law=law, region=region, level=2.0, verify=True)
+    assert_same_bits(draws, el.sample(el.key(11), state, 300, law=law, region=region, level=2.0))
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_verify_with_one_and_two_components(make_state, k):
+    el.sample(el.key(11), make_state(k, 3), 300, verify=True)
+
+
+def test_verify_catches_a_law_that_leaves_the_region(make_state, monkeypatch):
+    broken = laws.LAWS["uniform", "box"]._replace(prepare=laws.LAWS["uniform", "pairwise"].prepare)
+    monkeypatch.setitem(laws.LAWS, ("uniform", "pairwise"), broken)
+    state = make_state(5, 17)  # a shape of its own: nothing compiled before is used
+    with pytest.raises(RuntimeError, match="verify: a drawn vector has the gauge 1"):
+        el.sample(el.key(0), state, 300, law="uniform", verify=True)
+
+
+def test_verify_is_refused_under_jit(state):
+    with pytest.raises(ValueError, match="verify: expected False"):
+        jax.jit(lambda key: el.sample(key, state, 3, verify=True))(el.key(0))
+
+
+# --- gauge and contains ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("region", ["pairwise", "ellipsoid", "box"])
+def test_gauge_and_contains_of_latents(state, region):
+    points = np.zeros((3, 6), np.float32)
+    points[:, 2] = np.float32([0.9, 1.0, 1.1]) * np.float32(2.0) * np.asarray(state.scale)[2]
+    latents = state.reconstruct(points)
+    np.testing.assert_allclose(el.gauge(state, latents, level=2.0, region=region), [0.9, 1.0, 1.1], rtol=1e-5)
+    np.testing.assert_array_equal(el.contains(state, latents, level=2.0, region=region), [True, True, False])
+    np.testing.assert_allclose(
+        el.gauge(state, latents, level=1.0, fact=2.0, region=region), [0.9, 1.0, 1.1], rtol=1e-5
+    )
+    assert el.contains(state, latents[2], level=2.0, region=region, tolerance=0.2)
+    assert el.gauge(state, latents.reshape(3, 1, 9), region=region).shape == (3, 1)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+@pytest.mark.parametrize("smallest", [1.0, 1e-2, 1e-4])
+def test_the_default_tolerance_accepts_all_draws(make_state, offset, smallest):
+    state = make_state(32, 64, scale=np.geomspace(1.0, smallest, 32), offset=offset)
+    draws = el.sample(el.key(12), state, 20_000, law="uniform", level=2.0)
+    assert np.all(el.contains(state, draws.latents, level=2.0))
+    # The error of a latent of length |mean| in units of the narrowest semi-axis, and no more than 100 of it.
+    lost = np.finfo(np.float32).eps * (1 + np.linalg.norm(state.mean)) / (2 * smallest)
+    scaled = state.reconstruct(draws.scores / draws.gauge[:, None] * np.float32(1 + 1e-5 + 100 * lost))
+    assert not np.any(el.contains(state, scaled, level=2.0))
+
+
+def test_contains_is_not_fooled_by_a_wide_tolerance(state):
+    with pytest.raises(ValueError, match="tolerance: expected a number of at least 0, got -1"):
+        el.contains(state, np.zeros(9), tolerance=-1)
+    with pytest.raises(ValueError, match="tolerance: expected a number of at least 0, got nan"):
+        el.contains(state, np.zeros(9), tolerance=math.nan)
+
+
+# --- refusals --------------------------------------------------------------------------------------
+
+BAD_SETTINGS = [
+    ({"law": "sobol"}, ValueError, "law: expected one of redraw, sequential, uniform, normal, got 'sobol'"),
+    ({"law": "redraw", "region": "box"}, ValueError, "law: 'redraw' does not exist on the region 'box'"),
+    ({"region": "ball"}, ValueError, "region: expected one of pairwise, ellipsoid, box, got 'ball'"),
+    ({"region": 3}, TypeError, "region: expected a name or a region object, got int"),
+    (
+        {"region": el.PairwiseEllipses(np.ones((2, 2), bool))},
+        ValueError,
+        r"pairs: expected a mask of shape \(6, 6\)",
+    ),
+    (
+        {"law": "uniform", "region": el.PairwiseEllipses(np.ones((6, 6), bool))},
+        ValueError,
+        "law: 'uniform' needs all pairs; on a subset use redraw or sequential",
+    ),
+    *(
+        ({name: value}, ValueError, f"{name}: expected a finite number above 0, got {value}")
+        for name in ("level", "fact")
+        for value in (0, -1.0, math.nan, math.inf)
+    ),
+    ({"level": "2"}, TypeError, "level: expected a number, got str"),
+    ({"fact": np.ones(2)}, TypeError, "fact: expected a number, got ndarray"),
+]
+
+
+@pytest.mark.parametrize(("settings", "error", "message"), BAD_SETTINGS)
+def test_sample_refuses_wrong_settings(state, settings, error, message):
+    with pytest.raises(error, match=message):
+        el.sample(el.key(0), state, 3, **settings)
+    with pytest.raises(error, match=message):
+        el.sample_at(el.key(0), state, [3], **settings)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int32", "half", "sobol"])
+def test_sample_refuses_other_types(state, dtype):
+    if dtype == "half":
+        assert el.sample(el.key(0), state, 3, dtype=dtype).scores.dtype == np.float16
+    else:
+        with pytest.raises(
+            ValueError, match=f"dtype: expected one of float32, float16, bfloat16, got '?{dtype}"
+        ):
+            el.sample(el.key(0), state, 3, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("n", "error", "message"),
+    [
+        (0, ValueError, "n: expected at least 1 vector, got 0"),
+        (-5, ValueError, "n: expected at least 1 vector, got -5"),
+        (2.0, TypeError, "n: expected an integer, got float"),
+    ],
+)
+def test_sample_refuses_a_wrong_count(state, n, error, message):
+    with pytest.raises(error, match=message):
+        el.sample(el.key(0), state, n)
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ([], "index: expected a one-dimensional, non-empty array of integers"),
+        (3, "index: expected a one-dimensional, non-empty array of integers"),
+        ([[1]], "index: expected a one-dimensional, non-empty array of integers"),
+        ([1.0], "index: expected a one-dimensional, non-empty array of integers"),
+        ([0, -1], "index: expected row numbers of at least 0, got -1"),
+    ],
+)
+def test_sample_at_refuses_a_wrong_index(state, index, message):
+    with pytest.raises(ValueError, match=message):
+        el.sample_at(el.key(0), state, index)
+
+
+@pytest.mark.parametrize("key", [0, jnp.zeros(2, jnp.uint32)])
+def test_seeds_and_raw_keys_are_refused(state, key):
+    with pytest.raises(TypeError, match="key: expected a typed JAX key"):
+        el.sample(key, state, 3)
+
+
+def test_a_wrong_state_is_refused_everywhere():
+    for call in (
+        lambda: el.sample(el.key(0), np.zeros((3, 3)), 3),
+        lambda: el.sample_at(el.key(0), np.zeros((3, 3)), [3]),
+        lambda: el.gauge(np.zeros((3, 3)), np.zeros(3)),
+        lambda: el.contains(np.zeros((3, 3)), np.zeros(3)),
+        lambda: el.log_prob(np.zeros((3, 3)), np.zeros(3)),
+    ):
+        with pytest.raises(TypeError, match=r"state: expected a PCAState, as made by .*, got ndarray"):
+            call()
+
+
+@pytest.mark.parametrize("function", [el.gauge, el.contains])
+def test_gauge_and_contains_refuse_wrong_arguments(state, function):
+    with pytest.raises(ValueError, match=r"latents: expected a last axis of 9, got shape \(2, 6\)"):
+        function(state, np.zeros((2, 6)))
+    with pytest.raises(ValueError, match=r"latents: expected a last axis of 9, got shape \(\)"):
+        function(state, 0.0)
+    with pytest.raises(ValueError, match="level: expected a finite number above 0, got 0"):
+        function(state, np.zeros(9), level=0)
+    with pytest.raises(ValueError, match="region: expected one of"):
+        function(state, np.zeros(9), region="ball")
+
+
+def test_an_ellipsoid_that_collapses_to_the_mean_warns(make_state):
+    state = make_state(64)
+    for law in ("uniform", "normal"):
+        with pytest.warns(
+            UserWarning, match="level: at 2.35 standard deviations all draws .* collapse"
+        ) as record:
+            el.sample(el.key(0), state, 3, law=law, level=2.35, region="ellipsoid")
+        assert record[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        el.sample(el.key(0), state, 3, law="uniform", level=8.0, region="ellipsoid")
+        el.sample(el.key(0), state, 3, law="uniform", level=0.5)
