@@ -1,15 +1,13 @@
 """Drawing many rows into a file or a folder, a chunk at a time: memory is bounded by the chunk."""
 
 import os
-import secrets
-import shutil
 from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
 
 import jax
 import numpy as np
 
+from ellipsoid.files import published
 from ellipsoid.progress import progress_bar
 from ellipsoid.sampling import DEFAULT_LEVEL, sample_at
 from ellipsoid.state import PCAState
@@ -77,23 +75,9 @@ def generate(
             yield start, latents if decode is None else _as_uint8(decode(latents))
 
     write = _write_array if sink.suffix == ".npy" else _write_folder
-    with _published(sink) as temporary, progress_bar(sink.name, n, enabled=progress) as advance:
+    with published(sink) as temporary, progress_bar(sink.name, n, enabled=progress) as advance:
         write(temporary, rows(), n, advance)
     return sink
-
-
-@contextmanager
-def _published(path: Path):
-    """Give a temporary name beside `path` that becomes `path` on success and vanishes on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        temporary.unlink(missing_ok=True)
 
 
 def _as_uint8(images) -> np.ndarray:

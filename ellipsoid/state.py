@@ -3,7 +3,6 @@
 import dataclasses
 import operator
 import os
-import secrets
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
+
+from ellipsoid.files import published
 
 _FORMAT = "ellipsoid.PCAState"
 _FORMAT_VERSION = 1
@@ -138,16 +139,8 @@ class PCAState:
         """
         fields = {field.name: np.asarray(getattr(self, field.name)) for field in dataclasses.fields(self)}
         _validate(fields)
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            with open(temporary, "xb") as file:
-                np.savez(file, allow_pickle=False, format=_FORMAT, format_version=_FORMAT_VERSION, **fields)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with published(path) as temporary, open(temporary, "xb") as file:
+            np.savez(file, allow_pickle=False, format=_FORMAT, format_version=_FORMAT_VERSION, **fields)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -1,0 +1,42 @@
+import os
+
+import pytest
+
+from ellipsoid.files import published, replace_file
+
+
+def test_a_file_is_replaced_and_folders_are_made(tmp_path):
+    path = tmp_path / "a" / "b"
+    for content in (b"first", b"second"):
+        replace_file(path, content)
+        assert path.read_bytes() == content
+    assert [entry.name for entry in path.parent.iterdir()] == ["b"]
+
+
+@pytest.mark.parametrize("error", [OSError("no space"), KeyboardInterrupt()])
+def test_a_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch, error):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(type(error)):
+        replace_file(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_appears_when_it_is_complete(tmp_path):
+    path = tmp_path / "folder"
+    with pytest.raises(ValueError, match="stop"), published(path) as temporary:
+        temporary.mkdir()
+        (temporary / "part").touch()
+        raise ValueError("stop")
+    assert list(tmp_path.iterdir()) == []
+    with published(path) as temporary:
+        temporary.mkdir()
+        (temporary / "part").touch()
+        assert not path.exists()
+    assert [entry.name for entry in path.iterdir()] == ["part"]
