@@ -1,1 +1,13 @@
-"""The autoencoder around the engine."""
+"""The autoencoder around the engine: images in, latents out, and back."""
+
+from ellipsoid.models.autoencoder import Autoencoder as Autoencoder
+from ellipsoid.models.autoencoder import AutoencoderConfig as AutoencoderConfig
+from ellipsoid.models.autoencoder import decode_function as decode_function
+from ellipsoid.models.autoencoder import decode_latents as decode_latents
+from ellipsoid.models.autoencoder import encode_images as encode_images
+from ellipsoid.models.faces import procedural_faces as procedural_faces
+from ellipsoid.models.images import load_images as load_images
+from ellipsoid.models.training import TrainConfig as TrainConfig
+from ellipsoid.models.training import TrainingDiverged as TrainingDiverged
+from ellipsoid.models.training import load_autoencoder as load_autoencoder
+from ellipsoid.models.training import train as train

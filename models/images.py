@@ -78,7 +78,8 @@ def _embedded(name, size):
         return procedural_faces(_N_FACES, size or 64, key=el.key(0)).images
     from sklearn.datasets import load_digits
 
-    return (load_digits().images / 16).astype(np.float32)  # grey levels 0 to 16
+    pixels, _ = load_digits(return_X_y=True)  # grey levels 0 to 16
+    return (np.reshape(pixels, (-1, 8, 8)) / 16).astype(np.float32)
 
 
 def _read_array(path):

@@ -30,10 +30,15 @@ def test_a_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch, error):
 
 def test_a_folder_appears_when_it_is_complete(tmp_path):
     path = tmp_path / "folder"
-    with pytest.raises(ValueError, match="stop"), published(path) as temporary:
-        temporary.mkdir()
-        (temporary / "part").touch()
-        raise ValueError("stop")
+
+    def fail():
+        with published(path) as temporary:
+            temporary.mkdir()
+            (temporary / "part").touch()
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        fail()
     assert list(tmp_path.iterdir()) == []
     with published(path) as temporary:
         temporary.mkdir()

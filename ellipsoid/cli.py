@@ -1,0 +1,239 @@
+"""The command line: it parses, calls the library, and says what was written."""
+
+import dataclasses
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+from tyro.conf import Positional, arg
+
+import ellipsoid as el
+from ellipsoid.models.autoencoder import AutoencoderConfig
+from ellipsoid.models.training import TrainConfig
+
+HalfWidth = Literal["std", "histogram", "histogram_raw", "quantile", "mad", "core"]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """See the whole method at work on embedded data: train, fit, draw, decode, report.
+
+    Takes a few minutes on two cores and downloads nothing.
+    """
+
+    out: Path = Path("run")
+    """Folder for everything that is made."""
+    full: bool = False
+    """The source's shape: 64 pixels, 256 latents. Takes about an hour on two cores."""
+    seed: int = 0
+    """Of everything random."""
+
+    def run(self) -> None:
+        """Run the demonstration and print what was measured."""
+        from ellipsoid.demo import DemoConfig, run_demo
+
+        config = DemoConfig.full(self.seed) if self.full else DemoConfig.small(self.seed)
+        _print_table(run_demo(self.out, config))
+        _say(f"wrote {self.out}; open {self.out / 'report.html'} in a browser")
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train an autoencoder on images, and fit a PCA state to its latents."""
+
+    images: Positional[str]
+    """A folder of images, a .npy or .npz array, or one of the embedded sets: faces, digits."""
+    out: Path
+    """Run folder: configuration, checkpoints, metrics, latents.npy and state.npz."""
+    resume: bool = False
+    """Go on from the last checkpoint in the run folder."""
+    autoencoder: Annotated[AutoencoderConfig, arg(name="")] = field(default_factory=AutoencoderConfig)
+    training: Annotated[TrainConfig, arg(name="")] = field(default_factory=TrainConfig)
+
+    def run(self) -> None:
+        """Train, encode, fit."""
+        from flax import nnx
+
+        from ellipsoid.models.autoencoder import Autoencoder, encode_images
+        from ellipsoid.models.images import load_images
+        from ellipsoid.models.training import train
+
+        config = self.autoencoder
+        images = load_images(self.images, size=config.image_size, channels=config.channels)
+        autoencoder = Autoencoder(config, rngs=nnx.Rngs(self.training.seed))
+        train(autoencoder, images, self.training, out=self.out, resume=self.resume)
+        latents = encode_images(autoencoder, images, progress=True)
+        np.save(self.out / "latents.npy", latents)
+        el.fit(latents).save(self.out / "state.npz")
+        _say(f"wrote {self.out}: checkpoints, metrics.jsonl, latents.npy, state.npz")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fit a PCA state to latents."""
+
+    latents: Positional[Path]
+    """A .npy array of latents, (n, D), from any framework; or a run folder."""
+    out: Path
+    """The state, a .npz file."""
+    n_components: int | float | None = None
+    """A number of components, or a share of the variance below 1; all that have variance by default."""
+    half_width: HalfWidth = "std"
+    """How each component's standard deviation is read off the data."""
+
+    def run(self) -> None:
+        """Fit and save."""
+        path = self.latents / "latents.npy" if self.latents.is_dir() else self.latents
+        state = el.fit(_load_array(path), self.n_components, self.half_width)
+        state.save(self.out)
+        share = float(np.sum(state.explained_variance_ratio))
+        _say(f"wrote {self.out}: {state.n_components} components, {share:.1%} of the variance")
+
+
+@dataclass(frozen=True)
+class DrawOptions:
+    """How to draw."""
+
+    law: Literal["redraw", "sequential", "uniform", "normal"] = "redraw"
+    """How draws are spread inside the region."""
+    level: float = el.DEFAULT_LEVEL
+    """Half-width of each ellipse in standard deviations."""
+    fact: float = 1.0
+    """Factor on the level."""
+    region: Literal["pairwise", "ellipsoid", "box"] = "pairwise"
+    """What the draws stay in."""
+    seed: int = 0
+    """Of the sequence; the same seed gives the same rows."""
+    chunk: int = 16_384
+    """Rows in memory at a time; does not change the result."""
+
+    def generate(self, state, n, out, decode=None) -> None:
+        """Draw `n` rows of `state` into `out`."""
+        options = dataclasses.asdict(self)
+        el.generate(el.key(options.pop("seed")), state, n, out, decode=decode, **options)
+        _say(f"wrote {out}: {n:,} {'latents' if decode is None else 'images'}")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draw latents from a state."""
+
+    state: Positional[Path]
+    """A state (.npz) or a run folder."""
+    n: int
+    """How many."""
+    out: Path
+    """A .npy file: (n, D) float32."""
+    draw: Annotated[DrawOptions, arg(name="")] = field(default_factory=DrawOptions)
+
+    def run(self) -> None:
+        """Draw and write."""
+        self.draw.generate(_load_state(self.state), self.n, self.out)
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Draw latents from a run's state and decode them into images."""
+
+    folder: Annotated[Positional[Path], arg(name="run")]
+    """A run folder, as made by train or demo."""
+    n: int
+    """How many."""
+    out: Path
+    """A folder for PNG images, or a .npy file: (n, H, W, C) uint8."""
+    draw: Annotated[DrawOptions, arg(name="")] = field(default_factory=DrawOptions)
+
+    def run(self) -> None:
+        """Draw, decode and write."""
+        from ellipsoid.models.autoencoder import decode_latents
+        from ellipsoid.models.training import load_autoencoder
+
+        autoencoder = load_autoencoder(self.folder)
+        self.draw.generate(
+            _load_state(self.folder), self.n, self.out, lambda z: decode_latents(autoencoder, z)
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write the report page of a run again, from what lies in its folder."""
+
+    folder: Annotated[Positional[Path], arg(name="run")]
+    """A run folder, as made by demo."""
+
+    def run(self) -> None:
+        """Rebuild report.html."""
+        from ellipsoid.report import rebuild
+
+        _say(f"wrote {rebuild(self.folder)}")
+
+
+Command = Demo | Train | Fit | Sample | Generate | Report
+
+
+def _load_array(path: Path) -> np.ndarray:
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file; expected a .npy array of latents or a run folder")
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path}: not a readable .npy array ({error})") from None
+
+
+def _load_state(path: Path) -> el.PCAState:
+    if path.is_dir() and not (path / "state.npz").exists():
+        raise FileNotFoundError(
+            f"{path}: no state.npz in this folder; give a run folder, or fit a state first"
+        )
+    return el.PCAState.load(path / "state.npz" if path.is_dir() else path)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _print_table(rows: dict[str, str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False)
+    for label, value in rows.items():
+        table.add_row(label, value)
+    Console().print(table)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Parse and run one command.
+
+    Returns
+    -------
+    int
+        Exit status: 0, 1 for an error that is said in one line, 130 when interrupted.
+    """
+    try:
+        command = tyro.cli(
+            Command,
+            prog="ellipsoid",
+            description="Turn a plain autoencoder into a generator.",
+            args=args,
+            config=(
+                tyro.conf.OmitSubcommandPrefixes,
+                tyro.conf.OmitArgPrefixes,
+                tyro.conf.FlagCreatePairsOff,
+            ),
+        )
+        command.run()
+    except KeyboardInterrupt:
+        print("ellipsoid: interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        print(f"ellipsoid: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,362 @@
+"""A plain convolutional autoencoder in Flax NNX, and its use on host arrays of any length.
+
+The encoder is a stack of strided convolutions and one dense layer, the decoder mirrors it. Nothing pulls
+the latents towards a chosen law: there is no noise, no penalty and no batch statistic, so a latent vector
+depends on its image alone.
+"""
+
+import dataclasses
+import itertools
+import math
+import operator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, Self, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+from jax.typing import ArrayLike
+
+from ellipsoid.models.convolution import StridedConvolution, TransposedConvolution, he_normal
+from ellipsoid.progress import progress_bar
+
+Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu"]
+Norm = Literal["none", "group"]
+
+_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "leaky_relu": jax.nn.leaky_relu,
+    "elu": jax.nn.elu,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+}
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """Shape of an autoencoder.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a value is not one of those described, or `image_size` is below the network's stride,
+        `2 ** len(filters)`.
+    """
+
+    image_size: int = 32
+    """Height and width of the images in pixels. Each strided layer halves it, rounding up, and the decoder
+    restores sizes that do not halve evenly."""
+    channels: int = 3
+    """1 for grey, 3 for colour images."""
+    filters: tuple[int, ...] = (16, 32, 64, 128)
+    """Channels of the encoder's strided layers, first to last; the decoder runs through them backwards."""
+    latent_dim: int = 64
+    """Number of latent dimensions."""
+    kernel_size: int = 3
+    """Height and width of all kernels in pixels, at least 2."""
+    activation: Activation = "silu"
+    """After every layer but the encoder's and the decoder's last."""
+    norm: Norm = "none"
+    """Group normalisation (8 groups, fewer where 8 does not divide the channels) before each activation
+    between convolutions, or none."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("image_size", 1), ("channels", 1), ("latent_dim", 1), ("kernel_size", 2)):
+            object.__setattr__(self, name, _checked_integer(name, getattr(self, name), least))
+        if not isinstance(self.filters, tuple | list) or not self.filters:
+            raise ValueError(f"filters: expected a tuple of one or more integers; got {self.filters!r}")
+        object.__setattr__(
+            self, "filters", tuple(_checked_integer("filters", width, 1) for width in self.filters)
+        )
+        for name, allowed in (("activation", get_args(Activation)), ("norm", get_args(Norm))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}: expected one of {allowed}; got {getattr(self, name)!r}")
+        if self.image_size < 2 ** len(self.filters):
+            raise ValueError(
+                f"image_size: expected at least {2 ** len(self.filters)} pixels for {len(self.filters)} "
+                f"layers of stride 2; got {self.image_size}; use larger images or fewer filters"
+            )
+
+    @classmethod
+    def celeba(cls) -> Self:
+        """64 x 64 colour images, 4 strided and 4 transposed convolutions, 256 latent dimensions."""
+        return cls(image_size=64, channels=3, filters=(32, 64, 128, 256), latent_dim=256)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the configuration as a dictionary that JSON can hold."""
+        return dataclasses.asdict(self) | {"filters": list(self.filters)}
+
+    @classmethod
+    def from_json(cls, mapping: dict[str, Any]) -> Self:
+        """Make the configuration that `to_json` gave.
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown or a value is not allowed.
+        """
+        try:
+            return cls(**mapping)
+        except TypeError as error:
+            raise ValueError(f"autoencoder configuration: {error}") from None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of one image."""
+        return (self.image_size, self.image_size, self.channels)
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Height and width before and after each strided layer, `len(filters) + 1` numbers."""
+        sizes = [self.image_size]
+        for _ in self.filters:
+            sizes.append(-(-sizes[-1] // 2))
+        return tuple(sizes)
+
+
+def _checked_integer(name: str, value: Any, least: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer; got {value!r}") from None
+    if isinstance(value, bool) or number < least:
+        raise ValueError(f"{name}: expected an integer of at least {least}; got {value!r}")
+    return number
+
+
+def _group_norm(config: AutoencoderConfig, width: int, rngs: nnx.Rngs) -> nnx.GroupNorm | None:
+    return nnx.GroupNorm(width, num_groups=math.gcd(8, width), rngs=rngs) if config.norm == "group" else None
+
+
+class Encoder(nnx.Module):
+    """Strided convolutions and one dense layer: images to latents."""
+
+    def __init__(self, config: AutoencoderConfig, *, rngs: nnx.Rngs):
+        widths = (config.channels, *config.filters)
+        self.activation = config.activation
+        self.convolutions = nnx.List(
+            [
+                StridedConvolution(before, after, config.kernel_size, rngs=rngs)
+                for before, after in itertools.pairwise(widths)
+            ]
+        )
+        self.norms = nnx.List([_group_norm(config, width, rngs) for width in config.filters])
+        self.to_latent = nnx.Linear(config.layer_sizes[-1] ** 2 * widths[-1], config.latent_dim, rngs=rngs)
+
+    def __call__(self, images: Array) -> Array:
+        """Encode `(n, height, width, channels)` images in [0, 1] to `(n, latent_dim)` latents."""
+        activation = _ACTIVATIONS[self.activation]
+        features = images
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            features = convolution(features)
+            features = activation(features if norm is None else norm(features))
+        return self.to_latent(features.reshape(len(features), -1))
+
+
+class Decoder(nnx.Module):
+    """One dense layer and transposed convolutions: latents to images."""
+
+    def __init__(self, config: AutoencoderConfig, *, rngs: nnx.Rngs):
+        widths = (*config.filters[::-1], config.channels)
+        self.activation = config.activation
+        self.sizes = config.layer_sizes[::-1]
+        self.from_latent = nnx.Linear(
+            config.latent_dim, self.sizes[0] ** 2 * widths[0], kernel_init=he_normal, rngs=rngs
+        )
+        self.convolutions = nnx.List(
+            [
+                TransposedConvolution(before, after, config.kernel_size, rngs=rngs)
+                for before, after in itertools.pairwise(widths)
+            ]
+        )
+        self.norms = nnx.List([_group_norm(config, width, rngs) for width in widths[:-1]])
+
+    def __call__(self, latents: Array) -> Array:
+        """Decode `(n, latent_dim)` latents to `(n, height, width, channels)` images in [0, 1]."""
+        activation = _ACTIVATIONS[self.activation]
+        size, *sizes = self.sizes
+        features = self.from_latent(latents).reshape(len(latents), size, size, -1)
+        for norm, convolution, size in zip(self.norms, self.convolutions, sizes, strict=True):
+            features = activation(features if norm is None else norm(features))
+            # Where the encoder rounded an odd size up, the last row and column are dropped.
+            features = convolution(features)[:, :size, :size]
+        # The mean squared error after 700 steps was 14 % lower than with linear outputs, clipped.
+        return jax.nn.sigmoid(features)
+
+
+class Autoencoder(nnx.Module):
+    """A plain autoencoder: `decode(encode(images))` approximates `images`.
+
+    Parameters
+    ----------
+    config : AutoencoderConfig
+        The shape of the network; kept as the attribute `config`.
+    rngs : nnx.Rngs
+        Source of the initial weights, for example `nnx.Rngs(0)`.
+    """
+
+    def __init__(self, config: AutoencoderConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        self.encoder = Encoder(config, rngs=rngs)
+        self.decoder = Decoder(config, rngs=rngs)
+
+    def encode(self, images: ArrayLike) -> Array:
+        """Encode images `(n, height, width, channels)`, pixels in [0, 1], to latents `(n, latent_dim)`."""
+        images = jnp.asarray(images, dtype=jnp.float32)
+        if images.ndim != 4 or images.shape[1:] != self.config.image_shape:
+            raise ValueError(
+                f"images: expected shape (n, {_listed(self.config.image_shape)}); got {images.shape}"
+            )
+        return self.encoder(images)
+
+    def decode(self, latents: ArrayLike) -> Array:
+        """Decode latents `(n, latent_dim)` to images `(n, height, width, channels)`, pixels in [0, 1]."""
+        latents = jnp.asarray(latents, dtype=jnp.float32)
+        if latents.ndim != 2 or latents.shape[1] != self.config.latent_dim:
+            raise ValueError(f"latents: expected shape (n, {self.config.latent_dim}); got {latents.shape}")
+        return self.decoder(latents)
+
+    def __call__(self, images: ArrayLike) -> Array:
+        """Reconstruct images `(n, height, width, channels)` with pixels in [0, 1]."""
+        return self.decode(self.encode(images))
+
+
+def _listed(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))
+
+
+def decode_function(autoencoder: Autoencoder) -> Callable[[ArrayLike], Array]:
+    """Give the decoder as a pure, compiled function.
+
+    The weights of the moment are held as data: the function may be passed into and out of `jax.jit` and its
+    companions as an argument, and later training does not change it.
+
+    Returns
+    -------
+    callable
+        From latents `(n, latent_dim)` to images `(n, height, width, channels)` with pixels in [0, 1].
+    """
+    graph, weights = nnx.split(autoencoder)
+    # Copied, since a training step hands its weights' memory on to the next.
+    return jax.tree_util.Partial(_decode, graph, jax.tree.map(jnp.copy, weights))
+
+
+def encode_images(
+    autoencoder: Autoencoder, images: np.ndarray, *, batch_size: int = 256, progress: bool = False
+) -> np.ndarray:
+    """Encode images of any number, in batches of one fixed size.
+
+    Parameters
+    ----------
+    autoencoder : Autoencoder
+    images : (n, height, width, channels) uint8 array
+        May be memory-mapped.
+    batch_size : int
+        The last batch is filled up, so that another n compiles nothing anew.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    (n, latent_dim) float32 array
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the images are not uint8 or of another shape than the autoencoder's.
+    """
+    _check_images(images, autoencoder.config)
+    latents = np.empty((len(images), autoencoder.config.latent_dim), np.float32)
+    graph, weights = nnx.split(autoencoder)
+    for rows, batch in _padded_batches(images, batch_size, "encode", progress):
+        latents[rows] = np.asarray(_encode_uint8(graph, weights, batch))[: rows.stop - rows.start]
+    return latents
+
+
+def decode_latents(
+    autoencoder: Autoencoder, latents: np.ndarray, *, batch_size: int = 256, progress: bool = False
+) -> np.ndarray:
+    """Decode latents of any number, in batches of one fixed size.
+
+    Parameters
+    ----------
+    autoencoder : Autoencoder
+    latents : (n, latent_dim) array of finite numbers
+        May be memory-mapped.
+    batch_size : int
+        The last batch is filled up, so that another n compiles nothing anew.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    (n, height, width, channels) uint8 array
+        Pixels rounded to the nearest of 0 to 255.
+
+    Raises
+    ------
+    ValueError
+        If the latents have another shape than `(n, latent_dim)` or are not all finite.
+    """
+    latents = np.asarray(latents)
+    if latents.ndim != 2 or latents.shape[1] != autoencoder.config.latent_dim:
+        raise ValueError(f"latents: expected shape (n, {autoencoder.config.latent_dim}); got {latents.shape}")
+    images = np.empty((len(latents), *autoencoder.config.image_shape), np.uint8)
+    graph, weights = nnx.split(autoencoder)
+    for rows, batch in _padded_batches(latents, batch_size, "decode", progress):
+        if not np.isfinite(batch).all():
+            raise ValueError(
+                f"latents: expected finite numbers; got NaN or infinity in rows {rows.start}:{rows.stop}"
+            )
+        images[rows] = np.asarray(_decode_uint8(graph, weights, batch))[: rows.stop - rows.start]
+    return images
+
+
+def _check_images(images: np.ndarray, config: AutoencoderConfig) -> None:
+    """Raise TypeError or ValueError unless the images are uint8 and of the shape `config` expects."""
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+        got = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
+        raise TypeError(f"images: expected a numpy array of uint8, as load_images gives; got {got}")
+    if images.ndim != 4 or images.shape[1:] != config.image_shape:
+        raise ValueError(
+            f"images: expected shape (n, {_listed(config.image_shape)}), as the autoencoder's config says; "
+            f"got {images.shape}"
+        )
+
+
+def as_floats(images: Array) -> Array:
+    """Give uint8 images as float32 pixels in [0, 1]."""
+    return images.astype(jnp.float32) / 255.0
+
+
+def _padded_batches(
+    rows: np.ndarray, batch_size: int, label: str, progress: bool
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield consecutive batches and the rows they hold, the last one filled up with zeros."""
+    batch_size = _checked_integer("batch_size", batch_size, 1)
+    with progress_bar(label, len(rows), enabled=progress, unit="images") as advance:
+        for start in range(0, len(rows), batch_size):
+            stop = min(start + batch_size, len(rows))
+            batch = np.zeros((batch_size, *rows.shape[1:]), rows.dtype)
+            batch[: stop - start] = rows[start:stop]
+            yield slice(start, stop), batch
+            advance(stop - start)
+
+
+@partial(jax.jit, static_argnums=0)
+def _encode_uint8(graph: Any, weights: nnx.State, images: Array) -> Array:
+    return nnx.merge(graph, weights).encode(as_floats(images))
+
+
+@partial(jax.jit, static_argnums=0)
+def _decode(graph: Any, weights: nnx.State, latents: Array) -> Array:
+    return nnx.merge(graph, weights).decode(latents)
+
+
+@partial(jax.jit, static_argnums=0)
+def _decode_uint8(graph: Any, weights: nnx.State, latents: Array) -> Array:
+    return jnp.round(nnx.merge(graph, weights).decode(latents) * 255.0).astype(jnp.uint8)

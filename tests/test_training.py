@@ -1,0 +1,194 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+import ellipsoid as el
+from ellipsoid.models import (
+    Autoencoder,
+    AutoencoderConfig,
+    TrainConfig,
+    TrainingDiverged,
+    encode_images,
+    load_autoencoder,
+    procedural_faces,
+    train,
+)
+from ellipsoid.models.training import read_metrics
+
+CONFIG = AutoencoderConfig(image_size=16, filters=(8, 16), latent_dim=8)
+TRAINING = TrainConfig(epochs=4, batch_size=64, seed=3)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return procedural_faces(300, 16, key=el.key(0)).images
+
+
+def new(seed=0):
+    return Autoencoder(CONFIG, rngs=nnx.Rngs(seed))
+
+
+def weights(autoencoder):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(autoencoder))]
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(weights(a), weights(b), strict=True))
+
+
+@pytest.fixture(scope="module")
+def trained(images, tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained") / "run"
+    autoencoder = new()
+    return autoencoder, train(autoencoder, images, TRAINING, out=out, progress=False), out
+
+
+def test_the_loss_falls_and_is_what_it_says(trained, images):
+    _, history, _ = trained
+    losses = [record["train_loss"] for record in history]
+    assert losses == sorted(losses, reverse=True)
+    validation = images[:50]
+    other = new()
+    (record,) = train(
+        other, images[50:], TrainConfig(steps=1, batch_size=64), validation=validation, progress=False
+    )
+    x = validation / np.float32(255)
+    assert record["validation_loss"] == pytest.approx(np.mean(np.square(other(x) - x)), rel=1e-5)
+
+
+def test_it_beats_the_mean_image_on_unseen_faces(images):
+    autoencoder, unseen = new(), procedural_faces(200, 16, key=el.key(1)).images / np.float32(255)
+    train(autoencoder, images, TrainConfig(steps=300, batch_size=32, learning_rate=1e-2), progress=False)
+    error = np.mean(np.square(np.asarray(autoencoder(unseen)) - unseen))
+    assert error < 0.5 * np.mean(np.square(unseen - images.mean(axis=0) / 255))
+
+
+def test_a_run_is_reproducible_and_its_seed_matters(trained, images):
+    again, other = new(), new()
+    train(again, images, TRAINING, progress=False)
+    assert same(again, trained[0])
+    train(other, images, TrainConfig(epochs=4, batch_size=64, seed=4), progress=False)
+    assert not same(other, trained[0])
+
+
+def test_the_run_folder_holds_config_metrics_and_weights(trained, images):
+    autoencoder, history, out = trained
+    assert read_metrics(out) == history
+    assert [record["epoch"] for record in history] == [1, 2, 3, 4]
+    assert history[-1]["step"] == 4 * 5  # 285 of 300 images in batches of 64
+    config = json.loads((out / "config.json").read_text())
+    assert AutoencoderConfig.from_json(config["autoencoder"]) == CONFIG
+    loaded = load_autoencoder(out)
+    assert same(loaded, autoencoder)
+    np.testing.assert_array_equal(encode_images(loaded, images), encode_images(autoencoder, images))
+
+
+def test_a_number_of_steps_overrides_the_epochs(images):
+    history = train(new(), images, TrainConfig(steps=7, batch_size=64), progress=False)
+    assert [record["step"] for record in history] == [5, 7]
+
+
+def test_images_count_alike_in_a_filled_up_batch():
+    """One epoch of three batches, the last of one image: its loss is that image's alone."""
+    images = np.zeros((9, 16, 16, 3), np.uint8)
+    images[0] = 255
+    from ellipsoid.models.training import _batches
+
+    batches = list(_batches(images, TrainConfig(batch_size=4), 0, 10))
+    assert [weight.sum() for _, weight in batches] == [4, 4, 1]
+    assert sum(batch[weight > 0].any(axis=(1, 2, 3)).sum() for batch, weight in batches) == 1
+
+
+_SCRIPT = """
+import sys
+import numpy as np
+from flax import nnx
+from ellipsoid.models import Autoencoder, AutoencoderConfig, TrainConfig, train
+images = np.load(sys.argv[1])
+config = AutoencoderConfig(image_size=16, filters=(8, 16), latent_dim=8)
+training = TrainConfig(epochs=40, batch_size=64, seed=3)
+train(Autoencoder(config, rngs=nnx.Rngs(0)), images, training, out=sys.argv[2], resume=True, progress=False)
+"""
+
+
+def test_a_killed_run_resumes_to_the_same_weights(images, tmp_path):
+    np.save(tmp_path / "images.npy", images)
+    training = TrainConfig(epochs=40, batch_size=64, seed=3)
+    whole = new()
+    train(whole, images, training, progress=False)
+
+    out = tmp_path / "run"
+    process = subprocess.Popen([sys.executable, "-c", _SCRIPT, str(tmp_path / "images.npy"), str(out)])
+    deadline = time.monotonic() + 120
+    while len(read_metrics(out)) < 5 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 5 <= len(read_metrics(out)) < 40
+
+    resumed = new(seed=9)  # everything must come from the checkpoint
+    history = train(resumed, images, training, out=out, resume=True, progress=False)
+    assert [record["epoch"] for record in history] == list(range(1, 41))
+    assert same(resumed, whole)
+    assert same(load_autoencoder(out), whole)
+
+
+def test_a_run_folder_that_exists_is_refused(trained, images):
+    with pytest.raises(FileExistsError, match=r"not empty: choose another run folder.*resume"):
+        train(new(), images, TRAINING, out=trained[2], progress=False)
+
+
+def test_resuming_with_other_settings_is_refused(trained, images):
+    other = TrainConfig(epochs=4, batch_size=64, seed=5)
+    with pytest.raises(ValueError, match=r"other settings \(training.seed\)"):
+        train(new(), images, other, out=trained[2], resume=True, progress=False)
+
+
+def test_a_finished_run_resumes_to_itself(trained, images):
+    again = new(seed=7)
+    assert train(again, images, TRAINING, out=trained[2], resume=True, progress=False) == trained[1]
+    assert same(again, trained[0])
+
+
+def test_divergence_stops_with_advice(images, tmp_path):
+    with pytest.raises(TrainingDiverged, match=r"not finite at step \d+; the last good.*learning_rate"):
+        train(new(), images, TrainConfig(epochs=3, learning_rate=1e30), out=tmp_path / "run", progress=False)
+
+
+def test_folders_that_are_no_runs(tmp_path):
+    with pytest.raises(FileNotFoundError, match="not a run folder"):
+        load_autoencoder(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="not the configuration of a run"):
+        load_autoencoder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"steps": 0}, "steps"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"warmup": 1.0}, "warmup"),
+        ({"validation_fraction": -0.1}, "validation_fraction"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_bad_settings(images, settings, message):
+    with pytest.raises(ValueError, match=message):
+        train(new(), images, TrainConfig(**settings), progress=False)
+
+
+def test_bad_images(images):
+    with pytest.raises(ValueError, match=r"images: expected uint8 of shape \(n, 16, 16, 3\)"):
+        train(new(), images[:, :8], progress=False)
+    with pytest.raises(ValueError, match="at least two, got 1"):
+        train(new(), images[:1], progress=False)
