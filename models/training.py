@@ -17,6 +17,7 @@ import numpy as np
 import optax
 from flax import nnx
 
+from ellipsoid.files import replace_file
 from ellipsoid.models.autoencoder import Autoencoder, AutoencoderConfig, as_floats
 from ellipsoid.progress import progress_bar
 
@@ -38,7 +39,7 @@ class TrainConfig:
     """Number of batches instead of a number of epochs."""
     batch_size: int = 128
     """Images in a step."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     """At its highest, after the warm-up."""
     warmup: float = 0.05
     """Share of the steps in which the learning rate rises."""
@@ -142,18 +143,18 @@ def train(
                     if not math.isfinite(late):
                         raise _diverged(step - 1, run)
                     advance(config.batch_size, f"loss {late:.5f}")
-                train_loss = float(np.mean([float(loss) for loss in losses]))
-                if not math.isfinite(train_loss):
-                    raise _diverged(step, run)
                 seconds = time.monotonic() - started
                 record = {
                     "epoch": epoch + 1,
                     "step": step,
-                    "train_loss": train_loss,
+                    "train_loss": float(np.mean([float(loss) for loss in losses])),
                     "validation_loss": _mean_loss(graph, weights, validation, config.batch_size),
                     "images_per_second": len(losses) * config.batch_size / seconds,
                     "seconds": seconds,
                 }
+                # The losses of an epoch are those before its last step; the validation is the one after it.
+                if not math.isfinite(record["train_loss"] + record["validation_loss"]):
+                    raise _diverged(step, run)
                 history.append(record)
                 if run is not None:
                     run.save((weights, optimizer_state), history)
@@ -231,7 +232,9 @@ def _mean_loss(graph, weights, images, batch_size):
 
 
 def _diverged(step, run):
-    kept = f"; the last good checkpoint is in {run.checkpoints}" if run is not None else ""
+    kept = ""
+    if run is not None and (epoch := run.manager.latest_step()) is not None:
+        kept = f"; the last good checkpoint, of epoch {epoch}, is in {run.checkpoints}"
     return TrainingDiverged(f"the loss is not finite at step {step}{kept}; try a lower learning_rate")
 
 
@@ -284,8 +287,7 @@ class _Run:
                     f"{folder} was made with other settings ({', '.join(changed)}); resume with the same ones"
                 )
         else:
-            folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(description, indent=2) + "\n")
+            replace_file(path, json.dumps(description, indent=2).encode() + b"\n")
         return cls(folder, _manager(folder))
 
     @property
@@ -311,7 +313,7 @@ class _Run:
         self.manager.wait_until_finished()
 
     def _write_metrics(self, history):
-        self.metrics.write_text("".join(json.dumps(record) + "\n" for record in history))
+        replace_file(self.metrics, "".join(json.dumps(record) + "\n" for record in history).encode())
 
     def close(self):
         self.manager.close()

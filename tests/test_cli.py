@@ -8,19 +8,8 @@ from PIL import Image
 import ellipsoid as el
 from ellipsoid.cli import main
 
-SMALL = [
-    "--image-size",
-    "16",
-    "--filters",
-    "8",
-    "16",
-    "--latent-dim",
-    "8",
-    "--steps",
-    "12",
-    "--batch-size",
-    "32",
-]
+SMALL = ["--image-size", "16", "--filters", "8", "16", "--latent-dim", "8"]
+SMALL += ["--steps", "12", "--batch-size", "32"]
 
 
 @pytest.fixture(scope="module")

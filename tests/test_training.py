@@ -158,8 +158,20 @@ def test_a_finished_run_resumes_to_itself(trained, images):
 
 
 def test_divergence_stops_with_advice(images, tmp_path):
-    with pytest.raises(TrainingDiverged, match=r"not finite at step \d+; the last good.*learning_rate"):
+    with pytest.raises(TrainingDiverged, match=r"not finite at step \d+; try a lower learning_rate"):
         train(new(), images, TrainConfig(epochs=3, learning_rate=1e30), out=tmp_path / "run", progress=False)
+
+
+def test_divergence_names_the_last_good_checkpoint(trained, images, tmp_path, monkeypatch):
+    from ellipsoid.models import training
+
+    losses = iter([0.1, 0.1, np.nan])
+    monkeypatch.setattr(training, "_mean_loss", lambda *_: next(losses))
+    out = tmp_path / "run"
+    with pytest.raises(TrainingDiverged, match=r"step 15; the last good checkpoint, of epoch 2, is in .*run"):
+        train(new(), images, TRAINING, out=out, progress=False)
+    assert len(read_metrics(out)) == 2
+    assert all(np.isfinite(leaf).all() for leaf in weights(load_autoencoder(out)))
 
 
 def test_folders_that_are_no_runs(tmp_path):
