@@ -5,6 +5,7 @@ in fixed blocks of a size set by K, the last block padded: a new ``n`` compiles 
 (matrix products, whose rounding depends on the shape) keep their bits too on one backend.
 """
 
+import dataclasses
 import functools
 import math
 import operator
@@ -110,11 +111,13 @@ def _radius(level, fact):
     return float(level) * float(fact)
 
 
-def _check_state(state):
+def _checked_state(state):
     if not isinstance(state, PCAState):
         raise TypeError(
             f"state: expected a PCAState, as made by ellipsoid.fit(latents), got {type(state).__name__}"
         )
+    # The number of latents may be beyond the 32-bit integers that jit takes, and no draw depends on it.
+    return dataclasses.replace(state, n_samples=0)
 
 
 def _semi_axes(state, radius):
@@ -202,7 +205,7 @@ def _gather_on_device(blocks, n):
 
 def _draw(key, state, n, index, *, law, level, fact, region, verify, dtype):
     """Draw the `n` rows that `index` names, or the first `n` rows where it is None."""
-    _check_state(state)
+    state = _checked_state(state)
     k = state.n_components
     region = as_region(region)
     region.check(k)
@@ -395,7 +398,7 @@ def gauge(state, latents, *, level=DEFAULT_LEVEL, fact=1.0, region="pairwise"):
     TypeError, ValueError
         For a state, level, fact or region as :func:`sample` refuses it, or latents of another size.
     """
-    _check_state(state)
+    state = _checked_state(state)
     region = as_region(region)
     region.check(state.n_components)
     latents = _checked_last_axis("latents", latents, state.n_features)
@@ -469,7 +472,7 @@ def log_prob(state, scores, *, law="uniform", level=DEFAULT_LEVEL, fact=1.0, reg
     TypeError
         For a state, level or fact of the wrong kind.
     """
-    _check_state(state)
+    state = _checked_state(state)
     region = as_region(region)
     region.check(state.n_components)
     density = get_law(law, region).log_density

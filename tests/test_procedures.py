@@ -119,3 +119,12 @@ def test_wrong_procedures_are_seen():
     assert same_law(redraw, draw("uniform", 8, N)) < 1e-6
     assert same_law(sequential, literal_sequential(8, in_index_order=True)) < 1e-6
     assert same_law(drawn("sequential", 8, "star"), literal_sequential(8)) < 1e-6
+
+
+def test_some_sequential_draws_collapse_and_no_redraw_does():
+    """At K = 256 about 7 % of the sequential draws have an rms below 0.2, and none of the redrawn ones."""
+    n = 4096
+    rms = {law: np.sqrt(np.mean(np.square(draw(law, 256, n)), axis=1)) for law in ("sequential", "redraw")}
+    share = np.mean(rms["sequential"] < 0.2)
+    assert abs(share - 0.07) < 0.005 + 5 * np.sqrt(0.07 * 0.93 / n)
+    assert rms["redraw"].min() > 0.2

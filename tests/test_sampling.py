@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -387,3 +388,14 @@ def test_an_ellipsoid_that_collapses_to_the_mean_warns(make_state):
         warnings.simplefilter("error")
         el.sample(el.key(0), state, 3, law="uniform", level=8.0, region="ellipsoid")
         el.sample(el.key(0), state, 3, law="uniform", level=0.5)
+
+
+@pytest.mark.parametrize("law", ["redraw", "sequential", "uniform", "normal"])
+def test_64_bit_types_change_no_bit_and_counts_may_be_large(make_state, law):
+    state = make_state(6, 8)
+    expected = el.sample(el.key(0), state, 100, law=law)
+    with jax.enable_x64(True):
+        draws = el.sample(el.key(0), dataclasses.replace(state, n_samples=10**11), 100, law=law)
+    for part, other in zip(draws, expected, strict=True):
+        assert part.dtype == np.float32
+        np.testing.assert_array_equal(part, other)
