@@ -27,7 +27,7 @@ class Demo:
     out: Path = Path("run")
     """Folder for everything that is made."""
     full: bool = False
-    """The source's shape: 64 pixels, 256 latents. Takes about an hour on two cores."""
+    """The source's shape: 64 pixels, 256 latents. Takes about half an hour on two cores."""
     seed: int = 0
     """Of everything random."""
 
@@ -59,8 +59,9 @@ class Train:
 
         from ellipsoid.models.autoencoder import Autoencoder, encode_images
         from ellipsoid.models.images import load_images
-        from ellipsoid.models.training import train
+        from ellipsoid.models.training import check_run_folder, train
 
+        check_run_folder(self.out, self.resume)
         config = self.autoencoder
         images = load_images(self.images, size=config.image_size, channels=config.channels)
         autoencoder = Autoencoder(config, rngs=nnx.Rngs(self.training.seed))

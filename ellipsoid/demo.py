@@ -17,7 +17,7 @@ import ellipsoid as el
 from ellipsoid import figures
 from ellipsoid.models.autoencoder import Autoencoder, AutoencoderConfig, decode_latents, encode_images
 from ellipsoid.models.faces import procedural_faces
-from ellipsoid.models.training import TrainConfig, read_metrics, train
+from ellipsoid.models.training import TrainConfig, check_run_folder, read_metrics, train
 from ellipsoid.report import Section, write_report
 
 # The source's level and its range of facts, and one above it for comparison.
@@ -90,6 +90,7 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
     FileExistsError
         If `out` holds anything.
     """
+    check_run_folder(out)
     started = time.monotonic()
     data_key, test_key, draw_key = jr.split(el.key(config.seed), 3)
     size = config.autoencoder.image_size
@@ -176,7 +177,7 @@ def picture(out, autoencoder, state, latents, draws, test_images, reconstructed,
             "New faces",
             "Latent vectors drawn inside the confidence ellipse of every pair of principal components, "
             "decoded. No face here was in the training data.",
-            [saved("generated", figures.image_grid(decoded(draws.latents[:64]), columns=8), "64 draws")],
+            [saved("generated", figures.image_grid(decoded(draws.latents[:48]), columns=12), "48 draws")],
         ),
         Section(
             "What goes wrong without the region",

@@ -241,6 +241,17 @@ def _diverged(step, run):
 # --- the run folder --------------------------------------------------------------------------------
 
 
+def check_run_folder(folder: str | os.PathLike[str], resume: bool = False) -> None:
+    """Raise ``FileExistsError`` if a run can't be made in this folder, before any work is done for it."""
+    folder = Path(folder)
+    if folder.is_file():
+        raise FileExistsError(f"{folder}: a file of this name exists; choose another run folder")
+    if not resume and folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(
+            f"{folder} is not empty: choose another run folder, remove it, or resume the training in it"
+        )
+
+
 def _named(tree) -> dict[str, Any]:
     """Leaves of a tree by the path to them, the form in which they are stored."""
     paths, _ = jax.tree_util.tree_flatten_with_path(tree)
@@ -261,12 +272,7 @@ class _Run:
     @classmethod
     def open(cls, folder, autoencoder_config, train_config, resume) -> "_Run":
         folder = Path(folder).absolute()
-        if folder.is_file():
-            raise FileExistsError(f"{folder}: a file of this name exists; choose another run folder")
-        if folder.exists() and any(folder.iterdir()) and not resume:
-            raise FileExistsError(
-                f"{folder} is not empty: choose another run folder, remove it, or go on with resume"
-            )
+        check_run_folder(folder, resume)
         description = {
             "format": _FORMAT,
             "version": _VERSION,
