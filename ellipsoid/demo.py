@@ -18,11 +18,13 @@ from ellipsoid import figures
 from ellipsoid.models.autoencoder import Autoencoder, AutoencoderConfig, decode_latents, encode_images
 from ellipsoid.models.faces import procedural_faces
 from ellipsoid.models.training import TrainConfig, check_run_folder, read_metrics, train
+from ellipsoid.progress import progress_bar
 from ellipsoid.report import Section, write_report
 
 # The source's level and its range of facts, and one above it for comparison.
 LEVEL = 2.35
 FACTS = (0.6, 0.7, 0.8, 1.0)
+N_FIGURES = 10
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,13 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
     """
     check_run_folder(out)
     started = time.monotonic()
-    data_key, test_key, draw_key = jr.split(el.key(config.seed), 3)
+    data_key, test_key, draw_key, picture_key = jr.split(el.key(config.seed), 4)
     size = config.autoencoder.image_size
-    images = procedural_faces(config.n_images, size, key=data_key).images
-    test_images = procedural_faces(config.n_test, size, key=test_key).images
+    with progress_bar("faces", config.n_images + config.n_test, enabled=progress, unit="images") as advance:
+        images = procedural_faces(config.n_images, size, key=data_key).images
+        advance(config.n_images)
+        test_images = procedural_faces(config.n_test, size, key=test_key).images
+        advance(config.n_test)
 
     autoencoder = Autoencoder(config.autoencoder, rngs=nnx.Rngs(config.seed))
     train(autoencoder, images, config.training, out=out, progress=progress)
@@ -121,7 +126,10 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
         f"{state.n_components * (state.n_components - 1) // 2:,} pair conditions",
         "time": f"{(time.monotonic() - started) / 60:.1f} minutes",
     }
-    sections = picture(out, autoencoder, state, latents, draws, test_images, reconstructed, draw_key)
+    with progress_bar("figures", N_FIGURES, enabled=progress, unit="figures") as advance:
+        sections = picture(
+            out, autoencoder, state, latents, draws, test_images, reconstructed, picture_key, advance
+        )
     write_report(out, title="From autoencoder to generator", summary=list(summary.items()), sections=sections)
     return summary
 
@@ -150,14 +158,18 @@ def failed_trials(key, state, latents, n):
     }
 
 
-def picture(out, autoencoder, state, latents, draws, test_images, reconstructed, key) -> list[Section]:
+def picture(
+    out, autoencoder, state, latents, draws, test_images, reconstructed, key, advance
+) -> list[Section]:
     """Draw and save all figures of the demonstration; the sections of its report."""
     folder = out / "figures"
     folder.mkdir(exist_ok=True)
     trial_key, table_key = jr.split(key)
 
     def saved(name, figure, caption):
-        return figures.save(figure, folder / f"{name}.png"), caption
+        path = figures.save(figure, folder / f"{name}.png")
+        advance(1)
+        return path, caption
 
     def decoded(z):
         return decode_latents(autoencoder, np.asarray(z))

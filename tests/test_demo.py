@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import ellipsoid as el
-from ellipsoid.demo import DemoConfig, run_demo
+from ellipsoid.demo import N_FIGURES, DemoConfig, run_demo
 from ellipsoid.models import AutoencoderConfig, TrainConfig
 
 
@@ -61,7 +61,7 @@ def test_the_summary_says_what_was_measured(run):
 def test_the_page_shows_the_summary_and_every_figure(run):
     out, summary = run
     page = (out / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 10
+    assert page.count("data:image/png;base64,") == N_FIGURES
     assert summary["images"] in page
 
 
