@@ -239,6 +239,8 @@ def _draw(key, state, n, index, *, law, level, fact, region, verify, dtype):
             raise ValueError(
                 "verify: expected False under jit, where nothing can be raised; check afterwards"
             )
+        # As constants of a surrounding jit the settings would be folded into the arithmetic: other bits.
+        settings = lax.optimization_barrier(jax.tree.map(jnp.asarray, settings))
         rows = np.arange(n, dtype=np.uint64) if index is None else index
         rows = (jnp if _is_traced(rows) else np).pad(rows, (0, -n % size)).reshape(-1, size)
         draws = lax.map(lambda rows: draw_block(*rows), _halves(rows))
