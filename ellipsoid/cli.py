@@ -57,18 +57,16 @@ class Train:
         """Train, encode, fit."""
         from flax import nnx
 
-        from ellipsoid.models.autoencoder import Autoencoder, encode_images
+        from ellipsoid.models.autoencoder import Autoencoder
         from ellipsoid.models.images import load_images
-        from ellipsoid.models.training import check_run_folder, train
+        from ellipsoid.models.training import check_run_folder, fit_run, train
 
         check_run_folder(self.out, self.resume)
         config = self.autoencoder
         images = load_images(self.images, size=config.image_size, channels=config.channels)
         autoencoder = Autoencoder(config, rngs=nnx.Rngs(self.training.seed))
         train(autoencoder, images, self.training, out=self.out, resume=self.resume)
-        latents = encode_images(autoencoder, images, progress=True)
-        np.save(self.out / "latents.npy", latents)
-        el.fit(latents).save(self.out / "state.npz")
+        fit_run(autoencoder, images, self.out)
         _say(f"wrote {self.out}: checkpoints, metrics.jsonl, latents.npy, state.npz")
 
 

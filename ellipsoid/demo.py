@@ -17,7 +17,7 @@ import ellipsoid as el
 from ellipsoid import figures
 from ellipsoid.models.autoencoder import Autoencoder, AutoencoderConfig, decode_latents, encode_images
 from ellipsoid.models.faces import procedural_faces
-from ellipsoid.models.training import TrainConfig, check_run_folder, read_metrics, train
+from ellipsoid.models.training import TrainConfig, check_run_folder, fit_run, read_metrics, train
 from ellipsoid.progress import progress_bar
 from ellipsoid.report import Section, write_report
 
@@ -104,10 +104,7 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
 
     autoencoder = Autoencoder(config.autoencoder, rngs=nnx.Rngs(config.seed))
     train(autoencoder, images, config.training, out=out, progress=progress)
-    latents = encode_images(autoencoder, images, progress=progress)
-    np.save(out / "latents.npy", latents)
-    state = el.fit(latents)
-    state.save(out / "state.npz")
+    latents, state = fit_run(autoencoder, images, out, progress=progress)
 
     reconstructed = decode_latents(autoencoder, encode_images(autoencoder, test_images))
     error, mean_error = reconstruction_error(test_images, reconstructed, images)

@@ -405,7 +405,10 @@ def explained_variance(state: PCAState, *, title: str | None = None) -> Figure:
             count = int(np.argmax(reached)) + 1
             together.plot([0, count, count], [share, share, 0], ":", color="0.4", linewidth=1, zorder=0)
             notes.append(f"{share:.0%}: {count} component{'s' * (count > 1)}")
-    together.text(0.97, 0.06, "\n".join(notes), transform=together.transAxes, ha="right", fontsize=8)
+    ground = {"facecolor": "white", "edgecolor": "none", "pad": 2}  # the dotted lines pass behind
+    together.text(
+        0.97, 0.06, "\n".join(notes), transform=together.transAxes, ha="right", fontsize=8, bbox=ground
+    )
     _finish(together, "number of components", "cumulative share")
     for axes in (each, together):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -17,9 +17,11 @@ import numpy as np
 import optax
 from flax import nnx
 
-from ellipsoid.files import replace_file
-from ellipsoid.models.autoencoder import Autoencoder, AutoencoderConfig, as_floats
+from ellipsoid.files import published, replace_file
+from ellipsoid.fitting import fit
+from ellipsoid.models.autoencoder import Autoencoder, AutoencoderConfig, as_floats, encode_images
 from ellipsoid.progress import progress_bar
+from ellipsoid.state import PCAState
 
 _FORMAT = "ellipsoid.run"
 _VERSION = 1
@@ -356,6 +358,33 @@ def read_metrics(folder: str | os.PathLike[str]) -> list[dict[str, float]]:
     """Read the history of a run from its ``metrics.jsonl``, one record an epoch."""
     path = Path(folder) / "metrics.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def fit_run(
+    autoencoder: Autoencoder, images: np.ndarray, out: str | os.PathLike[str], *, progress: bool = True
+) -> tuple[np.ndarray, PCAState]:
+    """Encode the images of a run and fit a PCA state to them.
+
+    Parameters
+    ----------
+    autoencoder : Autoencoder
+    images : (n, H, W, C) uint8 array
+    out : path
+        Run folder; ``latents.npy`` and ``state.npz`` in it are replaced.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    latents : (n, D) float32 array
+    state : PCAState
+    """
+    latents = encode_images(autoencoder, images, progress=progress)
+    with published(Path(out) / "latents.npy") as temporary, open(temporary, "xb") as file:
+        np.save(file, latents)
+    state = fit(latents)
+    state.save(Path(out) / "state.npz")
+    return latents, state
 
 
 def load_autoencoder(folder: str | os.PathLike[str]) -> Autoencoder:
