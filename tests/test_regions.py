@@ -109,6 +109,14 @@ def test_masked_gauge_looks_at_the_masked_pairs_alone(k):
     np.testing.assert_array_equal(el.PairwiseEllipses(np.eye(k, dtype=bool)).gauge(u), el.Box().gauge(u))
 
 
+@pytest.mark.parametrize("k", [1, 2, 5, 16, 40])
+def test_gradient_of_the_gauge_lies_in_the_two_largest(k):
+    u = np.random.default_rng(k).normal(size=(20, k)).astype(np.float32)
+    gauge, gradient = jax.vmap(jax.value_and_grad(el.PairwiseEllipses().gauge))(u)
+    largest = np.abs(u) >= np.sort(np.abs(u), axis=1)[:, -min(2, k)][:, None]
+    np.testing.assert_allclose(gradient, np.where(largest, u, 0) / np.asarray(gauge)[:, None], atol=1e-6)
+
+
 def test_regions_pass_through_jit_as_arguments():
     u, mask = random_points(5), random_mask(5)
     compiled = jax.jit(lambda region, u: region.gauge(u))
