@@ -2,11 +2,15 @@
 
 import functools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import draw, same_law
+from scipy import stats
 
 import ellipsoid as el
+from ellipsoid import procedures
 
 N = 100_000
 CHUNK = 4_000
@@ -119,6 +123,32 @@ def test_wrong_procedures_are_seen():
     assert same_law(redraw, draw("uniform", 8, N)) < 1e-6
     assert same_law(sequential, literal_sequential(8, in_index_order=True)) < 1e-6
     assert same_law(drawn("sequential", 8, "star"), literal_sequential(8)) < 1e-6
+
+
+def arrival_times(k, n):
+    """Times of `n` rows, ``(n, k)``."""
+    words = el.random.key_words(el.key(0))
+    rows = np.arange(n, dtype=np.uint32), np.zeros(n, np.uint32)
+    return np.asarray(jax.vmap(lambda row: procedures._arrival_times(words, row, k))(rows))
+
+
+def test_components_arrive_in_uniformly_random_order():
+    order = np.argsort(arrival_times(3, 60_000), axis=1) @ [9, 3, 1]
+    assert stats.chisquare(np.unique(order, return_counts=True)[1]).pvalue > 1e-4
+    assert len(np.unique(order)) == 6
+
+
+def test_no_two_components_arrive_together(monkeypatch):
+    assert np.all(np.diff(np.sort(arrival_times(4096, 100), axis=1), axis=1) > 0)
+    # Of components whose random bits tie, either comes first with the same chance.
+    monkeypatch.setattr(
+        procedures, "row_words", lambda words, row, purpose, count: jnp.zeros(count, np.uint32)
+    )
+    times = arrival_times(6, 10_000)
+    for i in range(6):
+        for j in range(i):
+            first = np.mean(times[:, i] < times[:, j])
+            assert abs(first - 0.5) < 5 * 0.5 / np.sqrt(len(times))
 
 
 def test_some_sequential_draws_collapse_and_no_redraw_does():
