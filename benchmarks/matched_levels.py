@@ -23,7 +23,7 @@ def simulate(law, k, numbers):
     """Level and its standard error from about `numbers` random components."""
     region, words = PairwiseEllipses(), key_words(el.key(20_231))
     draw = jax.jit(get_law(law, region).draw, static_argnums=2)
-    size = block_rows(k)
+    size = block_rows(k, law, "cpu")
     means = []
     for start in range(0, max(numbers // k, 8 * size), size):
         rows = np.arange(start, start + size, dtype=np.uint32)

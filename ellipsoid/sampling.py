@@ -1,7 +1,7 @@
 """Drawing latents: the jitted, batched entry to the laws, and the questions asked of a point.
 
 Row ``i`` of a sequence depends on the key, ``i``, the state and the settings alone. Rows are computed
-in fixed blocks of a size set by K, the last block padded: a new ``n`` compiles nothing, and latents
+in fixed blocks of a size set by K, the last block padded: a new ``n`` compiles no new draw, and latents
 (matrix products, whose rounding depends on the shape) keep their bits too on one backend.
 """
 
@@ -9,7 +9,10 @@ import dataclasses
 import functools
 import math
 import operator
+import os
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import jax
@@ -17,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
+from jax.sharding import NamedSharding, PartitionSpec
 
 from ellipsoid.laws import get_law
 from ellipsoid.random import key_words
@@ -51,12 +55,15 @@ class Draws(NamedTuple):
     gauge: jax.Array
 
 
-def block_rows(k: int) -> int:
-    """Rows in a block for `k` components: about 2^18 numbers, a power of two of rows.
+def block_rows(k: int, law: str, platform: str) -> int:
+    """Rows in a block for `k` components, a power of two.
 
-    At K = 256, blocks of 1,024 to 4,096 rows are equally fast, and the smallest serve a few rows best.
+    On a CPU a block holds about 2^20 numbers, where the start of a program no longer counts and the
+    cache still helps; the procedures loop over rows on one core, so smaller blocks share the work
+    better and serve a few rows sooner. An accelerator needs many rows at once.
     """
-    return 2 ** min(max(18 - math.ceil(math.log2(k)), 8), 12)
+    log_numbers = 25 if platform != "cpu" else 18 if law in ("redraw", "sequential") else 20
+    return 2 ** max(log_numbers - math.ceil(math.log2(max(k, 64))), 8)
 
 
 def _normalised(scores, semi_axes):
@@ -73,27 +80,67 @@ def _round_inward(scores, dtype):
     return lax.bitcast_convert_type(bits, dtype)
 
 
-@functools.partial(jax.jit, static_argnames=("law", "dtype"))
-def _draw_block(key_words, rows, state, semi_axes, settings, region, *, law, dtype):
-    k = semi_axes.shape[0]
-    draw = get_law(law, region).draw
-    u = draw(key_words, rows, k, settings)
-    scores = u * jnp.broadcast_to(semi_axes * _INWARD, u.shape)
-    if dtype != "float32":
-        scores = _round_inward(scores, jnp.dtype(dtype))
-    gauge = region.gauge(_normalised(scores, semi_axes))
-    return Draws(state.reconstruct(scores).astype(dtype), scores, gauge)
+def _by_rows(function, sharding):
+    """Let each device work on its own rows of the first argument; it gets the others whole."""
+    if sharding is None:
+        return function
+
+    def sharded(rows, *others):
+        specs = (sharding.spec, *(PartitionSpec() for _ in others))
+        return jax.shard_map(
+            function, mesh=sharding.mesh, in_specs=specs, out_specs=sharding.spec, check_vma=False
+        )(rows, *others)
+
+    return sharded
 
 
-@jax.jit
-def _largest_gauge(scores, semi_axes, region):
-    """Largest gauge in a block: for the pairwise region by the full masked pair form, row by row."""
+# Scores and what is made of them are two programs: in one, XLA draws the numbers anew for the gauge.
+# Both can write `into` the memory of an earlier block, as new pages cost as much as the draw itself.
 
-    def one(row):
-        u = _normalised(row, semi_axes)
-        return pairs_gauge(u, region.pairs) if region.name == PAIRWISE else region.gauge(u)
 
-    return jnp.max(lax.map(one, scores))
+@functools.partial(
+    jax.jit, static_argnames=("law", "dtype", "sharding"), donate_argnames=("into",), keep_unused=True
+)
+def _draw_scores(rows, key_words, semi_axes, settings, region, into=None, *, law, dtype, sharding=None):
+    def draw(rows, key_words, semi_axes, settings, region):
+        u = get_law(law, region).draw(key_words, rows, semi_axes.shape[0], settings)
+        scores = u * jnp.broadcast_to(semi_axes * _INWARD, u.shape)
+        return scores if dtype == "float32" else _round_inward(scores, jnp.dtype(dtype))
+
+    return _by_rows(draw, sharding)(rows, key_words, semi_axes, settings, region)
+
+
+@functools.partial(jax.jit, static_argnames=("sharding",), donate_argnames=("into",), keep_unused=True)
+def _complete(scores, state, semi_axes, region, into=None, *, sharding=None):
+    def complete(scores, state, semi_axes, region):
+        gauge = region.gauge(_normalised(scores, semi_axes))
+        return state.reconstruct(scores).astype(scores.dtype), gauge
+
+    return _by_rows(complete, sharding)(scores, state, semi_axes, region)
+
+
+@functools.partial(jax.jit, static_argnames=("sharding",))
+def _verifying_gauge(scores, semi_axes, region, *, sharding=None):
+    """Gauge of each row: for the pairwise region by the full masked pair form, row by row."""
+
+    def verify(scores, semi_axes, region):
+        def one(row):
+            u = _normalised(row, semi_axes)
+            return pairs_gauge(u, region.pairs) if region.name == PAIRWISE else region.gauge(u)
+
+        return lax.map(one, scores)
+
+    return _by_rows(verify, sharding)(scores, semi_axes, region)
+
+
+@functools.partial(jax.jit, static_argnames=("n", "sharding"))
+def _join(blocks, n, *, sharding=None):
+    """First `n` rows of all blocks; of each device, where there are several."""
+
+    def join(blocks):
+        return Draws(*(jnp.concatenate(parts)[:n] for parts in zip(*blocks, strict=True)))
+
+    return _by_rows(join, sharding)(blocks)
 
 
 # --- checks on the host ----------------------------------------------------------------------------
@@ -164,6 +211,20 @@ def _check_index(index):
     return index.astype(np.uint64)
 
 
+def _check_sharding(sharding, n):
+    """Return the sharding as one of the first axis alone, and its number of parts."""
+    if not isinstance(sharding, NamedSharding):
+        raise TypeError(f"sharding: expected a jax.sharding.NamedSharding, got {type(sharding).__name__}")
+    axes, *others = sharding.spec or (None,)
+    if axes is None or any(others):
+        raise ValueError(f"sharding: expected a spec of the rows alone, as P('rows'), got {sharding.spec}")
+    names = (axes,) if isinstance(axes, str) else axes
+    n_parts = math.prod(sharding.mesh.shape[name] for name in names)
+    if n % n_parts:
+        raise ValueError(f"n: expected a multiple of the {n_parts} parts of the sharding, got {n}")
+    return NamedSharding(sharding.mesh, PartitionSpec(axes)), n_parts
+
+
 # --- drawing ---------------------------------------------------------------------------------------
 
 
@@ -173,13 +234,8 @@ def _halves(rows):
     return low, (rows >> 32).astype(np.uint32) if rows.dtype.itemsize == 8 else low * np.uint32(0)
 
 
-def _one_ahead(iterator):
-    """Hand out each item after the next one was asked for: JAX computes that one meanwhile."""
-    previous = next(iterator)
-    for current in iterator:
-        yield previous
-        previous = current
-    yield previous
+def _n_cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _host_empty(shape, dtype):
@@ -190,23 +246,31 @@ def _host_empty(shape, dtype):
     return memory[start : start + n_bytes].view(dtype).reshape(shape)
 
 
-def _gather_on_host(blocks, n):
+def _gather_on_host(draw_block, new_memory, starts, n):
     """First `n` rows of all blocks. Plain copies: no program is compiled for a new `n`."""
-    start, parts = 0, []
-    for block in _one_ahead(blocks):
-        parts = parts or [_host_empty((n, *part.shape[1:]), part.dtype) for part in block]
-        count = min(block.gauge.shape[0], n - start)
+    memory = threading.local()
+
+    def draw(start):
+        block = draw_block(start, getattr(memory, "into", None) or new_memory())
+        memory.into = block.scores, block.latents
+        return block
+
+    def copy(start, block):
         for target, part in zip(parts, block, strict=True):
-            target[start : start + count] = np.asarray(part)[:count]
-        start += count
-    return Draws(*map(jnp.asarray, parts))
+            rows = target[start : start + part.shape[0]]
+            rows[:] = np.asarray(part)[: rows.shape[0]]
+
+    first = draw(starts[0])  # compiles, once
+    parts = [_host_empty((n, *part.shape[1:]), part.dtype) for part in first]
+    copy(starts[0], first)
+    # JAX runs what one thread asks of a CPU one after the other, and loops over rows on one core.
+    with ThreadPoolExecutor(min(len(starts), _n_cores())) as pool:
+        for _ in pool.map(lambda start: copy(start, draw(start)), starts[1:]):
+            pass
+    return Draws(*jax.device_put(parts, may_alias=True))
 
 
-def _gather_on_device(blocks, n):
-    return Draws(*(jnp.concatenate(parts)[:n] for parts in zip(*blocks, strict=True)))
-
-
-def _draw(key, state, n, index, *, law, level, fact, region, verify, dtype):
+def _draw(key, state, n, index, *, law, level, fact, region, verify, dtype, sharding):
     """Draw the `n` rows that `index` names, or the first `n` rows where it is None."""
     state = _checked_state(state)
     k = state.n_components
@@ -214,7 +278,7 @@ def _draw(key, state, n, index, *, law, level, fact, region, verify, dtype):
     region.check(k)
     dtype = _checked_dtype(dtype)
     radius = _radius(level, fact)
-    settings = get_law(law, region).prepare(k, radius, region)
+    settings = jax.tree.map(jnp.asarray, get_law(law, region).prepare(k, radius, region))
     if region.name == ELLIPSOID and not _is_traced(radius) and radius < 0.5 * math.sqrt(k + 2):
         warnings.warn(
             f"level: at {radius:.4g} standard deviations all draws from a {k}-dimensional ellipsoid collapse "
@@ -223,39 +287,66 @@ def _draw(key, state, n, index, *, law, level, fact, region, verify, dtype):
             stacklevel=3,
         )
     words, semi_axes = key_words(key), _semi_axes(state, radius)
-    size = block_rows(k)
 
-    def draw_block(*rows):
-        return _draw_block(words, rows, state, semi_axes, settings, region, law=law, dtype=dtype)
+    def draw_scores(rows, into=None):
+        return _draw_scores(
+            rows, words, semi_axes, settings, region, into, law=law, dtype=dtype, sharding=sharding
+        )
 
-    def verified(block):
-        largest = float(_largest_gauge(block.scores, semi_axes, region))
-        if not largest <= 1:
-            raise RuntimeError(f"verify: a drawn vector has the gauge {largest:.9g}, above 1")
-        return block
+    def complete(scores, into=None):
+        return _complete(scores, state, semi_axes, region, into, sharding=sharding)
 
     if _is_traced((words, state, radius, region, index)):
         if verify:
             raise ValueError(
                 "verify: expected False under jit, where nothing can be raised; check afterwards"
             )
+        if sharding is not None:
+            raise ValueError("sharding: expected None under jit, where the surrounding program has its own")
         # As constants of a surrounding jit the settings would be folded into the arithmetic: other bits.
-        settings = lax.optimization_barrier(jax.tree.map(jnp.asarray, settings))
+        settings = lax.optimization_barrier(settings)
+        size = block_rows(k, law, jax.default_backend())
         rows = np.arange(n, dtype=np.uint64) if index is None else index
         rows = (jnp if _is_traced(rows) else np).pad(rows, (0, -n % size)).reshape(-1, size)
-        draws = lax.map(lambda rows: draw_block(*rows), _halves(rows))
+        scores = lax.map(draw_scores, _halves(rows))
+        latents, gauge = lax.map(complete, scores)
+        draws = Draws(latents, scores, gauge)
         return jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[:n], draws)
 
-    def rows_from(start):
-        if index is None:
-            return np.arange(start, start + size, dtype=np.uint64)
-        return np.pad(index[start : start + size], (0, max(0, start + size - n)))
+    n_parts = 1
+    if sharding is not None:
+        sharding, n_parts = _check_sharding(sharding, n)
+        everywhere = NamedSharding(sharding.mesh, PartitionSpec())
+        words, state, semi_axes, settings, region = jax.device_put(
+            (words, state, semi_axes, settings, region), everywhere
+        )
+    platform = next(iter(semi_axes.devices())).platform
+    size = block_rows(k, law, platform)
+    part = n // n_parts
 
-    blocks = (draw_block(*_halves(rows_from(start))) for start in range(0, n, size))
-    if verify:
-        blocks = map(verified, blocks)
-    on_cpu = all(device.platform == "cpu" for device in semi_axes.devices())
-    return _gather_on_host(blocks, n) if on_cpu else _gather_on_device(blocks, n)
+    def rows_from(start):
+        """Rows of one block, or of one block of each device."""
+        place = np.minimum(np.arange(start, start + size), part - 1)
+        place = (np.arange(n_parts)[:, None] * part + place).ravel()
+        low, high = _halves(place.astype(np.uint64) if index is None else index[place])
+        return (low, high) if sharding is None else jax.device_put((low, high), sharding)
+
+    def draw_block(start, into=(None, None)):
+        scores = draw_scores(rows_from(start), into[0])
+        latents, gauge = complete(scores, into[1])
+        if verify:
+            largest = float(jnp.max(_verifying_gauge(scores, semi_axes, region, sharding=sharding)))
+            if not largest <= 1:
+                raise RuntimeError(f"verify: a drawn vector has the gauge {largest:.9g}, above 1")
+        return Draws(latents, scores, gauge)
+
+    def new_memory():
+        return jnp.empty((size, k), dtype), jnp.empty((size, state.n_features), dtype)
+
+    starts = range(0, part, size)
+    if platform == "cpu" and sharding is None:
+        return _gather_on_host(draw_block, new_memory, starts, n)
+    return _join([draw_block(start) for start in starts], part, sharding=sharding)
 
 
 def sample(
@@ -269,6 +360,7 @@ def sample(
     region="pairwise",
     verify=False,
     dtype="float32",
+    sharding=None,
 ) -> Draws:
     """Draw new latents inside the shape of the latents that a state was fitted on.
 
@@ -292,6 +384,10 @@ def sample(
         before it is handed out. Slow: for doubters.
     dtype : {"float32", "float16", "bfloat16"}
         Of latents and scores. 16-bit scores are rounded inward, latents to nearest.
+    sharding : jax.sharding.NamedSharding, optional
+        How the rows of the result are spread over devices, as ``NamedSharding(mesh, P("rows"))``:
+        each device draws its own rows, without traffic between them. `n` must be a multiple of the
+        number of parts. The rows are the same, bit for bit on one backend.
 
     Returns
     -------
@@ -321,7 +417,17 @@ def sample(
     """
     n = _check_count(n)
     return _draw(
-        key, state, n, None, law=law, level=level, fact=fact, region=region, verify=verify, dtype=dtype
+        key,
+        state,
+        n,
+        None,
+        law=law,
+        level=level,
+        fact=fact,
+        region=region,
+        verify=verify,
+        dtype=dtype,
+        sharding=sharding,
     )
 
 
@@ -336,6 +442,7 @@ def sample_at(
     region="pairwise",
     verify=False,
     dtype="float32",
+    sharding=None,
 ) -> Draws:
     """Draw the rows that `index` names of the infinite sequence that :func:`sample` begins.
 
@@ -345,7 +452,7 @@ def sample_at(
     ----------
     index : (n,) array of integers
         Row numbers in ``[0, 2**64)``, in any order.
-    key, state, law, level, fact, region, verify, dtype
+    key, state, law, level, fact, region, verify, dtype, sharding
         As for :func:`sample`.
 
     Returns
@@ -369,6 +476,7 @@ def sample_at(
         region=region,
         verify=verify,
         dtype=dtype,
+        sharding=sharding,
     )
 
 

@@ -127,7 +127,7 @@ def test_16_bit_latents_are_finite_near_the_largest_number(make_state):
 
 @pytest.mark.parametrize(("law", "region"), SETTINGS)
 def test_rows_are_addressed_bit_for_bit(state, law, region):
-    key, n = el.key(7), sampling.block_rows(6) + 100
+    key, n = el.key(7), sampling.block_rows(6, law, "cpu") + 100
     settings = {"law": law, "region": region, "level": 2.0}
     draws = el.sample(key, state, n, **settings)
     assert_same_bits(draws, el.sample_at(key, state, np.arange(n), **settings))
@@ -158,7 +158,7 @@ def test_rows_of_redraw_beyond_32_bits(state):
 @pytest.mark.parametrize(("law", "region"), SETTINGS)
 def test_sample_under_jit(state, law, region):
     """Scores keep their bits inside of jit; latents to rounding."""
-    n = sampling.block_rows(6) + 10
+    n = sampling.block_rows(6, law, "cpu") + 10
     eager = el.sample(el.key(9), state, n, law=law, region=region, level=2.0)
     traced = jax.jit(lambda key, state: el.sample(key, state, n, law=law, region=region, level=2.0))(
         el.key(9), state
@@ -194,7 +194,7 @@ def test_every_kind_of_typed_key_is_accepted(state, impl):
 
 def test_one_compilation_serves_all_numbers_of_one_shape(make_state):
     def compilations():
-        return sampling._draw_block._cache_size()
+        return sampling._draw_scores._cache_size()
 
     state = make_state(11, 13)
     for law in LAWS:
