@@ -1,23 +1,31 @@
-"""Sampling rates of every law against bare random numbers and against what a user would write.
+"""Sampling rates of every law against bare random numbers and against what one would write without it.
 
-All contenders run interleaved in one process; the table gives medians as ratios, since absolute times
-on a shared machine mean little.
+All contenders of a table run interleaved in one process, and each hands out a new array; the tables give
+medians as ratios, since absolute times on a shared machine mean little.
 
-    python benchmarks/sampler.py [--components 256] [--rows 65536] [--repeats 5]
+    python benchmarks/sampler.py [--components 256] [--rows 200000] [--repeats 7]
+    python benchmarks/sampler.py scaling|memory|first
 """
 
 import argparse
 import platform
+import subprocess
+import sys
 import time
+from collections import deque
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import peers
 
 import ellipsoid as el
-from ellipsoid.random import key_words, row_words, signed_unit
+from ellipsoid import laws, sampling
+from ellipsoid.random import Purpose, key_words, row_words, signed_unit
 from ellipsoid.regions import pairs_gauge
 from ellipsoid.sampling import block_rows
+
+LEVEL = el.DEFAULT_LEVEL
 
 
 def make_state(k):
@@ -27,24 +35,6 @@ def make_state(k):
     scale = np.geomspace(2, 0.02, k)
     fields = (rng.normal(size=k), components, scale, scale**2, scale**2 / np.sum(scale**2))
     return el.PCAState(*(jnp.asarray(field, jnp.float32) for field in fields), n_samples=1000)
-
-
-def literal_loop(rng, k, rows):
-    """Follow the source's procedure to the letter: a vector at a time, all pairs in random order."""
-    out = np.empty((rows, k))
-    first, second = np.triu_indices(k, 1)
-    for row in range(rows):
-        u = rng.uniform(-1, 1, k).tolist()
-        order = rng.permutation(first.size)
-        turn = rng.random(first.size) < 0.5
-        pairs = zip(first[order].tolist(), second[order].tolist(), turn.tolist(), strict=True)
-        for i, j, swap in pairs:
-            if swap:
-                i, j = j, i
-            if u[i] * u[i] + u[j] * u[j] > 1:
-                u[j] = rng.uniform(-1, 1) * (1 - u[i] * u[i]) ** 0.5
-        out[row] = u
-    return out
 
 
 def median_times(contenders, repeats):
@@ -60,62 +50,256 @@ def median_times(contenders, repeats):
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
+def heading(text):
+    """Print a heading with the versions."""
+    versions = f"jax {jax.__version__}, numpy {np.__version__}, Python {platform.python_version()}"
+    print(f"\n{text}; {versions}, {jax.devices()[0].platform}, {platform.machine()}", flush=True)
+
+
+def scores_alone(state, n, law):
+    """Compile one program that hands out scores; what else `sample` makes is left out by the compiler."""
+    return jax.jit(lambda key: el.sample(key, state, n, law=law).scores)
+
+
+def library_peers(state, n):
+    """Return other libraries' samplers of a Gaussian in the latent space, where they are installed."""
+    found = {}
+    mean = np.asarray(state.mean, np.float64)
+    root = np.asarray(state.components, np.float64).T * np.asarray(state.scale, np.float64)
+    covariance = root @ root.T
+    from sklearn.mixture import GaussianMixture
+
+    mixture = GaussianMixture(1)
+    mixture.weights_, mixture.means_, mixture.covariances_ = np.ones(1), mean[None], covariance[None]
+    found["scikit-learn GaussianMixture.sample"] = lambda: mixture.sample(n)[0]
+    try:
+        import torch  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        print("(PyTorch is not installed: left out)")
+    else:
+        torch.manual_seed(0)
+        normal = torch.distributions.MultivariateNormal(
+            torch.tensor(mean, dtype=torch.float32), torch.tensor(covariance, dtype=torch.float32)
+        )
+        found["PyTorch MultivariateNormal.sample"] = lambda: normal.sample((n,)).numpy()
+    return found
+
+
+def compare(k, n, repeats):
+    """Closed-form laws and their parts against fills, NumPy and other libraries."""
+    heading(f"K = {k} components in {k} dimensions, n = {n:,}")
+    state, key, rng = make_state(k), el.key(0), np.random.default_rng(0)
+    default_key = jax.random.key(0)
+    fill = jax.jit(lambda key: jax.random.uniform(key, (n, k)))
+    bell = jax.jit(lambda key: jax.random.normal(key, (n, k)))
+    product = jax.jit(state.reconstruct)
+    scores = jnp.asarray(rng.random((n, k), np.float32))
+    contenders = {
+        "fill: jax.random.uniform, our key": lambda: fill(key),
+        "fill: jax.random.uniform, default key": lambda: fill(default_key),
+        "fill: NumPy PCG64 random": lambda: rng.random((n, k), np.float32),
+        "fill: jax.random.normal, our key": lambda: bell(key),
+        "fill: jax.random.normal, default key": lambda: bell(default_key),
+        "fill: NumPy PCG64 standard_normal": lambda: rng.standard_normal((n, k), np.float32),
+        "product with the principal axes": lambda: product(scores),
+        "uniform in batched NumPy, scores": lambda: peers.uniform(rng, n, k),
+        "normal in batched NumPy, scores": lambda: peers.normal(rng, n, k, LEVEL),
+    }
+    for law in ("uniform", "normal"):
+        alone = scores_alone(state, n, law)
+        contenders[f"{law}, scores alone"] = lambda alone=alone: alone(key)
+        contenders[f"{law}, sample: latents, scores, gauge"] = lambda law=law: el.sample(
+            key, state, n, law=law
+        )
+    contenders |= library_peers(state, n)
+    times = median_times(contenders, repeats)
+
+    names = list(contenders)
+    base, shown = names[0], (names[0], names[1], names[2], names[5])
+    print(f"{'vectors/s, and in fills':52}{'ours':>8}{'default':>9}{'PCG64':>9}{'PCG64 normal':>14}")
+    for name, seconds in times.items():
+        ratios = "".join(f"{times[other] / seconds:{9 if i < 3 else 14}.2f}" for i, other in enumerate(shown))
+        print(f"{name:40}{n / seconds:12,.0f}{ratios[1:]}")
+    bound = times[base] + times["product with the principal axes"]
+    for law in ("uniform", "normal"):
+        share = bound / times[f"{law}, sample: latents, scores, gauge"]
+        print(f"{law}: sample reaches {share:.2f} of the bound 1 / (1 / fill + 1 / product)")
+
+
+def compare_blocks(k, repeats):
+    """Compare the parts of one block, in memory that is used again, without the copy into the result."""
+    state, key, rng = make_state(k), el.key(0), np.random.default_rng(0)
+    region, words, size = el.PairwiseEllipses(), key_words(key), block_rows(k, "uniform", "cpu")
+    heading(f"one block of {size:,} rows, K = {k}")
+    rows = (np.arange(size, dtype=np.uint32), np.zeros(size, np.uint32))
+    semi_axes, memory = state.scale * LEVEL, np.empty((size, k), np.float32)
+    scores, spare = jnp.ones((size, k)), {}
+
+    def fill_row(row):
+        return signed_unit(row_words(words, row, Purpose.FILL, k))
+
+    fill, product = jax.jit(lambda *rows: jax.vmap(fill_row)(rows)), jax.jit(state.reconstruct)
+    default_fill = jax.jit(lambda key: jax.random.uniform(key, (size, k)))
+    gauge, default_key = jax.jit(region.gauge), jax.random.key(0)
+    settings = {
+        law: jax.tree.map(jnp.asarray, laws.get_law(law, region).prepare(k, LEVEL, region))
+        for law in ("uniform", "normal")
+    }
+
+    def draw(law, complete):
+        memory = spare.setdefault((law, complete), deque([(None, None)] * 2))
+        into_scores, into_latents = memory.popleft()
+        scores = sampling._draw_scores(
+            rows, words, semi_axes, settings[law], region, into_scores, law=law, dtype="float32"
+        )
+        if not complete:
+            memory.append((scores, None))
+            return scores
+        latents, gauge = sampling._complete(scores, state, semi_axes, region, into_latents)
+        memory.append((scores, latents))
+        return latents, gauge
+
+    contenders = {
+        "fill: ours": lambda: fill(*rows),
+        "fill: jax.random.uniform, default key": lambda: default_fill(default_key),
+        "fill: NumPy PCG64 random": lambda: rng.random(out=memory, dtype=np.float32),
+        "fill: NumPy PCG64 standard_normal": lambda: rng.standard_normal(out=memory, dtype=np.float32),
+        "product with the principal axes": lambda: product(scores),
+        "gauge": lambda: gauge(scores),
+        "uniform, scores": lambda: draw("uniform", False),
+        "uniform, all": lambda: draw("uniform", True),
+        "normal, scores": lambda: draw("normal", False),
+        "normal, all": lambda: draw("normal", True),
+    }
+
+    def several(run):
+        return lambda: [run() for _ in range(8)][-1]
+
+    times = median_times({name: several(run) for name, run in contenders.items()}, 3 * repeats)
+    shown = list(times)[:4]
+    print(f"{'vectors/s, and in fills':52}{'ours':>8}{'default':>9}{'PCG64':>9}{'PCG64 normal':>14}")
+    bound = times["fill: ours"] + times["product with the principal axes"]
+    for name, seconds in times.items():
+        ratios = "".join(f"{times[other] / seconds:{9 if i < 3 else 14}.2f}" for i, other in enumerate(shown))
+        share = f"{bound / seconds:8.2f} of the bound" if name.endswith("all") else ""
+        print(f"{name:40}{8 * size / seconds:12,.0f}{ratios[1:]}{share}")
+
+
+def compare_procedures(k, n, repeats):
+    """Compare redraw and sequential with loops and batches."""
+    heading(f"the source's procedures, K = {k}, n = {n:,}")
+    state, key, rng = make_state(k), el.key(0), np.random.default_rng(0)
+    few, some = max(2, 300_000 // k**2), max(256, n // 8)
+    contenders = {
+        "redraw: loop over lists": (few, lambda: peers.redraw_loop(few, k)),
+        "redraw: loop, numbers made at once": (few, lambda: peers.redraw_tuned_loop(rng, few, k)),
+        "redraw: batched NumPy, rounds over all pairs": (some, lambda: peers.redraw_rounds(rng, some, k)),
+        "redraw: batched NumPy, events": (some, lambda: peers.redraw_events(rng, some, k)),
+        "redraw: sample": (n, lambda: el.sample(key, state, n, law="redraw")),
+        "sequential: batched NumPy": (some, lambda: peers.sequential(rng, some, k)),
+        "sequential: sample": (n, lambda: el.sample(key, state, n, law="sequential")),
+    }
+    times = median_times({name: run for name, (_, run) in contenders.items()}, repeats)
+    rates = {name: count / times[name] for name, (count, _) in contenders.items()}
+    for name, rate in rates.items():
+        ours = rates[f"{name.split(':')[0]}: sample"]
+        print(f"{name:48}{rate:12,.0f} vectors/s, ours is {ours / rate:9,.1f} times as fast")
+
+
+def compare_gauge(k, repeats):
+    """O(K) gauge against the masked K x K form, with equal answers."""
+    u = jnp.asarray(np.random.default_rng(0).uniform(-0.8, 0.8, (2048, k)), jnp.float32)
+    fast, full = jax.jit(el.PairwiseEllipses().gauge), jax.jit(lambda u: jax.lax.map(pairs_gauge, u))
+    assert jnp.array_equal(fast(u), full(u))
+    times = median_times({"fast": lambda: fast(u), "full": lambda: full(u)}, repeats)
+    ratio = times["full"] / times["fast"]
+    print(f"gauge in O(K), K = {k}: {ratio:,.0f} times as fast as all pairs, equal bits")
+
+
+def scaling(repeats):
+    """Time per component of the closed-form laws against K."""
+    heading("nanoseconds per component, scores alone, 2^24 components each")
+    sizes, key = (64, 128, 256, 512, 1024, 2048, 4096), el.key(0)
+    runs = {}
+    for law in ("uniform", "normal"):
+        for k in sizes:
+            draw = scores_alone(make_state(k), 2**24 // k, law)
+            runs[law, k] = lambda draw=draw: draw(key)
+    times = median_times(runs, repeats)
+    for law in ("uniform", "normal"):
+        each = [times[law, k] / 2**24 * 1e9 for k in sizes]
+        print(f"{law:10}" + "".join(f"  K = {k}: {value:.2f}" for k, value in zip(sizes, each, strict=True)))
+        print(f"{'':10}largest over smallest: {max(each) / min(each):.2f}")
+
+
+MEMORY = """
+import resource, sys
+sys.path.insert(0, {folder!r})
+import numpy as np, ellipsoid as el
+from sampler import make_state
+state, n = make_state(256), int(sys.argv[1])
+for start in range(0, n, 65_536):
+    index = np.arange(start, min(start + 65_536, n), dtype=np.uint64)
+    el.sample_at(el.key(0), state, index, law="uniform").latents.block_until_ready()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+FIRST = """
+import sys, time
+sys.path.insert(0, {folder!r})
+import ellipsoid as el
+from sampler import make_state
+state = make_state(256)
+state.scale.block_until_ready()
+for _ in range(2):
+    start = time.perf_counter()
+    el.sample(el.key(0), state, 16, law=sys.argv[1]).latents.block_until_ready()
+    print(f"{{time.perf_counter() - start:.3f}}")
+"""
+
+
+def in_new_process(script, argument):
+    """Words that a script prints."""
+    script = script.format(folder=__file__.rsplit("/", 1)[0])
+    command = [sys.executable, "-c", script, str(argument)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
+def memory():
+    """Peak memory of a process that draws n vectors in chunks."""
+    heading("peak memory, K = 256, law uniform, chunks of 65,536 rows")
+    for n in (65_536, 10**6, 10**7):
+        print(f"n = {n:12,}: {in_new_process(MEMORY, n)[0]} MB")
+
+
+def first():
+    """First call (tracing and compiling) and second call in a new process."""
+    heading("16 vectors of 256 components in a new process, first and second call")
+    for law in ("uniform", "normal", "sequential", "redraw"):
+        print(f"{law:12}" + " s, ".join(in_new_process(FIRST, law)) + " s")
+
+
 def main():
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Sampling rates against peers, as ratios in one run.")
-    parser.add_argument("--components", type=int, default=256)
-    parser.add_argument("--rows", type=int, default=65_536)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("what", nargs="?", choices=("rates", "scaling", "memory", "first"), default="rates")
+    parser.add_argument("--components", type=int, nargs="+", default=[256])
+    parser.add_argument("--rows", type=int, nargs="+", default=[20_000, 200_000])
+    parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
-    k, n = arguments.components, arguments.rows
-    state, key, rng = make_state(k), el.key(0), np.random.default_rng(0)
-    words, size = key_words(key), block_rows(k)
-
-    @jax.jit
-    def fill_block(low):
-        return jax.vmap(lambda row: signed_unit(row_words(words, (row, jnp.uint32(0)), 4, k)))(low)
-
-    def fill():
-        return [fill_block(np.arange(start, start + size, dtype=np.uint32)) for start in range(0, n, size)]
-
-    threefry = jax.jit(lambda key: jax.random.uniform(key, (n, k)))
-    buffer = np.empty((n, k), np.float32)
-    draws = el.sample(key, state, n, law="uniform")
-    fast = jax.jit(lambda u: el.PairwiseEllipses().gauge(u))
-    masked = jax.jit(lambda u: jax.lax.map(pairs_gauge, u))
-    u = draws.scores[:2048]
-    contenders = {
-        "fill: our Philox, one number a component": fill,
-        "fill: jax.random.uniform, default key": lambda: threefry(jax.random.key(0)),
-        "fill: NumPy PCG64 random, float32": lambda: rng.random(out=buffer, dtype=np.float32),
-        "fill: NumPy PCG64 standard_normal, float32": lambda: rng.standard_normal(
-            out=buffer, dtype=np.float32
-        ),
-        "sample, law uniform (scores, gauge, latents)": lambda: el.sample(key, state, n, law="uniform"),
-        "sample, law normal": lambda: el.sample(key, state, n, law="normal"),
-        "sample, law sequential": lambda: el.sample(key, state, n, law="sequential"),
-        "sample, law redraw": lambda: el.sample(key, state, n, law="redraw"),
-    }
-    rates = {name: n / t for name, t in median_times(contenders, arguments.repeats).items()}
-    literal_rows = max(2, 200_000 // (k * (k - 1) // 2))
-    literal = {"literal loop of the source, Python": lambda: literal_loop(rng, k, literal_rows)}
-    rates |= {name: literal_rows / t for name, t in median_times(literal, arguments.repeats).items()}
-    gauges = median_times(
-        {"gauge, O(K)": lambda: fast(u), "gauge, all pairs": lambda: masked(u)}, arguments.repeats
-    )
-
-    print(
-        f"jax {jax.__version__}, numpy {np.__version__}, Python {platform.python_version()}, "
-        f"{jax.devices()[0].platform}, {platform.machine()}; K = {k}, n = {n}"
-    )
-    base = rates["fill: our Philox, one number a component"]
-    loop = rates["literal loop of the source, Python"]
-    print(f"{'':48}{'vectors/s':>12}{'of fill':>9}{'x loop':>10}")
-    for name, rate in rates.items():
-        print(f"{name:48}{rate:12,.0f}{rate / base:9.3f}{rate / loop:10,.0f}")
-    print(
-        f"gauge in O(K): {gauges['gauge, all pairs'] / gauges['gauge, O(K)']:,.0f} times as fast as all pairs"
-    )
+    if arguments.what == "scaling":
+        scaling(arguments.repeats)
+    elif arguments.what == "memory":
+        memory()
+    elif arguments.what == "first":
+        first()
+    else:
+        for k in arguments.components:
+            for n in arguments.rows:
+                compare(k, n, arguments.repeats)
+            compare_blocks(k, arguments.repeats)
+            compare_procedures(k, 16_384 * 256 // k, arguments.repeats)
+            compare_gauge(k, arguments.repeats)
 
 
 if __name__ == "__main__":

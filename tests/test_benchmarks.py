@@ -1,0 +1,44 @@
+"""The peers that the benchmarks compare with draw the same laws; else their speed would mean nothing."""
+
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import draw, same_law
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+import peers
+
+K = 12
+
+
+def largest_gauge(u):
+    return np.sqrt(np.max(np.sum(np.sort(np.square(u), axis=1)[:, -2:], axis=1)))
+
+
+@pytest.mark.parametrize(
+    ("law", "peer", "n"),
+    [
+        ("uniform", peers.uniform, 50_000),
+        ("normal", lambda rng, n, k: peers.normal(rng, n, k, 1.645), 50_000),
+        ("sequential", peers.sequential, 50_000),
+        ("redraw", peers.redraw_events, 50_000),
+        ("redraw", peers.redraw_tuned_loop, 5_000),
+        ("redraw", lambda rng, n, k: peers.redraw_loop(n, k), 5_000),
+    ],
+)
+def test_a_peer_draws_the_law(law, peer, n):
+    random.seed(0)
+    u = peer(np.random.default_rng(0), n, K)
+    assert 0.99 < largest_gauge(u) <= 1 + 1e-6
+    assert same_law(u, draw(law, K, 50_000)) > 1e-3
+
+
+def test_rounds_keep_all_pair_conditions():
+    """Their law is a little off (by 0.004 in the law of the rms), so only the conditions hold exactly."""
+    u = peers.redraw_rounds(np.random.default_rng(0), 20_000, K)
+    assert 0.99 < largest_gauge(u) <= 1 + 1e-6
+    assert same_law(u, draw("redraw", K, 20_000)) > 1e-3
+    assert same_law(u, draw("sequential", K, 20_000)) < 1e-6
