@@ -224,7 +224,7 @@ def _arrival_times(key_words, row, k):
     three, which tie in 4e-8 of all rows at K = 256 and in 4 % at K = 4,096, the order is a little off.
     """
     n_bits = (k - 1).bit_length()
-    mask = row_block(key_words, row, Purpose.ORDER, np.uint32(-(-k // 4)))[0]
+    mask = row_block(key_words, row, Purpose.ORDER, np.uint32(2**32 - 1))[0]
     position = (lax.iota(np.uint32, k) ^ mask) & np.uint32(2**n_bits - 1)
     words = row_words(key_words, row, Purpose.ORDER, k) >> 1
     return (words >> n_bits << n_bits | position).astype(np.int32)

@@ -107,11 +107,14 @@ def row_block(key_words, row, purpose, block):
 def row_words(key_words, row, purpose, count):
     """``(count,)`` uint32 words of one row.
 
-    The four words of all blocks lie one after the other (first words, second words, ...), which
-    XLA writes in place; interleaving them costs half of the speed on a CPU.
+    From 128 words on they are those of the first ``count / 4`` blocks: all first words, then all second
+    words and so on, which XLA writes in place on a CPU (interleaved, they take twice as long). Of
+    fewer words it would join the parts anew for each number, up to ten times as slowly; so those are
+    the first words, and beyond 64 the second words, of 64 blocks.
     """
-    blocks = lax.iota(np.uint32, -(-count // 4))
-    return jnp.concatenate(row_block(key_words, row, purpose, blocks))[:count]
+    n_blocks = -(-count // 4) if count >= 128 else 64
+    words = row_block(key_words, row, purpose, lax.iota(np.uint32, n_blocks))
+    return jnp.concatenate(words[: -(-count // n_blocks)])[:count]
 
 
 def unit(words):

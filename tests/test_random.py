@@ -51,11 +51,14 @@ def test_philox_known_answers(name, x64, transform):
         assert all(word.dtype == np.uint32 for word in got)
 
 
-def test_row_words_are_philox_of_the_documented_counter():
+@pytest.mark.parametrize(
+    ("count", "n_blocks"), [(7, 64), (64, 64), (100, 64), (128, 32), (130, 33), (256, 64)]
+)
+def test_row_words_are_philox_of_the_documented_counter(count, n_blocks):
     key_words = np.array([11, 22], np.uint32)
-    got = random.row_words(key_words, (np.uint32(5), np.uint32(6)), random.Purpose.ORDER, 7)
-    blocks = [random.philox4x32(uint32([11, 22]), uint32([5, 6, block, 7])) for block in range(2)]
-    expected = [int(block[word]) for word in range(4) for block in blocks][:7]
+    got = random.row_words(key_words, (np.uint32(5), np.uint32(6)), random.Purpose.ORDER, count)
+    blocks = [random.philox4x32(uint32([11, 22]), uint32([5, 6, block, 7])) for block in range(n_blocks)]
+    expected = [int(block[word]) for word in range(4) for block in blocks][:count]
     np.testing.assert_array_equal(got, np.array(expected, np.uint32))
 
 
