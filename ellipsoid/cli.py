@@ -1,18 +1,22 @@
 """The command line: it parses, calls the library, and says what was written."""
 
 import dataclasses
+import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+import jax
 import numpy as np
 import tyro
 from tyro.conf import Positional, arg
 
 import ellipsoid as el
+from ellipsoid.manifest import digest
 from ellipsoid.models.autoencoder import AutoencoderConfig
 from ellipsoid.models.training import TrainConfig
+from ellipsoid.sinks import as_sink
 
 HalfWidth = Literal["std", "histogram", "histogram_raw", "quantile", "mad", "core"]
 
@@ -106,14 +110,38 @@ class DrawOptions:
     """What the draws stay in."""
     seed: int = 0
     """Of the sequence; the same seed gives the same rows."""
-    chunk: int = 16_384
-    """Rows in memory at a time; does not change the result."""
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Of latents; bfloat16 in .zarr only."""
+    beside: tuple[Literal["latents", "scores", "gauge"], ...] = ()
+    """What to write beside the latents or images."""
+    chunk: int | None = None
+    """Rows that are written at a time, about 16 MB by default; one shard of .zarr, .tar and .parquet."""
+    verify: bool = False
+    """Read back and compare what earlier runs wrote."""
+    processes: int | None = None
+    """Share the work between so many processes that see the same folder."""
+    process_id: int | None = None
+    """Number of this process, from 0."""
+    distributed: bool = False
+    """Learn both from Slurm, Kubernetes or a TPU pod, by jax.distributed.initialize."""
 
-    def generate(self, state, n, out, decode=None) -> None:
+    def generate(self, state, n, out, **decoder) -> None:
         """Draw `n` rows of `state` into `out`."""
-        options = dataclasses.asdict(self)
-        el.generate(el.key(options.pop("seed")), state, n, out, decode=decode, **options)
-        _say(f"wrote {out}: {n:,} {'latents' if decode is None else 'images'}")
+        options = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        key = el.key(options.pop("seed"))
+        if options.pop("distributed"):
+            jax.distributed.initialize()
+        sink = as_sink(out)
+        place = el.generate(key, state, n, sink, **decoder, **options)
+        content = sink.published()
+        if content is None:
+            _say(f"wrote this process's share to {place}; whichever finishes last names it {out}")
+            return
+        manifest = json.loads(content)
+        _say(f"wrote {place}: {n:,} {'images' if decoder else 'latents'}, {manifest['bytes'] / 1e6:,.1f} MB")
+        if manifest["judged"]:
+            share = manifest["outside"] / manifest["judged"]
+            _say(f"rounding to {self.dtype} has put {share:.2%} of the latents outside of the region")
 
 
 @dataclass(frozen=True)
@@ -124,8 +152,8 @@ class Sample:
     """A state (.npz) or a run folder."""
     n: int
     """How many."""
-    out: Path
-    """A .npy file: (n, D) float32."""
+    out: str
+    """A name that ends in .npy, .zarr, .parquet or .tar."""
     draw: Annotated[DrawOptions, arg(name="")] = field(default_factory=DrawOptions)
 
     def run(self) -> None:
@@ -141,19 +169,18 @@ class Generate:
     """A run folder, as made by train or demo."""
     n: int
     """How many."""
-    out: Path
-    """A folder for PNG images, or a .npy file: (n, H, W, C) uint8."""
+    out: str
+    """A folder for PNG images, or a name that ends in .npy, .zarr or .tar."""
     draw: Annotated[DrawOptions, arg(name="")] = field(default_factory=DrawOptions)
 
     def run(self) -> None:
         """Draw, decode and write."""
-        from ellipsoid.models.autoencoder import decode_latents
+        from ellipsoid.models.autoencoder import decode_function
         from ellipsoid.models.training import load_autoencoder
 
-        autoencoder = load_autoencoder(self.folder)
-        self.draw.generate(
-            _load_state(self.folder), self.n, self.out, lambda z: decode_latents(autoencoder, z)
-        )
+        decode = decode_function(load_autoencoder(self.folder))
+        state = _load_state(self.folder)
+        self.draw.generate(state, self.n, self.out, decode=decode, decoder_digest=digest(decode))
 
 
 @dataclass(frozen=True)
@@ -225,10 +252,10 @@ def main(args: list[str] | None = None) -> int:
             ),
         )
         command.run()
-    except KeyboardInterrupt:
-        print("ellipsoid: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"ellipsoid: {error or 'interrupted'}", file=sys.stderr)
         return 130
-    except (ValueError, TypeError, OSError, RuntimeError) as error:
+    except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         print(f"ellipsoid: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0

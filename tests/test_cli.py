@@ -1,3 +1,6 @@
+import os
+import shutil
+import signal
 import subprocess
 import sys
 
@@ -7,6 +10,7 @@ from PIL import Image
 
 import ellipsoid as el
 from ellipsoid.cli import main
+from ellipsoid.sinks import NpySink
 
 SMALL = ["--image-size", "16", "--filters", "8", "16", "--latent-dim", "8"]
 SMALL += ["--steps", "12", "--batch-size", "32"]
@@ -61,6 +65,59 @@ def test_fit_sample_and_generate(folder, capsys):
     pictures = np.load(folder / "pictures.npy")
     assert pictures.shape == (5, 16, 16, 3)
     np.testing.assert_array_equal(np.asarray(Image.open(folder / "pictures" / "000004.png")), pictures[4])
+
+
+def test_a_key_press_stops_and_the_same_command_goes_on(folder, monkeypatch, capsys):
+    out = folder / "stopped.npy"
+    write, starts = NpySink.write, []
+
+    def interrupted(self, start, columns):
+        starts.append(start)
+        if len(starts) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return write(self, start, columns)
+
+    monkeypatch.setattr(NpySink, "write", interrupted)
+    command = ["sample", str(folder / "run"), "--n", "20000", "--out", str(out), "--chunk", "100"]
+    command += ["--law", "uniform", "--dtype", "float16", "--beside", "gauge"]
+    assert main(command) == 130
+    error = capsys.readouterr().err
+    assert "of 20,000 rows are kept in" in error
+    assert "the same call goes on there" in error
+    assert not out.exists()
+    before = len(starts)
+    assert 2 <= before < 200
+    assert main(command) == 0
+    assert sorted(starts) == list(range(0, 20_000, 100))
+    output = capsys.readouterr().out
+    assert f"wrote {out}: 20,000 latents" in output
+    assert "of the latents outside of the region" in output
+    assert main([*command, "--verify"]) == 0
+    assert len(np.load(folder / "stopped.gauge.npy")) == 20_000
+
+
+def test_processes_share_a_command(folder, capsys):
+    out = folder / "shared"
+    command = ["generate", str(folder / "run"), "--n", "40", "--out", str(out), "--chunk", "10"]
+    assert main([*command, "--processes", "2", "--process-id", "1"]) == 0
+    assert "this process's share" in capsys.readouterr().out
+    assert not out.exists()
+    assert main([*command, "--processes", "2", "--process-id", "0"]) == 0
+    assert f"wrote {out}: 40 images" in capsys.readouterr().out
+    assert len(list(out.glob("*.png"))) == 40
+
+
+def test_another_decoder_does_not_go_on(folder, tmp_path, capsys):
+    command = ["generate", folder / "run", "--n", 40, "--out", tmp_path / "x.npy", "--chunk", 10]
+    assert main([*map(str, command), "--processes", "2", "--process-id", "1"]) == 0
+    other = tmp_path / "other"
+    shutil.copytree(folder / "run", other)
+    images = folder / "images"
+    assert main(["train", str(images), "--out", str(tmp_path / "run"), *SMALL, "--seed", "5"]) == 0
+    shutil.rmtree(other / "checkpoints")
+    shutil.copytree(tmp_path / "run" / "checkpoints", other / "checkpoints")
+    command[1] = other
+    assert "decoder_digest" in error_of(capsys, *command)
 
 
 def test_fit_takes_a_share_of_the_variance_and_a_half_width(folder):
