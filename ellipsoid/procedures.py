@@ -26,6 +26,7 @@ import numpy as np
 from jax import lax
 
 from ellipsoid.random import Purpose, below, row_block, row_words, signed_unit
+from ellipsoid.regions import reduce_in_lanes
 
 
 def _fill(key_words, row, k):
@@ -235,17 +236,23 @@ def _draw_sequential_all(key_words, rows, k):
     times = _each_row(_arrival_times, key_words, rows, k)
     never = np.int32(2**31 - 1)
 
+    def earlier(a, b):
+        first = a[0] <= b[0]
+        return jnp.where(first, a[0], b[0]), jnp.where(first, a[1], b[1])
+
     def next_record(carry):
         values, largest, _ = carry
-        squares = jnp.square(values)
         # Only a component that comes later can exceed the largest square so far.
-        arrival = jnp.min(jnp.where(squares > largest, times, never), axis=1, keepdims=True)
-        record = jnp.max(jnp.where(times == arrival, squares, 0), axis=1, keepdims=True)
+        squares = jnp.square(values)
+        exceeds = squares > largest[:, None]
+        arrivals = jnp.where(exceeds, times, never), jnp.where(exceeds, squares, 0)
+        arrival, record = reduce_in_lanes(arrivals, (never, np.float32(0)), earlier)
         largest = jnp.maximum(largest, record)
-        return jnp.where(times > arrival, fills * jnp.sqrt(1 - largest), values), largest, arrival
+        bounded = fills * jnp.sqrt(1 - largest)[:, None]
+        return jnp.where(times > arrival[:, None], bounded, values), largest, arrival
 
     n = rows[0].shape[0]
-    carry = fills, jnp.zeros((n, 1), np.float32), jnp.zeros((n, 1), np.int32)
+    carry = fills, jnp.zeros(n, np.float32), jnp.zeros(n, np.int32)
     return lax.while_loop(lambda carry: jnp.any(carry[2] < never), next_record, carry)[0]
 
 

@@ -56,6 +56,18 @@ def pairs_gauge(u, pairs=None):
 _LANES = 16
 
 
+def reduce_in_lanes(operands, initial, merge):
+    """Reduce the last axis of several arrays at once, as ``lax.reduce``; `initial` must be neutral."""
+    axis = operands[0].ndim - 1
+
+    def in_lanes(x, neutral):
+        x = jnp.pad(x, [(0, 0)] * axis + [(0, -x.shape[-1] % _LANES)], constant_values=neutral)
+        return x.reshape(*x.shape[:-1], -1, _LANES)
+
+    lanes = lax.reduce(tuple(map(in_lanes, operands, initial)), initial, merge, (axis,))
+    return lax.reduce(lanes, initial, merge, (axis,))
+
+
 @jax.custom_jvp
 def _two_largest(x):
     """Largest and second largest of non-negative ``(..., K)`` numbers in one pass (K = 1: and 0)."""
@@ -63,11 +75,8 @@ def _two_largest(x):
     def merge(a, b):
         return jnp.maximum(a[0], b[0]), jnp.maximum(jnp.minimum(a[0], b[0]), jnp.maximum(a[1], b[1]))
 
-    x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, -x.shape[-1] % _LANES)])
-    lanes = x.reshape(*x.shape[:-1], -1, _LANES)
     zero = x.dtype.type(0)
-    two = lax.reduce((lanes, jnp.zeros_like(lanes)), (zero, zero), merge, (lanes.ndim - 2,))
-    return lax.reduce(two, (zero, zero), merge, (lanes.ndim - 2,))
+    return tuple(reduce_in_lanes((x, jnp.zeros_like(x)), (zero, zero), merge))
 
 
 @_two_largest.defjvp
