@@ -189,7 +189,7 @@ def compare_procedures(k, n, repeats):
     """Compare redraw and sequential with loops and batches."""
     heading(f"the source's procedures, K = {k}, n = {n:,}")
     state, key, rng = make_state(k), el.key(0), np.random.default_rng(0)
-    few, some = max(2, 300_000 // k**2), max(256, n // 8)
+    few, some = max(2, 300_000 // k**2), max(256, n // 16)
     contenders = {
         "redraw: loop over lists": (few, lambda: peers.redraw_loop(few, k)),
         "redraw: loop, numbers made at once": (few, lambda: peers.redraw_tuned_loop(rng, few, k)),
@@ -312,7 +312,7 @@ def main():
             for n in arguments.rows:
                 compare(k, n, arguments.repeats)
             compare_blocks(k, arguments.repeats)
-            compare_procedures(k, 16_384 * 256 // k, arguments.repeats)
+            compare_procedures(k, 2**24 // k, arguments.repeats)
             compare_gauge(k, arguments.repeats)
 
 
