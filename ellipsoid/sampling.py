@@ -262,10 +262,11 @@ def _gather_on_host(draw_block, new_memory, starts, n):
 
     first = draw(starts[0])  # compiles, once
     parts = [_host_empty((n, *part.shape[1:]), part.dtype) for part in first]
-    copy(starts[0], first)
     # JAX runs what one thread asks of a CPU one after the other, and loops over rows on one core.
-    with ThreadPoolExecutor(min(len(starts), _n_cores())) as pool:
-        for _ in pool.map(lambda start: copy(start, draw(start)), starts[1:]):
+    with ThreadPoolExecutor(_n_cores()) as pool:
+        others = pool.map(lambda start: copy(start, draw(start)), starts[1:])
+        copy(starts[0], first)
+        for _ in others:
             pass
     return Draws(*jax.device_put(parts, may_alias=True))
 
