@@ -29,7 +29,8 @@ def progress_bar(label: str, total: int, *, enabled: bool = True, unit: str = "r
 
     class Rate(ProgressColumn):
         def render(self, task):
-            speed = task.finished_speed or task.speed
+            # At the end over all of the time: steps that come in one burst would look too fast.
+            speed = task.completed / task.finished_time if task.finished_time else task.speed
             return Text(f"{speed:,.0f} {unit}/s" if speed else "", style="progress.data.speed")
 
     columns = (
