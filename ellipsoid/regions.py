@@ -127,7 +127,16 @@ class PairwiseEllipses:
             raise ValueError("pairs: expected a symmetric mask; use pairs | pairs.T")
 
 
-@jax.tree_util.register_dataclass
+def _without_leaves(cls):
+    """Register a class of no fields as a pytree that differs from those of other such classes.
+
+    As dataclasses they are equal to JAX, which then takes the program of one region for another.
+    """
+    jax.tree_util.register_pytree_node(cls, lambda region: ((), cls.name), lambda name, leaves: cls())
+    return cls
+
+
+@_without_leaves
 @dataclass(frozen=True)
 class Ellipsoid:
     """All points within one Mahalanobis radius: the ``K``-dimensional confidence ellipsoid."""
@@ -146,7 +155,7 @@ class Ellipsoid:
         """Fits any number of components."""
 
 
-@jax.tree_util.register_dataclass
+@_without_leaves
 @dataclass(frozen=True)
 class Box:
     """All points with every component within its own bound, whatever the others do."""

@@ -117,6 +117,13 @@ def test_gradient_of_the_gauge_lies_in_the_two_largest(k):
     np.testing.assert_allclose(gradient, np.where(largest, u, 0) / np.asarray(gauge)[:, None], atol=1e-6)
 
 
+def test_regions_are_distinct_pytrees():
+    """Else a program that was compiled for one could be taken for another."""
+    structures = [jax.tree.structure(region()) for region in (el.PairwiseEllipses, el.Ellipsoid, el.Box)]
+    assert all(a != b for i, a in enumerate(structures) for b in structures[:i])
+    assert jax.tree.map(lambda leaf: leaf, (el.Ellipsoid(), el.Box())) == (el.Ellipsoid(), el.Box())
+
+
 def test_regions_pass_through_jit_as_arguments():
     u, mask = random_points(5), random_mask(5)
     compiled = jax.jit(lambda region, u: region.gauge(u))
