@@ -26,21 +26,13 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from sampler import make_state
 
 import ellipsoid as el
 from ellipsoid import manifest
 from ellipsoid.sinks import COMPRESS_LEVEL, NpySink
 
 CHUNK = 16_384
-
-
-def make_state(k, d):
-    """Make a state of `k` components in `d` dimensions with a spread of scales."""
-    rng = np.random.default_rng(0)
-    components = np.linalg.qr(rng.normal(size=(d, d)))[0][:k]
-    scale = np.geomspace(2, 0.02, k)
-    fields = (rng.normal(size=d), components, scale, scale**2, scale**2 / np.sum(scale**2))
-    return el.PCAState(*(jnp.asarray(field, jnp.float32) for field in fields), n_samples=1000)
 
 
 def write_plainly(path, chunks):

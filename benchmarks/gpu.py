@@ -10,11 +10,9 @@ import argparse
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sampler import LEVEL, heading, make_state, median_times
+from sampler import bare_fill, first_rows, heading, make_state, median_times, score_program
 
 import ellipsoid as el
-from ellipsoid import laws, sampling
-from ellipsoid.random import Purpose, key_words, row_words, signed_unit
 
 
 def main():
@@ -28,31 +26,24 @@ def main():
     device = jax.devices()[0]
     heading(f"{device.device_kind}, K = {k}, n = {n:,}")
 
-    state, key, region = make_state(k), el.key(0), el.PairwiseEllipses()
-    words, semi_axes = key_words(key), state.scale * LEVEL
-    rows = (jnp.arange(n, dtype=jnp.uint32), jnp.zeros(n, jnp.uint32))
-    array = jnp.ones((n, k))
-    copy, product, gauge = jax.jit(lambda x: x + 1), jax.jit(state.reconstruct), jax.jit(region.gauge)
-
-    @jax.jit
-    def fill(words, rows):
-        return jax.vmap(lambda row: signed_unit(row_words(words, row, Purpose.FILL, k)))(rows)
+    state, key = make_state(k), el.key(0)
+    rows, array, fill = jax.device_put(first_rows(n)), jnp.ones((n, k)), bare_fill(k)
+    copy, product = jax.jit(lambda x: x + 1), jax.jit(state.reconstruct)
+    gauge = jax.jit(el.PairwiseEllipses().gauge)
 
     def stock(kind):
         uniform, key = jax.jit(lambda key: jax.random.uniform(key, (n, k))), jax.random.key(0, impl=kind)
         return lambda: uniform(key)
 
     def scores(law):
-        settings = jax.tree.map(jnp.asarray, laws.get_law(law, region).prepare(k, LEVEL, region))
-        return lambda: sampling._draw_scores(
-            rows, words, semi_axes, settings, region, law=law, dtype="float32"
-        )
+        draw = score_program(law, state)
+        return lambda: draw(rows)
 
     contenders = {
         "copy (reads and writes n K numbers)": lambda: copy(array),
         "product with the principal axes": lambda: product(array),
         "gauge": lambda: gauge(array),
-        "fill: ours, by rows": lambda: fill(words, rows),
+        "fill: ours, by rows": lambda: fill(rows),
         "fill: jax.random.uniform, threefry2x32": stock("threefry2x32"),
         "fill: jax.random.uniform, rbg": stock("rbg"),
     }

@@ -28,12 +28,12 @@ from ellipsoid.sampling import block_rows
 LEVEL = el.DEFAULT_LEVEL
 
 
-def make_state(k):
-    """Make a state of `k` components in `k` dimensions with a spread of scales."""
-    rng = np.random.default_rng(0)
-    components = np.linalg.qr(rng.normal(size=(k, k)))[0]
+def make_state(k, d=None):
+    """Make a state of `k` components in `d` dimensions (`k` by default) with a spread of scales."""
+    rng, d = np.random.default_rng(0), d or k
+    components = np.linalg.qr(rng.normal(size=(d, d)))[0][:k]
     scale = np.geomspace(2, 0.02, k)
-    fields = (rng.normal(size=k), components, scale, scale**2, scale**2 / np.sum(scale**2))
+    fields = (rng.normal(size=d), components, scale, scale**2, scale**2 / np.sum(scale**2))
     return el.PCAState(*(jnp.asarray(field, jnp.float32) for field in fields), n_samples=1000)
 
 
@@ -54,6 +54,34 @@ def heading(text):
     """Print a heading with the versions."""
     versions = f"jax {jax.__version__}, numpy {np.__version__}, Python {platform.python_version()}"
     print(f"\n{text}; {versions}, {jax.devices()[0].platform}, {platform.machine()}", flush=True)
+
+
+def bare_fill(k):
+    """Compile a fill of rows of `k` numbers, as the laws make it."""
+    words = key_words(el.key(0))
+
+    def fill_row(words, row):
+        return signed_unit(row_words(words, row, Purpose.FILL, k))
+
+    fill = jax.jit(lambda words, rows: jax.vmap(lambda row: fill_row(words, row))(rows))
+    return lambda rows: fill(words, rows)
+
+
+def first_rows(n):
+    """Row numbers from 0 on, as pairs of words."""
+    return np.arange(n, dtype=np.uint32), np.zeros(n, np.uint32)
+
+
+def score_program(law, state):
+    """Give the program that `sample` draws a block of scores with."""
+    region, words, semi_axes = el.PairwiseEllipses(), key_words(el.key(0)), state.scale * LEVEL
+    prepared = laws.get_law(law, region).prepare(state.n_components, LEVEL, region)
+    settings = jax.tree.map(jnp.asarray, prepared)
+
+    def draw(rows, into=None):
+        return sampling._draw_scores(rows, words, semi_axes, settings, region, into, law=law, dtype="float32")
+
+    return draw
 
 
 def scores_alone(state, n, law):
@@ -128,30 +156,22 @@ def compare(k, n, repeats):
 
 def compare_blocks(k, repeats):
     """Compare the parts of one block, in memory that is used again, without the copy into the result."""
-    state, key, rng = make_state(k), el.key(0), np.random.default_rng(0)
-    region, words, size = el.PairwiseEllipses(), key_words(key), block_rows(k, "uniform", "cpu")
+    state, rng = make_state(k), np.random.default_rng(0)
+    region, size = el.PairwiseEllipses(), block_rows(k, "uniform", "cpu")
     heading(f"one block of {size:,} rows, K = {k}")
-    rows = (np.arange(size, dtype=np.uint32), np.zeros(size, np.uint32))
+    rows = first_rows(size)
     semi_axes, memory = state.scale * LEVEL, np.empty((size, k), np.float32)
     scores, spare = jnp.ones((size, k)), {}
 
-    def fill_row(row):
-        return signed_unit(row_words(words, row, Purpose.FILL, k))
-
-    fill, product = jax.jit(lambda *rows: jax.vmap(fill_row)(rows)), jax.jit(state.reconstruct)
+    fill, product = bare_fill(k), jax.jit(state.reconstruct)
     default_fill = jax.jit(lambda key: jax.random.uniform(key, (size, k)))
     gauge, default_key = jax.jit(region.gauge), jax.random.key(0)
-    settings = {
-        law: jax.tree.map(jnp.asarray, laws.get_law(law, region).prepare(k, LEVEL, region))
-        for law in ("uniform", "normal")
-    }
+    programs = {law: score_program(law, state) for law in ("uniform", "normal")}
 
     def draw(law, complete):
         memory = spare.setdefault((law, complete), deque([(None, None)] * 2))
         into_scores, into_latents = memory.popleft()
-        scores = sampling._draw_scores(
-            rows, words, semi_axes, settings[law], region, into_scores, law=law, dtype="float32"
-        )
+        scores = programs[law](rows, into_scores)
         if not complete:
             memory.append((scores, None))
             return scores
@@ -160,7 +180,7 @@ def compare_blocks(k, repeats):
         return latents, gauge
 
     contenders = {
-        "fill: ours": lambda: fill(*rows),
+        "fill: ours": lambda: fill(rows),
         "fill: jax.random.uniform, default key": lambda: default_fill(default_key),
         "fill: NumPy PCG64 random": lambda: rng.random(out=memory, dtype=np.float32),
         "fill: NumPy PCG64 standard_normal": lambda: rng.standard_normal(out=memory, dtype=np.float32),
@@ -218,17 +238,12 @@ def compare_gauge(k, repeats):
 
 def sixteen_blocks(law, k):
     """Make a contender: scores of 16 blocks, in memory that is used again."""
-    region, words, size = el.PairwiseEllipses(), key_words(el.key(0)), block_rows(k, law, "cpu")
-    settings = jax.tree.map(jnp.asarray, laws.get_law(law, region).prepare(k, LEVEL, region))
-    rows = (np.arange(size, dtype=np.uint32), np.zeros(size, np.uint32))
-    semi_axes, spare = make_state(k).scale * LEVEL, deque([None, None])
+    draw, rows = score_program(law, make_state(k)), first_rows(block_rows(k, law, "cpu"))
+    spare = deque([None, None])
 
     def run():
         for _ in range(16):
-            scores = sampling._draw_scores(
-                rows, words, semi_axes, settings, region, spare.popleft(), law=law, dtype="float32"
-            )
-            spare.append(scores)
+            spare.append(draw(rows, spare.popleft()))
         return spare[-1]
 
     return run

@@ -28,9 +28,9 @@ from jax.typing import ArrayLike, DTypeLike
 from ellipsoid import manifest
 from ellipsoid.manifest import Record, Recorder, Records
 from ellipsoid.progress import progress_bar
-from ellipsoid.random import key_words
+from ellipsoid.random import as_integer, key_words
 from ellipsoid.regions import Region, as_region
-from ellipsoid.sampling import DEFAULT_LEVEL, block_rows, contains, gauge, sample_at
+from ellipsoid.sampling import DEFAULT_LEVEL, block_rows, contains, gauge, n_cores, sample_at
 from ellipsoid.sinks import Column, Plan, Sink, as_sink
 from ellipsoid.state import PCAState
 
@@ -211,10 +211,7 @@ def generate(
 
 
 def _count(name, value):
-    try:
-        value = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected an integer, got {type(value).__name__}") from None
+    value = as_integer(name, value)
     if value < 1:
         raise ValueError(f"{name}: expected at least 1, got {value}")
     return value
@@ -246,7 +243,7 @@ def _default_chunk(first, n, batch, state, law):
         # They take long to decode and encode: a few of them already are shared between the cores.
         return min(by_bytes, max(batch, n // 32))
     platform = jax.default_backend()
-    n_parts = (os.cpu_count() or 1) if platform == "cpu" else jax.local_device_count()
+    n_parts = n_cores() if platform == "cpu" else jax.local_device_count()
     # Rows are drawn in whole blocks, one for each core or device at a time.
     return max(by_bytes, n_parts * block_rows(state.n_components, law, platform))
 

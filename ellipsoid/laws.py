@@ -20,6 +20,7 @@ On the pairwise region:
 ``uniform`` and ``normal`` exist on the ellipsoid and the box as well.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ from jax.core import Tracer
 from jax.scipy.special import erf, erfinv
 
 from ellipsoid import levels
-from ellipsoid.procedures import draw_redraw, draw_sequential
+from ellipsoid.procedures import draw_redraw, draw_sequential, each_row
 from ellipsoid.random import Purpose, below, row_block, row_words, signed_unit, unit
 from ellipsoid.regions import BOX, ELLIPSOID, PAIRWISE, Region
 
@@ -68,10 +69,7 @@ def _interpolate(table, position):
 
 
 def _batched(draw_one):
-    def draw(key_words, rows, k, settings):
-        return jax.vmap(lambda row: draw_one(key_words, row, k, settings))(rows)
-
-    return draw
+    return functools.partial(each_row, draw_one)
 
 
 def _concrete(radius):

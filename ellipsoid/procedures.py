@@ -18,7 +18,7 @@ closed-form density.
     all earlier ones, which happens a few times, so no order has to be sorted out.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,8 @@ def _fill(key_words, row, k):
     return signed_unit(row_words(key_words, row, Purpose.FILL, k))
 
 
-def _each_row(draw_one, key_words, rows, k, *settings):
+def each_row(draw_one, key_words, rows, k, *settings) -> Any:
+    """Apply a draw of one row to each of ``(n,)`` rows."""
     return jax.vmap(lambda row: draw_one(key_words, row, k, *settings))(rows)
 
 
@@ -156,7 +157,7 @@ def _draw_redraw_all(key_words, rows, k):
         return events._replace(items=events.items.reshape(-1, k))
 
     n_late = rows[0].shape[0] // _LATE_SHARE
-    events = flat(_each_row(_start_events, key_words, rows, k))
+    events = flat(each_row(_start_events, key_words, rows, k))
     count, events = _run_events(key_words, rows, k, np.uint32(0), events, n_late)
     # Rows to fill up with are copies of row 0, which come out the same wherever they are stepped.
     late = jnp.nonzero(~events.done, size=max(n_late, 1), fill_value=0)[0]
@@ -211,7 +212,7 @@ def draw_redraw(key_words, rows, k, pairs):
     """``(n, k)`` vectors of the law ``redraw``, over all pairs or those of a mask."""
     if pairs is None:
         return _draw_redraw_all(key_words, rows, k)
-    return _each_row(_draw_redraw_masked, key_words, rows, k, jnp.asarray(pairs))
+    return each_row(_draw_redraw_masked, key_words, rows, k, jnp.asarray(pairs))
 
 
 # --- sequential ------------------------------------------------------------------------------------
@@ -232,8 +233,8 @@ def _arrival_times(key_words, row, k):
 
 
 def _draw_sequential_all(key_words, rows, k):
-    fills = _each_row(_fill, key_words, rows, k)
-    times = _each_row(_arrival_times, key_words, rows, k)
+    fills = each_row(_fill, key_words, rows, k)
+    times = each_row(_arrival_times, key_words, rows, k)
     never = np.int32(2**31 - 1)
 
     def earlier(a, b):
@@ -275,4 +276,4 @@ def draw_sequential(key_words, rows, k, pairs):
     """``(n, k)`` vectors of the law ``sequential``, over all pairs or those of a mask."""
     if pairs is None:
         return _draw_sequential_all(key_words, rows, k)
-    return _each_row(_draw_sequential_masked, key_words, rows, k, jnp.asarray(pairs))
+    return each_row(_draw_sequential_masked, key_words, rows, k, jnp.asarray(pairs))

@@ -188,6 +188,14 @@ _philox = define_prng_impl(
 )
 
 
+def as_integer(name, value):
+    """Give an argument as an ``int``, or raise ``TypeError`` with its name."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {type(value).__name__}") from None
+
+
 def key(seed):
     """Make a typed JAX key of the Philox4x32-10 generator.
 
@@ -210,10 +218,7 @@ def key(seed):
     ValueError
         If it is negative or has more than 64 bits.
     """
-    try:
-        seed = operator.index(seed)
-    except TypeError:
-        raise TypeError(f"seed: expected an integer, got {type(seed).__name__}") from None
+    seed = as_integer("seed", seed)
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed: expected an integer in [0, 2**64), got {seed}")
     words = np.array([seed & 0xFFFFFFFF, seed >> 32], np.uint32)

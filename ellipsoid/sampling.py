@@ -8,7 +8,6 @@ in fixed blocks of a size set by K, the last block padded: a new ``n`` compiles 
 import dataclasses
 import functools
 import math
-import operator
 import os
 import threading
 import warnings
@@ -23,7 +22,7 @@ from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ellipsoid.laws import get_law
-from ellipsoid.random import key_words
+from ellipsoid.random import as_integer, key_words
 from ellipsoid.regions import ELLIPSOID, PAIRWISE, as_region, pairs_gauge
 from ellipsoid.state import PCAState
 
@@ -186,10 +185,7 @@ def _checked_dtype(dtype):
 
 
 def _check_count(n):
-    try:
-        n = operator.index(n)
-    except TypeError:
-        raise TypeError(f"n: expected an integer, got {type(n).__name__}") from None
+    n = as_integer("n", n)
     if n < 1:
         raise ValueError(f"n: expected at least 1 vector, got {n}")
     return n
@@ -234,7 +230,8 @@ def _halves(rows):
     return low, (rows >> 32).astype(np.uint32) if rows.dtype.itemsize == 8 else low * np.uint32(0)
 
 
-def _n_cores():
+def n_cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -263,7 +260,7 @@ def _gather_on_host(draw_block, new_memory, starts, n):
     first = draw(starts[0])  # compiles, once
     parts = [_host_empty((n, *part.shape[1:]), part.dtype) for part in first]
     # JAX runs what one thread asks of a CPU one after the other, and loops over rows on one core.
-    with ThreadPoolExecutor(_n_cores()) as pool:
+    with ThreadPoolExecutor(n_cores()) as pool:
         others = pool.map(lambda start: copy(start, draw(start)), starts[1:])
         copy(starts[0], first)
         for _ in others:

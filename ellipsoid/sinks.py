@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ellipsoid.files import replace_file
+from ellipsoid.sampling import n_cores
 
 Columns = Mapping[str, np.ndarray]
 
@@ -403,7 +404,7 @@ class PngSink(LocalSink):
 
     def __init__(self, path: str | os.PathLike[str], *, compress_level: int = COMPRESS_LEVEL):
         super().__init__(path)
-        self.workers = os.cpu_count() or 1
+        self.workers = n_cores()
         self._compress_level = compress_level
 
     def open(self, plan):
@@ -468,7 +469,7 @@ class TarSink(LocalSink):
 
     def __init__(self, path: str | os.PathLike[str], *, compress_level: int = COMPRESS_LEVEL):
         super().__init__(path)
-        self.workers = os.cpu_count() or 1
+        self.workers = n_cores()
         self._compress_level = compress_level
 
     def open(self, plan):

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import decode, fitted_state, generate
 
 import ellipsoid as el
 from ellipsoid.sinks import NpySink
@@ -19,17 +20,7 @@ from ellipsoid.sinks import NpySink
 
 @pytest.fixture(scope="module")
 def state():
-    rng = np.random.default_rng(0)
-    return el.fit(rng.normal(size=(500, 12)) @ rng.normal(size=(12, 12)))
-
-
-def decode(z):
-    """Images of 4 x 4 pixels, with values beyond [0, 1]."""
-    return np.repeat(z[:, :3], 16, axis=1).reshape(-1, 3, 4, 4).transpose(0, 2, 3, 1)
-
-
-def generate(state, n, sink, **options):
-    return el.generate(el.key(3), state, n, sink, **{"law": "uniform", "progress": False, **options})
+    return fitted_state()
 
 
 def latents_of(state, n, **options):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tensorstore
+from helpers import decode, fitted_state, generate
 from PIL import Image
 
 import ellipsoid as el
@@ -17,17 +18,7 @@ from ellipsoid.zarr import RemoteZarrSink, ZarrSink
 
 @pytest.fixture(scope="module")
 def state():
-    rng = np.random.default_rng(0)
-    return el.fit(rng.normal(size=(500, 12)) @ rng.normal(size=(12, 12)))
-
-
-def decode(z):
-    """Images of 4 x 4 pixels."""
-    return np.repeat(z[:, :3], 16, axis=1).reshape(-1, 3, 4, 4).transpose(0, 2, 3, 1)
-
-
-def generate(state, n, sink, **options):
-    return el.generate(el.key(3), state, n, sink, **{"law": "uniform", "progress": False, **options})
+    return fitted_state()
 
 
 def draws_of(state, n, **options):
