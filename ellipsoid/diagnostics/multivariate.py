@@ -1,0 +1,215 @@
+"""All components at once: normality, distances from the centre, clusters."""
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from jax.typing import ArrayLike
+from scipy import stats
+
+from ellipsoid.diagnostics.rows import LEADING, PAIR_ROWS, TEST_ROWS, as_matrix, blocks, subset
+from ellipsoid.halfwidth import core
+
+
+@dataclass(frozen=True)
+class MultivariateNormality:
+    """Tests of multivariate normality on a subset of n rows and k components.
+
+    Attributes
+    ----------
+    n, k : int
+    skewness, skewness_p : float
+        Mardia's (1970): the mean of ``g_ij^3`` over all pairs of rows, with g their inner product in whitened
+        coordinates; and the probability that a Gaussian exceeds it.
+    kurtosis_ratio, kurtosis_p : float
+        Mardia's kurtosis, the mean of the squared squares of the Mahalanobis distances, over a Gaussian's,
+        ``k (k + 2) (n - 1) / (n + 1)``; and the two-sided probability.
+    henze_zirkler, henze_zirkler_expected, henze_zirkler_p : float
+        The statistic of Henze and Zirkler (1990), of the first `LEADING` columns; its mean under a Gaussian,
+        and the probability that a Gaussian exceeds it.
+    """
+
+    n: int
+    k: int
+    skewness: float
+    skewness_p: float
+    kurtosis_ratio: float
+    kurtosis_p: float
+    henze_zirkler: float
+    henze_zirkler_expected: float
+    henze_zirkler_p: float
+
+
+def multivariate_normality(values: ArrayLike) -> MultivariateNormality:
+    """Test whether rows come from one multivariate Gaussian, on `TEST_ROWS` of them.
+
+    Parameters
+    ----------
+    values : array, shape (n, K)
+        More rows than columns. The result does not depend on their mean or on a linear map of them.
+
+    Raises
+    ------
+    ValueError
+        If the covariance of the rows is singular.
+    """
+    values = subset(as_matrix("values", values, least=8), TEST_ROWS).astype(np.float64)
+    n, k = values.shape
+    white = _whitened("values", values)
+    squares = np.einsum("nk,nk->n", white, white)
+    skewness = sum(np.sum((block @ white.T) ** 3) for block in blocks(white)) / n**2
+    kurtosis, of_gaussian = np.mean(squares**2), k * (k + 2)
+    z = (kurtosis - of_gaussian * (n - 1) / (n + 1)) / math.sqrt(8 * of_gaussian / n)
+    statistic, expected, p = _henze_zirkler(_whitened("values", values[:, :LEADING]))
+    return MultivariateNormality(
+        n=n,
+        k=k,
+        skewness=float(skewness),
+        skewness_p=float(stats.chi2.sf(n * skewness / 6, k * (k + 1) * (k + 2) / 6)),
+        kurtosis_ratio=float(kurtosis / (of_gaussian * (n - 1) / (n + 1))),
+        kurtosis_p=float(2 * stats.norm.sf(abs(z))),
+        henze_zirkler=statistic,
+        henze_zirkler_expected=expected,
+        henze_zirkler_p=p,
+    )
+
+
+def _whitened(name: str, values: np.ndarray) -> np.ndarray:
+    centred = values - values.mean(axis=0)
+    try:
+        if len(values) <= values.shape[1]:
+            raise np.linalg.LinAlgError
+        factor = np.linalg.cholesky(centred.T @ centred / len(values))
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            f"{name}: expected rows that span all {values.shape[1]} columns; got {len(values)} rows of "
+            "lower rank"
+        ) from None
+    return np.linalg.solve(factor, centred.T).T
+
+
+def _henze_zirkler(white: np.ndarray) -> tuple[float, float, float]:
+    """Statistic, its mean under a Gaussian, and p-value by the lognormal law of the same two moments."""
+    n, d = white.shape
+    b = ((2 * d + 1) * n / 4) ** (2 / (d + 4)) / 2  # beta squared
+    squares = np.einsum("nk,nk->n", white, white)
+    between = 0.0
+    for start in range(0, n, 500):
+        part = slice(start, start + 500)
+        apart = squares[part, None] + squares[None, :] - 2 * white[part] @ white.T
+        between += np.exp(-b / 2 * np.maximum(apart, 0)).sum()
+    single = np.exp(-b / (2 * (1 + b)) * squares).sum()
+    statistic = between / n - 2 * (1 + b) ** (-d / 2) * single + n * (1 + 2 * b) ** (-d / 2)
+
+    a, w = 1 + 2 * b, (1 + b) * (1 + 3 * b)
+    mean = 1 - a ** (-d / 2) * (1 + d * b / a + d * (d + 2) * b**2 / (2 * a**2))
+    variance = (
+        2 * (1 + 4 * b) ** (-d / 2)
+        + 2 * a**-d * (1 + 2 * d * b**2 / a**2 + 3 * d * (d + 2) * b**4 / (4 * a**4))
+        - 4 * w ** (-d / 2) * (1 + 3 * d * b**2 / (2 * w) + d * (d + 2) * b**4 / (2 * w**2))
+    )
+    spread = math.log1p(variance / mean**2)
+    p = stats.norm.sf((math.log(statistic) - math.log(mean) + spread / 2) / math.sqrt(spread))
+    return float(statistic), float(mean), float(p)
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Distances of the rows from the centre over all K components, in units of `scale`.
+
+    Attributes
+    ----------
+    squares : ndarray, shape (n,)
+        Squared Mahalanobis distances; chi-square with K degrees of freedom for a Gaussian.
+    spread : float
+        From the 10 % to the 90 % quantile of the squares, over the same of chi-square: 1 for a Gaussian, more
+        for heavy tails or a mixture of wide and narrow parts, less for a region filled evenly.
+    far_share : float
+        Share of rows beyond the distance that one in 1,000 Gaussian rows exceeds.
+    core_share : float
+        Share of the rows that belong to a Gaussian core: those within the distance from the centre of
+        :func:`~ellipsoid.halfwidth.core`, by its covariance, that holds 97.5 % of a Gaussian, over 97.5 %.
+        NaN if there are fewer than 5 rows a component.
+    """
+
+    squares: np.ndarray
+    spread: float
+    far_share: float
+    core_share: float
+
+
+def distances(scores: ArrayLike, scale: ArrayLike) -> Distances:
+    """Measure the distances of scores (n, K) from zero in units of `scale` (K,)."""
+    scores = as_matrix("scores", scores)
+    scale = np.asarray(scale)
+    k = scores.shape[1]
+    squares = np.concatenate(
+        [np.square(block / scale).sum(axis=1, dtype=np.float64) for block in blocks(scores, 4096)]
+    )
+    low, high = np.quantile(squares, (0.1, 0.9)) if len(squares) else (0.0, 0.0)
+    low_gaussian, high_gaussian = stats.chi2.ppf((0.1, 0.9), k)
+    return Distances(
+        squares=squares,
+        spread=float((high - low) / (high_gaussian - low_gaussian)),
+        far_share=float(np.mean(squares > stats.chi2.isf(1e-3, k))),
+        core_share=_core_share(subset(scores, PAIR_ROWS)),
+    )
+
+
+def _core_share(scores: np.ndarray) -> float:
+    n, k = scores.shape
+    if n < 5 * k:
+        return math.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # where most rows are alike: median and mad will do
+        mean, covariance = core(scores)
+    factor = np.linalg.cholesky(covariance)
+    white = np.linalg.solve(factor, (scores - mean).T)
+    inside = np.mean(np.square(white).sum(axis=0) <= stats.chi2.ppf(0.975, k))
+    return min(float(inside) / 0.975, 1.0)
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Best split of the leading scores into two Gaussian parts.
+
+    Attributes
+    ----------
+    separation : float
+        Distance between the parts along the line that tells them apart best, over the root mean square of
+        their standard deviations there (Ashman, Bird and Zepf, 1994): two modes from about 2, a clear gap
+        from about 3.
+    smaller_share : float
+        Weight of the smaller part.
+    gain : float
+        By which two parts are better than one: log-likelihood of a row in nats, less the penalty of the
+        Bayesian information criterion.
+    """
+
+    separation: float
+    smaller_share: float
+    gain: float
+
+
+def clusters(scores: ArrayLike) -> Clusters:
+    """Fit one and two Gaussians to `TEST_ROWS` rows of the first `LEADING` columns, by scikit-learn."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    rows = subset(as_matrix("scores", scores, least=8)[:, :LEADING], TEST_ROWS).astype(np.float64)
+    rows = rows / rows.std(axis=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        one, two = (
+            GaussianMixture(parts, n_init=4, reg_covar=1e-4, random_state=0).fit(rows) for parts in (1, 2)
+        )
+    weights, means, covariances = (np.asarray(part) for part in (two.weights_, two.means_, two.covariances_))
+    apart = means[1] - means[0]
+    direction = np.linalg.solve(covariances.sum(axis=0), apart)
+    variance = np.einsum("i,nij,j->n", direction, covariances, direction).mean()
+    return Clusters(
+        separation=float(abs(direction @ apart) / math.sqrt(max(variance, np.finfo(float).tiny))),
+        smaller_share=float(weights.min()),
+        gain=float((one.bic(rows) - two.bic(rows)) / (2 * len(rows))),
+    )

@@ -1,0 +1,45 @@
+"""Checked rows of latents or scores, and fixed random subsets of them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from ellipsoid.moments import as_rows
+from ellipsoid.state import PCAState
+
+#: Rows that tests of normality look at, and measures that take all pairs of rows.
+TEST_ROWS = 5_000
+#: Rows that the ellipses of all pairs are held against: a share has a standard error below 0.36 %.
+PAIR_ROWS = 20_000
+#: Leading components that are searched for clusters and tested by Henze and Zirkler's statistic: in many
+#: more dimensions 5,000 points are all equally far from each other, and neither can see anything.
+LEADING = 10
+
+
+def subset(values: np.ndarray, size: int) -> np.ndarray:
+    """Give a random subset of so many rows, the same each time; all of them if there are fewer."""
+    if len(values) <= size:
+        return values
+    return values[np.sort(np.random.default_rng(0).choice(len(values), size, replace=False))]
+
+
+def as_matrix(name: str, values: ArrayLike, least: int = 2) -> np.ndarray:
+    """Check that `values` is a finite real matrix of so many rows, and give it as floats."""
+    rows = np.asarray(as_rows(name, values))
+    if len(rows) < least:
+        raise ValueError(f"{name}: expected at least {least} rows; got shape {rows.shape}")
+    return rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float32)
+
+
+def as_latents(state: PCAState, latents: ArrayLike) -> np.ndarray:
+    """Check that `latents` has the columns that the state was fitted to, and at least 8 rows."""
+    rows = as_matrix("latents", latents, least=8)
+    if rows.shape[1] != state.n_features:
+        raise ValueError(f"latents: expected {state.n_features} columns, as the state; got {rows.shape}")
+    return rows
+
+
+def blocks(rows: np.ndarray, size: int = 500) -> Iterator[np.ndarray]:
+    """Give so many rows at a time."""
+    return (rows[start : start + size] for start in range(0, len(rows), size))
