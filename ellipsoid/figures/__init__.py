@@ -1,0 +1,15 @@
+"""Figures of images, latents and training: one function a figure.
+
+Each function takes arrays or a state and returns a :class:`matplotlib.figure.Figure` that belongs to no
+backend and no global state; :func:`save` writes it. All are made for one page width. Points and lines differ
+in shape, size or darkness too, so that they stay apart in black and white; the hues are those of Okabe and
+Ito (2008), which colour-blind readers tell apart.
+"""
+
+from ellipsoid.figures.components import explained_variance as explained_variance
+from ellipsoid.figures.planes import latent_planes as latent_planes
+from ellipsoid.figures.saving import save as save
+from ellipsoid.figures.sheets import grid_table as grid_table
+from ellipsoid.figures.sheets import image_grid as image_grid
+from ellipsoid.figures.sheets import reconstructions as reconstructions
+from ellipsoid.figures.training import training_curve as training_curve

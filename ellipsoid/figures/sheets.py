@@ -1,0 +1,222 @@
+"""Sheets of images, laid out in whole pixels."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from matplotlib.figure import Figure
+
+from ellipsoid.figures.style import DPI, INK, PAGE_PIXELS
+
+
+def image_grid(
+    images: ArrayLike,
+    *,
+    columns: int | None = None,
+    title: str | None = None,
+    labels: Sequence[str] | None = None,
+) -> Figure:
+    """Images side by side, each pixel shown as a square.
+
+    Parameters
+    ----------
+    images : array, shape (n, H, W) or (n, H, W, C)
+        Grey (no C, or C = 1) or colour (C = 3); uint8, or floats in [0, 1], which are clipped.
+    columns : int, optional
+        Images in a row; by default 8, or more where that would make the grid higher than wide.
+    title : str, optional
+    labels : sequence of n strings, optional
+        One below each image.
+
+    Raises
+    ------
+    ValueError
+        If the images are none, or of another shape, type or range; for fewer than one column, or a number
+        of labels other than n.
+    """
+    tiles = as_tiles("images", images)
+    n = len(tiles)
+    columns = min(n, max(8, math.ceil(math.sqrt(n)))) if columns is None else columns
+    if columns < 1:
+        raise ValueError(f"columns: expected at least 1; got {columns}")
+    if labels is not None and len(labels) != n:
+        raise ValueError(f"labels: expected {n}, one for each image; got {len(labels)}")
+    starts = range(0, n, columns)
+    label_rows = None if labels is None else [labels[start : start + columns] for start in starts]
+    return _sheet(
+        [[tiles[start : start + columns]] for start in starts], columns, title, tile_labels=label_rows
+    )
+
+
+def reconstructions(originals: ArrayLike, reconstructions: ArrayLike, *, title: str | None = None) -> Figure:
+    """Originals, and below each what the autoencoder makes of it, in bands of up to 8 pairs.
+
+    Parameters
+    ----------
+    originals, reconstructions : arrays, shape (n, H, W) or (n, H, W, C)
+        As for :func:`image_grid`.
+    title : str, optional
+
+    Raises
+    ------
+    ValueError
+        If the two differ in shape, or are no images.
+    """
+    above = as_tiles("originals", originals)
+    below = as_tiles("reconstructions", reconstructions)
+    if above.shape != below.shape:
+        raise ValueError(
+            f"reconstructions: expected the shape of the originals, {np.shape(originals)}; "
+            f"got {np.shape(reconstructions)}"
+        )
+    columns = min(len(above), 8)
+    starts = range(0, len(above), columns)
+    cells = [[tiles[start : start + columns]] for start in starts for tiles in (above, below)]
+    names = ["original", "reconstruction"] * len(starts)
+    return _sheet(cells, columns, title, row_labels=names, rows_in_band=2)
+
+
+def grid_table(
+    cells: Sequence[Sequence[ArrayLike]],
+    row_labels: Sequence[str],
+    column_labels: Sequence[str],
+    *,
+    title: str | None = None,
+) -> Figure:
+    """Table of small image grids: generated images over numbers of components and facts, for example.
+
+    Parameters
+    ----------
+    cells : rows of columns of arrays, shape (m, H, W) or (m, H, W, C)
+        As for :func:`image_grid`; H and W are the same for all.
+    row_labels, column_labels : sequences of strings
+    title : str, optional
+
+    Raises
+    ------
+    ValueError
+        If there are other numbers of rows or columns than labels, or the cells are no images of one size.
+    """
+    if len(cells) != len(row_labels) or not row_labels:
+        raise ValueError(f"row_labels: expected {len(cells)}, one for each row; got {len(row_labels)}")
+    if any(len(row) != len(column_labels) for row in cells) or not column_labels:
+        counts = sorted({len(row) for row in cells})
+        raise ValueError(
+            f"column_labels: expected one for each cell of a row, {counts}; got {len(column_labels)}"
+        )
+    stacks = [
+        [as_tiles(f"cells[{r}][{c}]", cell) for c, cell in enumerate(row)] for r, row in enumerate(cells)
+    ]
+    sizes = {stack.shape[1:3] for row in stacks for stack in row}
+    if len(sizes) > 1:
+        raise ValueError(f"cells: expected images of one size; got {sorted(sizes)}")
+    columns = math.ceil(math.sqrt(max(len(stack) for row in stacks for stack in row)))
+    return _sheet(stacks, columns, title, row_labels=row_labels, column_labels=column_labels, rows_in_band=1)
+
+
+def as_tiles(name: str, images: ArrayLike) -> np.ndarray:
+    """Images as uint8 of shape (n, H, W, 3)."""
+    array = np.asarray(images)
+    if array.ndim == 3:
+        array = array[..., None]
+    if array.ndim != 4 or 0 in array.shape or array.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"{name}: expected images of shape (n, H, W), (n, H, W, 1) or (n, H, W, 3); "
+            f"got {np.shape(images)}"
+        )
+    if array.dtype != np.uint8:
+        # jnp knows bfloat16 to be a float; NumPy does not.
+        if not jnp.issubdtype(array.dtype, jnp.floating):
+            raise ValueError(f"{name}: expected uint8, or floats in [0, 1]; got {array.dtype}")
+        array = array.astype(np.float32)
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name}: expected finite values; got NaN or infinity")
+        array = np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
+    return np.broadcast_to(array, (*array.shape[:3], 3))
+
+
+def _sheet(
+    cells: Sequence[Sequence[np.ndarray]],
+    columns: int,
+    title: str | None,
+    *,
+    row_labels: Sequence[str] | None = None,
+    column_labels: Sequence[str] | None = None,
+    tile_labels: Sequence[Sequence[str]] | None = None,
+    rows_in_band: int | None = None,
+) -> Figure:
+    """Draw a table whose cells are stacks of tiles, `columns` tiles wide.
+
+    All is laid out in whole pixels, and tiles are enlarged a whole number of times, so that their pixels stay
+    squares of one size. Bands of `rows_in_band` rows are set apart (None: nowhere).
+    """
+    n_columns = len(cells[0])
+    height, width = cells[0][0].shape[1:3]
+    enlarge = round(min(PAGE_PIXELS / (n_columns * columns), 200) / width) or 1
+    height, width = height * enlarge, width * enlarge
+    gap = max(2, width // 24)
+    wide_gap = 4 * gap
+    cell_lines = math.ceil(max(len(stack) for row in cells for stack in row) / columns)
+    cell_width = columns * (width + gap) - gap
+    cell_height = cell_lines * (height + gap) - gap
+    table_width = n_columns * (cell_width + wide_gap) - wide_gap
+
+    # The page shows all sheets at one width: letters that grow with the sheet have one size there.
+    letter = max(12, round(table_width * 0.017))
+    margin = letter
+    left = margin + (_text_width(row_labels, letter) + letter if row_labels else 0)
+    top = margin + (round(2.2 * letter) if title else 0) + (round(1.7 * letter) if column_labels else 0)
+    below_tiles = round(1.6 * letter) if tile_labels else 0
+
+    lefts = [left + c * (cell_width + wide_gap) for c in range(n_columns)]
+    tops, bottom = [], top
+    for row in range(len(cells)):
+        if row:
+            bottom += wide_gap if rows_in_band and row % rows_in_band == 0 else gap
+        tops.append(bottom)
+        bottom += cell_height + below_tiles
+    title_width = _text_width([title], letter) if title else 0
+    total_width = max(left + table_width, margin + round(1.2 * title_width)) + margin
+    canvas = np.full((bottom + margin, total_width, 3), 255, np.uint8)
+    for y, row in zip(tops, cells, strict=True):
+        for x, stack in zip(lefts, row, strict=True):
+            for index, tile in enumerate(stack):
+                tile_y = y + index // columns * (height + gap)
+                tile_x = x + index % columns * (width + gap)
+                enlarged = tile.repeat(enlarge, axis=0).repeat(enlarge, axis=1)
+                canvas[tile_y : tile_y + height, tile_x : tile_x + width] = enlarged
+
+    figure = Figure(figsize=(canvas.shape[1] / DPI, canvas.shape[0] / DPI), dpi=DPI)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.imshow(canvas, interpolation="nearest", aspect="auto")
+
+    def write(x: float, y: float, text: str, size: float = letter, **alignment: Any) -> None:
+        points = size * 72 / DPI
+        axes.text(x, y, text, fontsize=points, color=INK, parse_math=False, **alignment)
+
+    if title:
+        write(margin, margin, title, 1.2 * letter, va="top", fontweight="bold")
+    if row_labels:
+        for y, label in zip(tops, row_labels, strict=True):
+            write(left - letter // 2, y + cell_height / 2, label, ha="right", va="center")
+    if column_labels:
+        size = min(letter, letter * cell_width / _text_width(column_labels, letter))
+        for x, label in zip(lefts, column_labels, strict=True):
+            write(x + cell_width / 2, top - letter // 2, label, size, ha="center", va="bottom")
+    if tile_labels:
+        widest = max(_text_width(labels, letter) for labels in tile_labels)
+        size = min(letter, letter * width / widest)
+        for y, labels in zip(tops, tile_labels, strict=True):
+            for index, label in enumerate(labels):
+                x = left + index * (width + gap) + width / 2
+                write(x, y + cell_height + letter // 4, label, size, ha="center", va="top")
+    return figure
+
+
+def _text_width(texts: Sequence[str], letter: int) -> int:
+    """Rough width in pixels of the longest text, in letters of that height: 0.6 em each on average."""
+    return max(1, math.ceil(0.6 * letter * max(len(text) for text in texts)))
