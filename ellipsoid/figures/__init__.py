@@ -9,7 +9,10 @@ Ito (2008), which colour-blind readers tell apart.
 from ellipsoid.figures.components import explained_variance as explained_variance
 from ellipsoid.figures.planes import latent_planes as latent_planes
 from ellipsoid.figures.saving import save as save
+from ellipsoid.figures.saving import save_animation as save_animation
 from ellipsoid.figures.sheets import grid_table as grid_table
 from ellipsoid.figures.sheets import image_grid as image_grid
+from ellipsoid.figures.sheets import nearest as nearest
 from ellipsoid.figures.sheets import reconstructions as reconstructions
+from ellipsoid.figures.sheets import strips as strips
 from ellipsoid.figures.training import training_curve as training_curve

@@ -1,12 +1,16 @@
-"""Figures as files."""
+"""Figures and animations as files."""
 
 import io
+import math
 import os
 from pathlib import Path
 
 import matplotlib as mpl
+from jax.typing import ArrayLike
 from matplotlib.figure import Figure
+from PIL import Image
 
+from ellipsoid.figures.sheets import as_tiles
 from ellipsoid.files import replace_file
 
 
@@ -35,5 +39,54 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
                 figure.savefig(content, format="svg", metadata={"Date": None})
         case suffix:
             raise ValueError(f"path: expected the suffix .png or .svg; got {suffix!r} in {path}")
+    replace_file(path, content.getvalue())
+    return path
+
+
+def save_animation(frames: ArrayLike, path: str | os.PathLike[str], seconds: float = 4.0) -> Path:
+    """Write images as a GIF that runs for ever, completely or not at all; folders are made as needed.
+
+    Small images are enlarged a whole number of times, so that the smaller side has 160 pixels or more. Each
+    frame has its own 256 colours. The same frames give the same bytes.
+
+    Parameters
+    ----------
+    frames : array, shape (n, H, W) or (n, H, W, C)
+        As for :func:`image_grid`.
+    path : path
+        With the suffix ``.gif``.
+    seconds : float
+        How long all frames take together; a frame is shown for 20 ms at least, and for whole steps of 10 ms.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        If the frames are no images, `seconds` is not above 0, or the suffix is another.
+    """
+    path = Path(path)
+    tiles = as_tiles("frames", frames)
+    if path.suffix.lower() != ".gif":
+        raise ValueError(f"path: expected the suffix .gif; got {path.suffix!r} in {path}")
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ValueError(f"seconds: expected a finite number above 0; got {seconds}")
+    n, height, width, _ = tiles.shape
+    times = math.ceil(160 / min(height, width))
+    images = [
+        Image.fromarray(tile)
+        .quantize(256, dither=Image.Dither.NONE)
+        .resize((times * width, times * height), Image.Resampling.NEAREST)
+        for tile in tiles
+    ]
+    # Browsers slow down anything faster.
+    duration = max(20, round(100 * seconds / n) * 10)
+    content = io.BytesIO()
+    images[0].save(
+        content, "GIF", save_all=True, append_images=images[1:], duration=duration, loop=0, optimize=False
+    )
     replace_file(path, content.getvalue())
     return path

@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from matplotlib.figure import Figure
 
-from ellipsoid.figures.style import DPI, INK, PAGE_PIXELS
+from ellipsoid.figures.style import DPI, INK, PAGE_PIXELS, as_floats, as_names
 
 
 def image_grid(
@@ -117,6 +117,80 @@ def grid_table(
     return _sheet(stacks, columns, title, row_labels=row_labels, column_labels=column_labels, rows_in_band=1)
 
 
+def strips(
+    rows: Sequence[ArrayLike],
+    row_labels: Sequence[str] | None = None,
+    column_labels: Sequence[str] | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Rows of equally many images: traversals of components, or paths through the latent space.
+
+    Parameters
+    ----------
+    rows : sequence of arrays, shape (m, H, W) or (m, H, W, C)
+        As for :func:`image_grid`; the same m, H and W for all.
+    row_labels : sequence of strings, optional
+        One at the left of each row.
+    column_labels : sequence of m strings, optional
+    title : str, optional
+
+    Raises
+    ------
+    ValueError
+        If the rows differ in shape, or are no images, or there are other numbers of labels.
+    """
+    tiles = [as_tiles(f"rows[{r}]", row) for r, row in enumerate(rows)]
+    shapes = sorted({row.shape[:3] for row in tiles})
+    if len(shapes) != 1:
+        raise ValueError(f"rows: expected rows of equally many images of one size; got shapes {shapes}")
+    for name, labels, count in (
+        ("row_labels", row_labels, len(tiles)),
+        ("column_labels", column_labels, len(tiles[0])),
+    ):
+        if labels is not None:
+            as_names(name, labels, count)
+    cells = [[tile[None] for tile in row] for row in tiles]
+    return _sheet(cells, 1, title, row_labels=row_labels, column_labels=column_labels)
+
+
+def nearest(
+    generated: ArrayLike, neighbours: ArrayLike, distances: ArrayLike, *, title: str | None = None
+) -> Figure:
+    """Show generated images, and below each the training images nearest to it with their distances.
+
+    Parameters
+    ----------
+    generated : array, shape (n, H, W) or (n, H, W, C)
+        As for :func:`image_grid`; in bands of up to 8.
+    neighbours : array, shape (n, m, H, W) or (n, m, H, W, C)
+        The m images nearest to each, nearest first.
+    distances : array, shape (n, m)
+        From each of them to the generated image, in a unit that the caller chooses.
+    title : str, optional
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not go together, or are none of images.
+    """
+    above = as_tiles("generated", generated)
+    distances = as_floats("distances", distances, len(above), "m")
+    expected = (*distances.shape, *np.shape(generated)[1:])
+    if np.shape(neighbours) != expected:
+        raise ValueError(f"neighbours: expected shape {expected}; got {np.shape(neighbours)}")
+    below = [as_tiles("neighbours", np.asarray(neighbours)[:, m]) for m in range(distances.shape[1])]
+    columns = min(len(above), 8)
+    cells, tile_labels = [], []
+    for start in range(0, len(above), columns):
+        band = slice(start, start + columns)
+        cells += [[tiles[band]] for tiles in (above, *below)]
+        tile_labels += [[], *([f"{distance:.3g}" for distance in rank] for rank in distances[band].T)]
+    ranks = ["nearest"] if len(below) == 1 else [f"nearest {rank + 1}" for rank in range(len(below))]
+    names = ["generated", *ranks]
+    labels = names * (len(cells) // len(names))
+    return _sheet(cells, columns, title, row_labels=labels, tile_labels=tile_labels, rows_in_band=len(names))
+
+
 def as_tiles(name: str, images: ArrayLike) -> np.ndarray:
     """Images as uint8 of shape (n, H, W, 3)."""
     array = np.asarray(images)
@@ -151,7 +225,7 @@ def _sheet(
     """Draw a table whose cells are stacks of tiles, `columns` tiles wide.
 
     All is laid out in whole pixels, and tiles are enlarged a whole number of times, so that their pixels stay
-    squares of one size. Bands of `rows_in_band` rows are set apart (None: nowhere).
+    squares of one size. Bands of `rows_in_band` rows are set apart, and so are columns (None: nowhere).
     """
     n_columns = len(cells[0])
     height, width = cells[0][0].shape[1:3]
@@ -162,22 +236,22 @@ def _sheet(
     cell_lines = math.ceil(max(len(stack) for row in cells for stack in row) / columns)
     cell_width = columns * (width + gap) - gap
     cell_height = cell_lines * (height + gap) - gap
-    table_width = n_columns * (cell_width + wide_gap) - wide_gap
+    column_gap = gap if rows_in_band is None else wide_gap
+    table_width = n_columns * (cell_width + column_gap) - column_gap
 
     # The page shows all sheets at one width: letters that grow with the sheet have one size there.
     letter = max(12, round(table_width * 0.017))
     margin = letter
     left = margin + (_text_width(row_labels, letter) + letter if row_labels else 0)
     top = margin + (round(2.2 * letter) if title else 0) + (round(1.7 * letter) if column_labels else 0)
-    below_tiles = round(1.6 * letter) if tile_labels else 0
 
-    lefts = [left + c * (cell_width + wide_gap) for c in range(n_columns)]
+    lefts = [left + c * (cell_width + column_gap) for c in range(n_columns)]
     tops, bottom = [], top
     for row in range(len(cells)):
         if row:
             bottom += wide_gap if rows_in_band and row % rows_in_band == 0 else gap
         tops.append(bottom)
-        bottom += cell_height + below_tiles
+        bottom += cell_height + (round(1.6 * letter) if tile_labels and tile_labels[row] else 0)
     title_width = _text_width([title], letter) if title else 0
     total_width = max(left + table_width, margin + round(1.2 * title_width)) + margin
     canvas = np.full((bottom + margin, total_width, 3), 255, np.uint8)
@@ -208,7 +282,7 @@ def _sheet(
         for x, label in zip(lefts, column_labels, strict=True):
             write(x + cell_width / 2, top - letter // 2, label, size, ha="center", va="bottom")
     if tile_labels:
-        widest = max(_text_width(labels, letter) for labels in tile_labels)
+        widest = max(_text_width(labels, letter) for labels in tile_labels if labels)
         size = min(letter, letter * width / widest)
         for y, labels in zip(tops, tile_labels, strict=True):
             for index, label in enumerate(labels):

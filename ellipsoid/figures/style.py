@@ -1,12 +1,15 @@
-"""What all figures share: page width, colours and axes."""
+"""What all figures share: page width, looks, axes, and how their input is checked."""
 
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
+from jax.typing import ArrayLike
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 PAGE_WIDTH = 7.5  # inches
 DPI = 150
@@ -16,6 +19,64 @@ GREY = "0.72"
 BLUE = "#0072B2"
 VERMILLION = "#D55E00"
 INK = "0.15"
+
+_DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 2.5)), (0, (3, 1)))
+_HUES = (BLUE, VERMILLION, "#009E73", INK, "#CC79A7", "#56B4E9", "#E69F00", "0.45")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+#: What sets lines of one figure apart, without and with hues.
+LINES: tuple[dict[str, Any], ...] = tuple(
+    {"color": color, "linestyle": dashes, "linewidth": 1.4}
+    for color, dashes in zip(_HUES, _DASHES, strict=True)
+)
+#: The same for single marks.
+MARKS: tuple[dict[str, Any], ...] = tuple(
+    {"color": color, "marker": marker, "linestyle": "none"}
+    for color, marker in zip(_HUES, _MARKERS, strict=True)
+)
+
+
+# --- input -----------------------------------------------------------------------------------------
+
+
+def as_floats(name: str, values: ArrayLike, *shape: int | str, positive: bool = False) -> np.ndarray:
+    """Finite (and positive) floats of a shape in which a string stands for any length from 1 on."""
+    array = np.asarray(values)
+    if array.ndim != len(shape) or not all(
+        got >= 1 if isinstance(expected, str) else got == expected
+        for got, expected in zip(array.shape, shape, strict=True)
+    ):
+        lengths = f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
+        raise ValueError(f"{name}: expected shape {lengths}; got {array.shape}")
+    if not np.issubdtype(array.dtype, np.floating):
+        array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected finite values; got NaN or infinity")
+    if positive and array.min() <= 0:
+        raise ValueError(f"{name}: expected values above 0; got {array.min():g}")
+    return array
+
+
+def as_series(
+    name: str, series: Mapping[str, ArrayLike], *shape: int | str, positive: bool = False
+) -> dict[str, np.ndarray]:
+    """Arrays by their names, as :func:`as_floats`; as many as there are looks to tell them apart."""
+    if not 1 <= len(series) <= len(LINES):
+        raise ValueError(f"{name}: expected 1 to {len(LINES)} arrays; got {len(series)}")
+    return {
+        label: as_floats(f"{name}[{label!r}]", values, *shape, positive=positive)
+        for label, values in series.items()
+    }
+
+
+def as_names(name: str, names: Sequence[str], count: int) -> list[str]:
+    """`count` strings."""
+    if isinstance(names, str) or len(names) != count:
+        raise ValueError(f"{name}: expected {count} strings; got {names!r}")
+    return list(names)
+
+
+# --- figure and axes -------------------------------------------------------------------------------
 
 
 def new_figure(height: float, title: str | None) -> Figure:
@@ -27,31 +88,97 @@ def new_figure(height: float, title: str | None) -> Figure:
     return figure
 
 
+def finish(axes: Axes, x_label: str, y_label: str, title: str | None = None) -> None:
+    """Label the axes in the one size of letters, and take away what frames them needlessly."""
+    axes.set_xlabel(x_label, fontsize=9, parse_math=False)
+    axes.set_ylabel(y_label, fontsize=9, parse_math=False)
+    if title:
+        axes.set_title(title, fontsize=9, loc="left", color=INK, parse_math=False)
+    axes.tick_params(which="both", labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def legend_below(figure: Figure, handles: Sequence[Any], names: Sequence[str], **style: Any) -> None:
+    """One legend for all axes, below them, where it covers no data."""
+    columns = min(len(names), 3 if max(map(len, names)) > 24 else 4)
+    style = {"ncols": columns, "frameon": False, "fontsize": 8, "handlelength": 3.2, **style}
+    legend = figure.legend(handles, names, loc="outside lower center", **style)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def log_scale(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> None:
+    """Make an axis logarithmic, with ticks for values from `low` to `high`."""
+    axes.set(**{f"{which}scale": "log"})
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    # Few decades would have one or two labels only.
+    ratio = high / low
+    steps = range(1, 10) if ratio < 5 else (1, 2, 5) if ratio < 300 else (1,)
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
 def scale_y(axes: Axes, values: np.ndarray) -> None:
     """Start the y axis at 0, or make it logarithmic where the positive values span more than a decade."""
     positive = values[values > 0]
     if len(positive) == 0 or positive.max() < 10 * positive.min():
         axes.set_ylim(0, None)
-        return
-    axes.set_yscale("log")
-    # A single decade would have one or two labels only.
-    few_decades = positive.max() < 300 * positive.min()
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few_decades else (1,)))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        log_scale(axes, "y", positive.min(), positive.max())
 
 
-def finish(axes: Axes, x_label: str, y_label: str) -> None:
-    """Label the axes in the one size of letters, and take away what frames them needlessly."""
-    axes.set_xlabel(x_label, fontsize=9)
-    axes.set_ylabel(y_label, fontsize=9)
-    axes.tick_params(which="both", labelsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
+def count_from_one(axes: Axes) -> None:
+    """Make an x axis one of whole numbers, few enough for three digits each."""
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
 
 
-def evenly_spaced_rows(array: np.ndarray, count: int) -> np.ndarray:
-    """At most `count` rows, the first and the last among them."""
-    return array[np.linspace(0, len(array) - 1, min(count, len(array))).round().astype(int)]
+def percent(axis: Any) -> None:
+    """Show shares as percentages."""
+    axis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
+
+
+def signed(number: float) -> str:
+    """Two decimals, with the minus that ticks have."""
+    return f"{number:.2f}".replace("-", "−")
+
+
+def note_below(axes: Axes, lines: Sequence[str]) -> None:
+    """Lines of text in the lower right corner of curves that rise, over what passes behind."""
+    ground = {"facecolor": "white", "edgecolor": "none", "pad": 2}
+    text, place = "\n".join(lines), {"transform": axes.transAxes, "ha": "right"}
+    axes.text(0.97, 0.06, text, fontsize=8, bbox=ground, **place)
+
+
+def dots(count: int, line: int = 0) -> dict[str, Any]:
+    """Mark the `count` points of a line, as long as they stay apart; each line by other marks."""
+    return {"marker": _MARKERS[line], "markersize": 3} if count <= 64 else {}
+
+
+# --- what is drawn of many numbers -----------------------------------------------------------------
+
+
+def evenly_spaced_rows(array: np.ndarray, max_points: int) -> np.ndarray:
+    """At most so many rows, the first and the last among them."""
+    if max_points < 1:
+        raise ValueError(f"max_points: expected at least 1; got {max_points}")
+    return array[np.linspace(0, len(array) - 1, min(max_points, len(array))).round().astype(int)]
+
+
+def histogram(
+    values: np.ndarray, *, bins: int | None = None, reach: float = math.inf, log: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Density of values, and the edges of its bins, which are of equal width (or ratio, if `log`).
+
+    Values further than `reach` from the mean count, but lie outside of the bins.
+    """
+    mean = float(values.mean(dtype=np.float64))
+    low, high = max(float(values.min()), mean - reach), min(float(values.max()), mean + reach)
+    if low == high:
+        low, high = (low / 1.05, high * 1.05) if log else (low - 0.5, high + 0.5)
+    bins = bins or min(60, math.ceil(2 * len(values) ** (1 / 3)))  # the rule of Rice University
+    edges = np.geomspace(low, high, bins + 1) if log else np.linspace(low, high, bins + 1)
+    return np.histogram(values, edges)[0] / (len(values) * np.diff(edges)), edges
 
 
 def scatter(axes: Axes, points: np.ndarray, areas: tuple[float, float], **style: Any) -> None:

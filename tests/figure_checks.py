@@ -1,0 +1,36 @@
+"""What holds of every figure that can be read: its text lies on the page and does not overlap."""
+
+import io
+import itertools
+from unittest import mock
+
+from matplotlib.text import Text
+
+
+def drawn_texts(figure):
+    """All text that a figure draws, with the rectangle of each in pixels, as it is written to a file."""
+    texts, draw = {}, Text.draw
+
+    def record(text, renderer):
+        if text.get_visible() and text.get_text().strip():
+            # The last time counts: a first one may have been to find the layout.
+            texts[text] = text.get_window_extent(renderer)
+        return draw(text, renderer)
+
+    with mock.patch.object(Text, "draw", record):
+        figure.savefig(io.BytesIO(), format="png")
+    return list(texts.items())
+
+
+def assert_legible(figure):
+    """Fail for text that is off the page, overlaps other text or is smaller than 6 points."""
+    texts = drawn_texts(figure)
+    page = figure.bbox.padded(1)
+    for text, box in texts:
+        assert page.x0 <= box.x0 < box.x1 <= page.x1, text
+        assert page.y0 <= box.y0 < box.y1 <= page.y1, text
+        assert text.get_fontsize() >= 6, text
+    # The rectangle around slanted text is no measure of where it is.
+    upright = [(text, box) for text, box in texts if text.get_rotation() % 90 == 0]
+    for (one, box), (other, other_box) in itertools.combinations(upright, 2):
+        assert not box.padded(-1).overlaps(other_box.padded(-1)), (one, other)
