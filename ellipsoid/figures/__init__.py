@@ -6,8 +6,19 @@ in shape, size or darkness too, so that they stay apart in black and white; the 
 Ito (2008), which colour-blind readers tell apart.
 """
 
-from ellipsoid.figures.components import explained_variance as explained_variance
+from ellipsoid.figures.marginals import component_statistics as component_statistics
+from ellipsoid.figures.marginals import components as components
+from ellipsoid.figures.pairs import calibration as calibration
+from ellipsoid.figures.pairs import correlation_matrices as correlation_matrices
+from ellipsoid.figures.pairs import dependence as dependence
+from ellipsoid.figures.pairs import pair_angles as pair_angles
+from ellipsoid.figures.planes import density_contours as density_contours
 from ellipsoid.figures.planes import latent_planes as latent_planes
+from ellipsoid.figures.planes import pairs_scatter as pairs_scatter
+from ellipsoid.figures.planes import surface as surface
+from ellipsoid.figures.radii import distances as distances
+from ellipsoid.figures.radii import gauge as gauge
+from ellipsoid.figures.radii import mahalanobis as mahalanobis
 from ellipsoid.figures.saving import save as save
 from ellipsoid.figures.saving import save_animation as save_animation
 from ellipsoid.figures.sheets import grid_table as grid_table
@@ -15,4 +26,9 @@ from ellipsoid.figures.sheets import image_grid as image_grid
 from ellipsoid.figures.sheets import nearest as nearest
 from ellipsoid.figures.sheets import reconstructions as reconstructions
 from ellipsoid.figures.sheets import strips as strips
+from ellipsoid.figures.spectra import comparison as comparison
+from ellipsoid.figures.spectra import explained_variance as explained_variance
+from ellipsoid.figures.spectra import offset as offset
+from ellipsoid.figures.spectra import overshoot as overshoot
+from ellipsoid.figures.spectra import spectrum as spectrum
 from ellipsoid.figures.training import training_curve as training_curve

@@ -2,23 +2,31 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from jax.typing import ArrayLike
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Ellipse
+from matplotlib.patches import Ellipse, Patch
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+from mpl_toolkits.mplot3d import Axes3D
+from scipy.ndimage import gaussian_filter
 
 from ellipsoid.figures.style import (
+    BLUE,
     GREY,
     INK,
     PAGE_WIDTH,
     VERMILLION,
+    as_floats,
+    as_names,
     count_label,
     evenly_spaced_rows,
     finish,
+    legend_below,
     new_figure,
     scatter,
 )
@@ -70,14 +78,10 @@ def latent_planes(
         raise ValueError(f"frame: expected 'pca' or 'original'; got {frame!r}")
     if not (math.isfinite(level) and level > 0):
         raise ValueError(f"level: expected a finite number above 0; got {level}")
-    if max_points < 1:
-        raise ValueError(f"max_points: expected at least 1; got {max_points}")
     size, name = (
         (state.n_components, "component") if frame == "pca" else (state.n_features, "latent dimension")
     )
-    planes = _default_planes(size) if planes is None else planes
-    if not planes or not all(0 <= i < size and 0 <= j < size and i != j for i, j in planes):
-        raise ValueError(f"planes: expected pairs of two different indices below {size}; got {list(planes)}")
+    planes = _as_planes("planes", _default_planes(size) if planes is None else planes, size)
 
     # More draws would hide the latents that they are to be compared with.
     points = evenly_spaced_rows(latents, max_points)
@@ -87,13 +91,11 @@ def latent_planes(
         ellipses = [Ellipse((0, 0), widths[i], widths[j]) for i, j in planes]
         points, drawn_points = np.asarray(state.project(points)), np.asarray(state.project(drawn_points))
     else:
-        ellipses = [_covariance_ellipse(latents[:, plane], level) for plane in planes]
+        pairs = [latents[:, plane].astype(np.float64) for plane in planes]
+        ellipses = [_covariance_ellipse(pair.mean(axis=0), np.cov(pair.T), level) for pair in pairs]
 
-    columns = min(len(planes), 3)
-    rows = math.ceil(len(planes) / columns)
-    figure = new_figure(rows * min(0.95 * PAGE_WIDTH / columns, 4.5) + 0.4, title)
-    for index, ((i, j), ellipse) in enumerate(zip(planes, ellipses, strict=True)):
-        axes = figure.add_subplot(rows, columns, index + 1, box_aspect=1)
+    figure, panels = _panels(len(planes), title)
+    for axes, (i, j), ellipse in zip(panels, planes, ellipses, strict=True):
         scatter(axes, points[:, (i, j)], (2, 12), color=GREY, linewidth=0)
         scatter(axes, drawn_points[:, (i, j)], (8, 24), color=VERMILLION, edgecolor=INK, linewidth=0.6)
         ellipse.set(fill=False, edgecolor=INK, linewidth=1.5, zorder=3)
@@ -106,8 +108,192 @@ def latent_planes(
         count_label("generated", len(drawn_points), len(drawn)),
         f"level {level:.3g} ellipse: {pair_coverage(level):.0%} of a Gaussian",
     ]
-    style: dict[str, Any] = {"ncols": 3, "frameon": False, "fontsize": 8, "markerscale": 1.8}
-    figure.legend(handles, names, loc="outside lower center", **style)
+    legend_below(figure, handles, names, markerscale=1.8)
+    return figure
+
+
+def density_contours(
+    points: ArrayLike,
+    planes: Sequence[tuple[int, int]],
+    *,
+    covariances: ArrayLike | None = None,
+    levels: Sequence[float] = (1, 2, 2.2, 3),
+    names: Sequence[str],
+    title: str | None = None,
+) -> Figure:
+    """Density of points in coordinate planes, with the confidence ellipses that a Gaussian's would follow.
+
+    The grey areas end where the density, smoothed, has fallen to ``exp(-level**2 / 2)`` of its peak. In the
+    frame in which the points of a plane have covariance 1, the smoothing is Gaussian with standard deviation
+    ``h = n**(-1/6)`` (Scott 1992); it widens the points' own distribution by ``sqrt(1 + h**2)``, for which
+    the heights are corrected, so that the areas of a Gaussian end at its ellipses.
+
+    Parameters
+    ----------
+    points : array, shape (n, m)
+        Latents or scores, n >= 3.
+    planes : sequence of pairs of int
+        Columns of each plane, from 0.
+    covariances : array, shape (len(planes), 2, 2), optional
+        Of the ellipses; by default those of the points. The centre is the mean of the points in any case.
+    levels : sequence of float
+        Of the ellipses and areas, ascending, in standard deviations.
+    names : sequence of m strings
+        Of the columns.
+    title : str, optional
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described, or the points of a plane lie on a line.
+    """
+    points = as_floats("points", points, "n", "m")
+    if len(points) < 3:
+        raise ValueError(f"points: expected at least 3; got {len(points)}")
+    planes = _as_planes("planes", planes, points.shape[1])
+    names = as_names("names", names, points.shape[1])
+    radii = as_floats("levels", np.asarray(levels), "L", positive=True)
+    if (np.diff(radii) <= 0).any():
+        raise ValueError(f"levels: expected ascending levels; got {list(levels)}")
+    if covariances is not None:
+        covariances = as_floats("covariances", covariances, len(planes), 2, 2)
+        if (np.linalg.eigvalsh(covariances) <= 0).any():
+            raise ValueError("covariances: expected positive definite matrices; got one that is not")
+    figure, panels = _panels(len(planes), title)
+    greys = [str(grey) for grey in np.linspace(0.92, 0.6, len(levels))]
+    for index, (axes, (i, j)) in enumerate(zip(panels, planes, strict=True)):
+        pair = points[:, (i, j)].astype(np.float64)
+        mean, covariance = pair.mean(axis=0), np.cov(pair.T)
+        # 1 less the squared correlation.
+        if not np.linalg.det(covariance) > 1e-9 * np.prod(np.diag(covariance)):
+            raise ValueError(
+                f"points: expected points that fill the plane; those of {names[i]}, {names[j]} lie on a line"
+            )
+        x, y, density, widening = _density(pair, mean, covariance, reach=radii[-1] + 2)
+        heights = np.exp(-0.5 * np.square(radii[::-1] / widening))
+        axes.contourf(x, y, density, [*heights, np.inf], colors=greys)
+        covariance = covariance if covariances is None else covariances[index]
+        for level in levels:
+            ellipse = _covariance_ellipse(mean, covariance, level)
+            ellipse.set(fill=False, edgecolor=VERMILLION, linewidth=1)
+            axes.add_patch(ellipse)
+        reach = (radii[-1] + 1) * np.sqrt(np.diag(covariance))
+        axes.set(xlim=mean[0] + reach[0] * np.array([-1, 1]), ylim=mean[1] + reach[1] * np.array([-1, 1]))
+        finish(axes, names[i], names[j])
+    numbers = ", ".join(f"{level:g}" for level in levels)
+    legend_below(
+        figure,
+        [Patch(color=greys[len(greys) // 2]), Line2D([], [], color=VERMILLION, linewidth=1)],
+        [f"density of {len(points):,} points", f"ellipses of levels {numbers}"],
+    )
+    return figure
+
+
+def pairs_scatter(
+    values: ArrayLike,
+    pairs: Sequence[tuple[int, int]],
+    names: Sequence[str],
+    notes: Sequence[str] | None = None,
+    *,
+    max_points: int = 3000,
+    title: str | None = None,
+) -> Figure:
+    """Scatter plots of pairs of columns.
+
+    Parameters
+    ----------
+    values : array, shape (n, m)
+        Latents or scores.
+    pairs : sequence of pairs of int
+        Columns of each plot, from 0.
+    names : sequence of m strings
+        Of the columns.
+    notes : sequence of strings, optional
+        What is written above each plot.
+    max_points : int
+        Largest number of points in each plot, in evenly spaced rows.
+    title : str, optional
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described.
+    """
+    values = as_floats("values", values, "n", "m")
+    pairs = _as_planes("pairs", pairs, values.shape[1])
+    names = as_names("names", names, values.shape[1])
+    notes = [""] * len(pairs) if notes is None else as_names("notes", notes, len(pairs))
+    points = evenly_spaced_rows(values, max_points)
+    figure, panels = _panels(len(pairs), title)
+    for axes, (i, j), note in zip(panels, pairs, notes, strict=True):
+        scatter(axes, points[:, (i, j)], (2, 12), color=BLUE, alpha=0.5, linewidth=0)
+        finish(axes, names[i], names[j], note)
+    return figure
+
+
+def surface(
+    points: ArrayLike,
+    draws: ArrayLike,
+    semi_axes: ArrayLike,
+    *,
+    names: Sequence[str],
+    max_points: int = 3000,
+    title: str | None = None,
+) -> Figure:
+    """Three scores of latents and draws in space, with their confidence ellipsoid as a wire frame.
+
+    Parameters
+    ----------
+    points : array, shape (n, 3)
+        Scores of latents.
+    draws : array, shape (m, 3)
+        Scores of generated latents.
+    semi_axes : array, shape (3,)
+        Of the ellipsoid, whose centre is the origin; above 0.
+    names : three strings
+        Of the scores.
+    max_points : int
+        Largest number of latents that are shown, in evenly spaced rows, and ten times that of draws.
+    title : str, optional
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described.
+    """
+    points, draws = as_floats("points", points, "n", 3), as_floats("draws", draws, "m", 3)
+    semi_axes = as_floats("semi_axes", semi_axes, 3, positive=True)
+    names = as_names("names", names, 3)
+    shown = evenly_spaced_rows(points, max_points)
+    drawn = evenly_spaced_rows(draws, math.ceil(max_points / 10))
+    figure = new_figure(5.2, title)
+    axes = cast(Axes3D, figure.add_subplot(projection="3d", computed_zorder=False))
+    latitude, longitude = np.meshgrid(np.linspace(-np.pi / 2, np.pi / 2, 13), np.linspace(0, 2 * np.pi, 25))
+    across, height = np.cos(latitude), np.sin(latitude)
+    sphere = np.stack([across * np.cos(longitude), across * np.sin(longitude), height])
+    wire = axes.plot_wireframe(
+        *(semi_axes[:, None, None] * sphere), color=INK, linewidth=0.5, alpha=0.6, zorder=1
+    )
+    clouds: list[Any] = []
+    for cloud, area, style in (
+        (shown, 3, {"color": "0.6", "linewidth": 0, "zorder": 0}),
+        (drawn, 14, {"color": VERMILLION, "edgecolor": INK, "linewidth": 0.6, "zorder": 2}),
+    ):
+        clouds.append(axes.scatter(*cloud.T, s=area, depthshade=False, rasterized=True, **style))
+    reach = 1.02 * np.maximum(np.abs(np.concatenate([shown, drawn])).max(axis=0), semi_axes)
+    axes.set(xlim=(-reach[0], reach[0]), ylim=(-reach[1], reach[1]), zlim=(-reach[2], reach[2]))
+    axes.set_box_aspect(reach)  # one unit is as long on each axis
+    n_ticks = np.ceil(5 * reach / reach.max()).astype(int)
+    for axis, name, most in zip((axes.xaxis, axes.yaxis, axes.zaxis), names, n_ticks, strict=True):
+        axis.set_label_text(name, fontsize=9, parse_math=False)
+        axis.set_tick_params(labelsize=8)
+        axis.set_major_locator(MaxNLocator(most))
+    labels = [
+        count_label("latents", len(shown), len(points)),
+        count_label("generated", len(drawn), len(draws)),
+        "confidence ellipsoid",
+    ]
+    legend_below(figure, [*clouds, wire], labels, markerscale=1.8)
     return figure
 
 
@@ -118,17 +304,51 @@ def _as_latents(name: str, values: ArrayLike, state: PCAState, least: int) -> np
     return array
 
 
+def _as_planes(name: str, planes: Sequence[tuple[int, int]], size: int) -> list[tuple[int, int]]:
+    if not planes or not all(0 <= i < size and 0 <= j < size and i != j for i, j in planes):
+        raise ValueError(f"{name}: expected pairs of two different indices below {size}; got {list(planes)}")
+    return list(planes)
+
+
+def _panels(count: int, title: str | None) -> tuple[Figure, list[Axes]]:
+    """Figure of square panels, up to three in a row."""
+    columns = min(count, 3)
+    rows = math.ceil(count / columns)
+    figure = new_figure(rows * min(0.95 * PAGE_WIDTH / columns, 4.5) + 0.6, title)
+    panels = [figure.add_subplot(rows, columns, index + 1, box_aspect=1) for index in range(count)]
+    for axes in panels:
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    return figure, panels
+
+
 def _default_planes(size: int) -> list[tuple[int, int]]:
     middle = size // 2
     planes = [(0, 1), (2, 3), (0, middle), (middle, middle + 1), (size - 2, size - 1), (0, size - 1)]
     return [(i, j) for i, j in dict.fromkeys(planes) if 0 <= i < j < size]
 
 
-def _covariance_ellipse(pairs: np.ndarray, level: float) -> Ellipse:
-    """Ellipse at Mahalanobis distance `level` of points (n, 2), from closed-form eigenvalues."""
-    x, y = pairs.astype(np.float64).T
-    (var_x, covariance), (_, var_y) = np.cov(x, y)
-    middle, half_range = (var_x + var_y) / 2, math.hypot((var_x - var_y) / 2, covariance)
+def _covariance_ellipse(center: np.ndarray, covariance: np.ndarray, level: float) -> Ellipse:
+    """Ellipse at Mahalanobis distance `level`, from closed-form eigenvalues."""
+    (var_x, cov_xy), (_, var_y) = covariance
+    middle, half_range = (var_x + var_y) / 2, math.hypot((var_x - var_y) / 2, cov_xy)
     major, minor = math.sqrt(middle + half_range), math.sqrt(max(middle - half_range, 0))
-    angle = math.degrees(math.atan2(2 * covariance, var_x - var_y) / 2)
-    return Ellipse((x.mean(), y.mean()), 2 * level * major, 2 * level * minor, angle=angle)
+    angle = math.degrees(math.atan2(2 * cov_xy, var_x - var_y) / 2)
+    return Ellipse((center[0], center[1]), 2 * level * major, 2 * level * minor, angle=angle)
+
+
+def _density(
+    pair: np.ndarray, mean: np.ndarray, covariance: np.ndarray, reach: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Smoothed density of points (n, 2), over its peak, on a grid to Mahalanobis distance `reach`.
+
+    Returns the grid's coordinates, the density and how much wider than the points it makes a Gaussian.
+    """
+    root = np.linalg.cholesky(covariance)
+    u, v = np.linalg.solve(root, (pair - mean).T)
+    edges = np.linspace(-reach, reach, 121)
+    counts, _, _ = np.histogram2d(u, v, edges)
+    bandwidth = len(pair) ** (-1 / 6)
+    density = gaussian_filter(counts, bandwidth / (edges[1] - edges[0]), mode="constant")
+    middles = (edges[1:] + edges[:-1]) / 2
+    x, y = mean[:, None, None] + np.tensordot(root, np.stack(np.meshgrid(middles, middles, indexing="ij")), 1)
+    return x, y, density / density.max(), math.sqrt(1 + bandwidth**2)

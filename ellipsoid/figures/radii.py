@@ -1,0 +1,208 @@
+"""How far latents lie from a centre: distances, Mahalanobis distances, gauges."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jax.typing import ArrayLike
+from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from scipy import special
+
+from ellipsoid.figures.style import (
+    BLUE,
+    GREY,
+    INK,
+    LINES,
+    VERMILLION,
+    as_floats,
+    as_series,
+    finish,
+    histogram,
+    legend_below,
+    log_scale,
+    new_figure,
+    note_below,
+    percent,
+)
+
+_MOST_QUANTILES = 2000
+
+
+def distances(
+    groups: Mapping[str, ArrayLike], *, xlabel: str, reference: str | None = None, title: str | None = None
+) -> Figure:
+    """Plot distributions of distances, each scaled to its own peak; on a log scale from a range of 30 on.
+
+    Parameters
+    ----------
+    groups : mapping of str to array, shape (n,)
+        Distances, at least 0, by what they are distances of; at most 8. They may differ in number.
+    xlabel : str
+        What distance it is, and its unit.
+    reference : str, optional
+        Which group is filled in grey, to compare the others with; by default the first.
+    title : str, optional
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described.
+    """
+    groups = as_series("groups", groups, "n")
+    low, high = min(v.min() for v in groups.values()), max(v.max() for v in groups.values())
+    if low < 0:
+        raise ValueError(f"groups: expected distances of at least 0; got {low:g}")
+    reference = next(iter(groups)) if reference is None else reference
+    if reference not in groups:
+        raise ValueError(f"reference: expected one of {list(groups)}; got {reference!r}")
+    log = 0 < low < high / 30
+    figure = new_figure(3.2, title)
+    axes = figure.add_subplot()
+    handles = []
+    others = iter(LINES)
+    for name, values in groups.items():
+        density, edges = histogram(values, log=log)
+        density = density / density.max()
+        if name == reference:
+            axes.stairs(density, edges, fill=True, color=GREY, zorder=0)
+            handles.append(Patch(color=GREY))
+        else:
+            look = next(others)
+            axes.stairs(density, edges, **look)
+            handles.append(Line2D([], [], **look))
+    if log:
+        log_scale(axes, "x", low, high)
+    axes.set_ylim(0, 1.05)
+    finish(axes, xlabel, "density / its peak")
+    legend_below(figure, handles, list(groups))
+    return figure
+
+
+def mahalanobis(
+    squares: ArrayLike, k: int, core: ArrayLike | None = None, *, title: str | None = None
+) -> Figure:
+    r"""Squared Mahalanobis distances against the chi-square law that a Gaussian would give them.
+
+    Left, quantile against quantile, with both tails; right, the distribution of the distances, whose
+    density for a Gaussian is :math:`2^{1-k/2} d^{k-1} e^{-d^2/2} / \Gamma(k/2)`.
+
+    Parameters
+    ----------
+    squares : array, shape (n,)
+        Squared distances of all latents, above 0.
+    k : int
+        Dimensions that they were measured in, at least 1.
+    core : array, shape (m,), optional
+        Squared distances of the core alone, in terms of its own mean and covariance.
+    title : str, optional
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described.
+    """
+    sets = {"latents": as_floats("squares", squares, "n", positive=True)}
+    if core is not None:
+        sets["core"] = as_floats("core", core, "m", positive=True)
+    if k < 1:
+        raise ValueError(f"k: expected at least 1; got {k}")
+    figure = new_figure(3.5, title)
+    quantiles, shape = figure.subplots(1, 2)
+    looks: tuple[dict[str, Any], ...] = ({"color": BLUE, "marker": "o"}, {"color": VERMILLION, "marker": "x"})
+    ends = []
+    for look, values in zip(looks, sets.values(), strict=False):
+        ranks = _ranks(len(values))
+        observed = np.sort(values)[ranks]
+        expected = special.chdtri(k, 1 - (ranks + 0.5) / len(values))
+        quantiles.plot(expected, observed, linestyle="none", markersize=3, rasterized=True, **look)
+        ends += [expected[0], expected[-1], observed[0], observed[-1]]
+    low, high = min(ends), max(ends)
+    equal = [min(ends[::4]), max(ends[1::4])]
+    quantiles.plot(equal, equal, color=INK, linewidth=1)
+    if high > 100 * low:
+        log_scale(quantiles, "x", *equal)
+        log_scale(quantiles, "y", low, high)
+    finish(quantiles, f"quantile of chi-square, {k} dimensions", "quantile of the squared distances")
+
+    shape.stairs(*histogram(np.sqrt(sets["latents"])), fill=True, color=GREY)
+    if "core" in sets:
+        shape.stairs(*histogram(np.sqrt(sets["core"])), color=VERMILLION, linestyle="--", linewidth=1.4)
+    d = np.linspace(math.sqrt(low), math.sqrt(high), 400)
+    log_density = (1 - k / 2) * math.log(2) + (k - 1) * np.log(d) - d**2 / 2 - special.gammaln(k / 2)
+    shape.plot(d, np.exp(log_density), color=INK, linewidth=1.2)
+    shape.set_ylim(0, None)
+    finish(shape, "Mahalanobis distance", "density")
+    handles = [
+        (Line2D([], [], linestyle="none", markersize=4, **looks[0]), Patch(color=GREY)),
+        Line2D([], [], markersize=4, linestyle="--", **looks[1]),
+    ][: len(sets)]
+    names = [f"{name} ({len(values):,})" for name, values in sets.items()]
+    legend_below(
+        figure,
+        [*handles, Line2D([], [], color=INK, linewidth=1.2)],
+        [*names, "Gaussian"],
+        handler_map={tuple: HandlerTuple(ndivide=None)},
+    )
+    return figure
+
+
+def gauge(
+    gauges: ArrayLike,
+    joint_levels: ArrayLike,
+    joint_coverage: ArrayLike,
+    marks: Mapping[float, float],
+    *,
+    title: str | None = None,
+) -> Figure:
+    """Share of the latents that meet the conditions of all pairs at a level, beside that of a Gaussian.
+
+    Parameters
+    ----------
+    gauges : array, shape (n,)
+        Smallest level, in standard deviations, at which each of the latents meets all conditions.
+    joint_levels, joint_coverage : arrays, shape (m,)
+        Levels in ascending order, and the share of a Gaussian that meets all conditions there.
+    marks : mapping of float to float
+        Levels to be marked by the share of the latents that meet the conditions there: ``{0.5: 3.1}``.
+    title : str, optional
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described.
+    """
+    gauges = np.sort(as_floats("gauges", gauges, "n"))
+    joint_levels = as_floats("joint_levels", joint_levels, "m")
+    joint_coverage = as_floats("joint_coverage", joint_coverage, len(joint_levels))
+    if (np.diff(joint_levels) < 0).any():
+        raise ValueError("joint_levels: expected ascending levels; got some that descend")
+    figure = new_figure(3.3, title)
+    axes = figure.add_subplot()
+    ranks = _ranks(len(gauges))
+    # The step of rank i leads to the share i + 1 of n.
+    (data,) = axes.plot(gauges[ranks], (ranks + 1) / len(gauges), color=BLUE, drawstyle="steps-post")
+    (gaussian,) = axes.plot(joint_levels, joint_coverage, "--", color=INK)
+    for share, level in marks.items():
+        axes.plot([0, level, level], [share, share, 0], ":", color="0.4", linewidth=1, zorder=0)
+    note_below(axes, [f"{100 * share:g}%: level {level:.2f}" for share, level in marks.items()])
+    # A few latents far out would take up most of the width.
+    inside = joint_levels[joint_coverage < 0.999]
+    high = max(np.quantile(gauges, 0.999), *inside[-1:], *marks.values())
+    axes.set(xlim=(0, 1.05 * high), ylim=(0, 1.03))
+    percent(axes.yaxis)
+    finish(axes, "level (standard deviations)", "share that meets all pair conditions")
+    legend_below(figure, [data, gaussian], [f"latents ({len(gauges):,})", "Gaussian"])
+    return figure
+
+
+def _ranks(n: int) -> np.ndarray:
+    """Ranks, from 0, of at most 2,000 of `n` sorted values: evenly spaced, and every one of both tails."""
+    if n <= _MOST_QUANTILES:
+        return np.arange(n)
+    middle = np.linspace(0, n - 1, _MOST_QUANTILES // 2).round()
+    tail = np.geomspace(1, n / 2, _MOST_QUANTILES // 4).round() - 1
+    return np.unique(np.concatenate([middle, tail, n - 1 - tail])).astype(int)
