@@ -16,6 +16,7 @@ from ellipsoid.diagnostics.components import Location as Location
 from ellipsoid.diagnostics.components import Marginals as Marginals
 from ellipsoid.diagnostics.components import location as location
 from ellipsoid.diagnostics.components import marginals as marginals
+from ellipsoid.diagnostics.everything import SHARES as SHARES
 from ellipsoid.diagnostics.everything import Diagnostics as Diagnostics
 from ellipsoid.diagnostics.everything import diagnose as diagnose
 from ellipsoid.diagnostics.multivariate import Clusters as Clusters

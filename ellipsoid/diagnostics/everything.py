@@ -155,11 +155,11 @@ def diagnose(state: PCAState, latents: ArrayLike, *, progress: bool = False) -> 
         raise ValueError("state: expected at least 2 components, to make a pair; got 1")
     n, k = len(latents), state.n_components
     scale = np.asarray(state.scale, np.float64)
-    with progress_bar("diagnose", 10, enabled=progress, unit="steps") as advance:
+    with progress_bar("diagnose", 9, enabled=progress, unit="steps") as advance:
 
         def measured(function: Callable, *arguments: Any) -> Any:
             result = function(*arguments)
-            advance(1, function.__name__.replace("_", " "))
+            advance(1, function.__name__.strip("_").replace("_", " "))
             return result
 
         scores = np.asarray(state.project(latents))
@@ -177,7 +177,7 @@ def diagnose(state: PCAState, latents: ArrayLike, *, progress: bool = False) -> 
             covariance_before=measured(_covariance, latents),
             covariance_after=_covariance(scores),
             calibration=measured(calibration, scores, np.diag(scale**2)),
-            normality=measured(multivariate_normality, scores) if min(n, TEST_ROWS) > k else None,
+            normality=measured(_normality, scores),
             distances=measured(distances, scores, scale),
             gauges=gauges,
             levels_holding={share: float(np.quantile(gauges, share)) for share in SHARES},
@@ -185,6 +185,10 @@ def diagnose(state: PCAState, latents: ArrayLike, *, progress: bool = False) -> 
             clusters=measured(clusters, scores),
             dependence=measured(dependence, scores[:, :DEPENDENCE_COMPONENTS]),
         )
+
+
+def _normality(scores: np.ndarray) -> MultivariateNormality | None:
+    return multivariate_normality(scores) if min(len(scores), TEST_ROWS) > scores.shape[1] else None
 
 
 def _covariance(values: np.ndarray) -> np.ndarray:

@@ -131,12 +131,15 @@ class Distances:
         Share of the rows that belong to a Gaussian core: those within the distance from the centre of
         :func:`~ellipsoid.halfwidth.core`, by its covariance, that holds 97.5 % of a Gaussian, over 97.5 %.
         NaN if there are fewer than 5 rows a component.
+    core_squares : ndarray, shape (m,), or None
+        Squared distances of the rows that this was counted on, from the centre of the core by its covariance.
     """
 
     squares: np.ndarray
     spread: float
     far_share: float
     core_share: float
+    core_squares: np.ndarray | None
 
 
 def distances(scores: ArrayLike, scale: ArrayLike) -> Distances:
@@ -147,27 +150,29 @@ def distances(scores: ArrayLike, scale: ArrayLike) -> Distances:
     squares = np.concatenate(
         [np.square(block / scale).sum(axis=1, dtype=np.float64) for block in blocks(scores, 4096)]
     )
-    low, high = np.quantile(squares, (0.1, 0.9)) if len(squares) else (0.0, 0.0)
+    low, high = np.quantile(squares, (0.1, 0.9))
     low_gaussian, high_gaussian = stats.chi2.ppf((0.1, 0.9), k)
+    core_squares = _core_squares(subset(scores, PAIR_ROWS))
     return Distances(
         squares=squares,
         spread=float((high - low) / (high_gaussian - low_gaussian)),
         far_share=float(np.mean(squares > stats.chi2.isf(1e-3, k))),
-        core_share=_core_share(subset(scores, PAIR_ROWS)),
+        core_share=math.nan
+        if core_squares is None
+        else min(float(np.mean(core_squares <= stats.chi2.ppf(0.975, k))) / 0.975, 1.0),
+        core_squares=core_squares,
     )
 
 
-def _core_share(scores: np.ndarray) -> float:
+def _core_squares(scores: np.ndarray) -> np.ndarray | None:
     n, k = scores.shape
     if n < 5 * k:
-        return math.nan
+        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # where most rows are alike: median and mad will do
         mean, covariance = core(scores)
-    factor = np.linalg.cholesky(covariance)
-    white = np.linalg.solve(factor, (scores - mean).T)
-    inside = np.mean(np.square(white).sum(axis=0) <= stats.chi2.ppf(0.975, k))
-    return min(float(inside) / 0.975, 1.0)
+    white = np.linalg.solve(np.linalg.cholesky(covariance), (scores - mean).T)
+    return np.square(white).sum(axis=0)
 
 
 @dataclass(frozen=True)

@@ -8,41 +8,64 @@ from jax import lax
 from ellipsoid.progress import progress_bar
 
 
-def nearest(queries: np.ndarray, references: np.ndarray, *, skip_self: bool = False, progress: bool = False):
-    """Nearest reference image of each query image.
+def nearest(
+    queries: np.ndarray,
+    references: np.ndarray,
+    count: int = 1,
+    *,
+    skip_self: bool = False,
+    progress: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the nearest reference images of each query image.
 
     Parameters
     ----------
     queries : (m, H, W, C) uint8 array
     references : (n, H, W, C) uint8 array
         May be memory-mapped; read once, in blocks.
+    count : int
+        How many, nearest first.
     skip_self : bool
-        Leave out references at distance 0, such as the query itself.
+        Leave out references that equal the query, up to a quarter of a grey level in every pixel.
     progress : bool
         Show a progress bar.
 
     Returns
     -------
-    index : ndarray, shape (m,)
-    distance : ndarray, shape (m,)
+    index : ndarray, shape (m, count)
+    distance : ndarray, shape (m, count)
         Root mean square difference of the pixels, from 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If the images differ in shape, or `count` is not between 1 and n.
     """
+    if queries.shape[1:] != references.shape[1:]:
+        raise ValueError(f"queries: expected images of shape {references.shape[1:]}; got {queries.shape[1:]}")
+    if not 1 <= count <= len(references):
+        raise ValueError(f"count: expected 1 to {len(references)}, the number of references; got {count}")
     flat = jnp.asarray(queries.reshape(len(queries), -1), jnp.float32) / 255
-    index, square = np.zeros(len(queries), np.int64), np.full(len(queries), np.inf, np.float32)
+    index, square = np.zeros((len(queries), 0), np.int64), np.zeros((len(queries), 0), np.float32)
     with progress_bar("nearest", len(references), enabled=progress, unit="images") as advance:
-        for start in range(0, len(references), 2048):
-            block = np.asarray(references[start : start + 2048])
-            place, found = _nearest(flat, block.reshape(len(block), -1), skip_self)
-            closer = np.asarray(found) < square
-            index = np.where(closer, start + np.asarray(place), index)
-            square = np.where(closer, np.asarray(found), square)
+        for start in range(0, len(references), _BLOCK):
+            block = np.asarray(references[start : start + _BLOCK])
+            place, found = _nearest(flat, block.reshape(len(block), -1), min(count, len(block)), skip_self)
+            index = np.concatenate([index, start + np.asarray(place)], axis=1)
+            square = np.concatenate([square, np.asarray(found)], axis=1)
+            best = np.argsort(square, axis=1, kind="stable")[:, :count]
+            index = np.take_along_axis(index, best, axis=1)
+            square = np.take_along_axis(square, best, axis=1)
             advance(len(block))
     # Once more without the cancellation of |a|^2 + |b|^2 - 2 a b.
-    apart = (queries.astype(np.float32) - references[np.sort(index)][np.argsort(np.argsort(index))]) / 255
-    return index, np.sqrt(np.mean(np.square(apart), axis=tuple(range(1, apart.ndim))))
+    apart = (queries[:, None].astype(np.float32) - references[index]) / 255
+    return index, np.sqrt(np.mean(np.square(apart), axis=tuple(range(2, apart.ndim))))
 
 
-def _nearest(queries, block, skip_self):
+_BLOCK = 2048
+
+
+def _nearest(queries, block, count, skip_self):
     block = block.astype(jnp.float32) / 255
     squares = (
         jnp.sum(queries**2, axis=1)[:, None]
@@ -50,9 +73,10 @@ def _nearest(queries, block, skip_self):
         - 2 * jnp.matmul(queries, block.T, precision=lax.Precision.HIGHEST)
     )
     if skip_self:
-        # Half a grey level in every pixel is far above rounding and far below any other image.
-        squares = jnp.where(squares < queries.shape[1] * (0.5 / 255) ** 2, jnp.inf, squares)
-    return jnp.argmin(squares, axis=1), jnp.min(squares, axis=1)
+        # Above the rounding of these sums, and below any other image.
+        squares = jnp.where(squares < queries.shape[1] * (0.25 / 255) ** 2, jnp.inf, squares)
+    negative, place = lax.top_k(-squares, count)
+    return place, -negative
 
 
-_nearest = jax.jit(_nearest, static_argnums=2)
+_nearest = jax.jit(_nearest, static_argnums=(2, 3))

@@ -73,11 +73,11 @@ def _findings(state, d):
     if not np.isnan(d.distances.core_share):
         yield (
             f"{d.distances.core_share:.0%} of the {d.n:,} latents belong to one Gaussian core; "
-            f"{d.distances.far_share:.1%} lie beyond the distance that a Gaussian exceeds in 0.1 %."
+            f"{d.distances.far_share:.1%} lie beyond the distance that a Gaussian exceeds in 0.1%."
         )
     middle, most = d.levels_holding[0.5], d.levels_holding[0.9]
     yield (
-        f"Half of the latents meet all pair conditions at level {middle:.2f}, 90 % at level {most:.2f}; "
+        f"Half of the latents meet all pair conditions at level {middle:.2f}, 90% at level {most:.2f}; "
         f"of a Gaussian, at {d.gaussian_levels[0.5]:.2f} and {d.gaussian_levels[0.9]:.2f}."
     )
     yield (
@@ -122,7 +122,7 @@ def _concerns(d):
         )
         yield Concern(
             "heavy_tails",
-            f"Heavy tails: {d.distances.far_share:.1%} of the latents lie where a Gaussian has 0.1 %. "
+            f"Heavy tails: {d.distances.far_share:.1%} of the latents lie where a Gaussian has 0.1%. "
             + advice,
         )
     kurtosis = float(np.median(d.principal.kurtosis))
