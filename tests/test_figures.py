@@ -224,7 +224,7 @@ def test_mahalanobis_quantiles_of_a_gaussian_lie_on_the_line(k):
     d, density = shape.lines[0].get_data()
     np.testing.assert_allclose(density, stats.chi(k).pdf(d), rtol=1e-8)
     assert len(stairs(shape)) == 2
-    assert legend(figure) == ["latents (20,000)", "core (500)", "Gaussian"]
+    assert legend(figure) == ["latents (20,000)", "by the core (500)", "Gaussian"]
 
 
 def test_gauge_of_the_data_beside_that_of_a_gaussian():

@@ -35,7 +35,7 @@ _MOST_QUANTILES = 2000
 def distances(
     groups: Mapping[str, ArrayLike], *, xlabel: str, reference: str | None = None, title: str | None = None
 ) -> Figure:
-    """Plot distributions of distances, each scaled to its own peak; on a log scale from a range of 30 on.
+    """Plot distributions of distances, each scaled to its own peak; on a log scale from a range of 10 on.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def distances(
     reference = next(iter(groups)) if reference is None else reference
     if reference not in groups:
         raise ValueError(f"reference: expected one of {list(groups)}; got {reference!r}")
-    log = 0 < low < high / 30
+    log = 0 < low < high / 10
     figure = new_figure(3.2, title)
     axes = figure.add_subplot()
     handles = []
@@ -97,7 +97,7 @@ def mahalanobis(
     k : int
         Dimensions that they were measured in, at least 1.
     core : array, shape (m,), optional
-        Squared distances of the core alone, in terms of its own mean and covariance.
+        Squared distances in terms of the mean and covariance of the core.
     title : str, optional
 
     Raises
@@ -107,7 +107,7 @@ def mahalanobis(
     """
     sets = {"latents": as_floats("squares", squares, "n", positive=True)}
     if core is not None:
-        sets["core"] = as_floats("core", core, "m", positive=True)
+        sets["by the core"] = as_floats("core", core, "m", positive=True)
     if k < 1:
         raise ValueError(f"k: expected at least 1; got {k}")
     figure = new_figure(3.5, title)
@@ -129,8 +129,10 @@ def mahalanobis(
     finish(quantiles, f"quantile of chi-square, {k} dimensions", "quantile of the squared distances")
 
     shape.stairs(*histogram(np.sqrt(sets["latents"])), fill=True, color=GREY)
-    if "core" in sets:
-        shape.stairs(*histogram(np.sqrt(sets["core"])), color=VERMILLION, linestyle="--", linewidth=1.4)
+    if "by the core" in sets:
+        shape.stairs(
+            *histogram(np.sqrt(sets["by the core"])), color=VERMILLION, linestyle="--", linewidth=1.4
+        )
     d = np.linspace(math.sqrt(low), math.sqrt(high), 400)
     log_density = (1 - k / 2) * math.log(2) + (k - 1) * np.log(d) - d**2 / 2 - special.gammaln(k / 2)
     shape.plot(d, np.exp(log_density), color=INK, linewidth=1.2)
