@@ -185,16 +185,24 @@ class Generate:
 
 @dataclass(frozen=True)
 class Report:
-    """Write the report page of a run again, from what lies in its folder."""
+    """Measure, draw and judge the latents of a run: one page, report.html, with all figures."""
 
     folder: Annotated[Positional[Path], arg(name="run")]
-    """A run folder, as made by demo."""
+    """A run folder, or one with latents.npy from any framework, and state.npz if that is fitted already."""
+    images: str | None = None
+    """The training images, as for train, to show reconstructions and nearest neighbours too."""
+    seed: int = 0
+    """Of everything that is drawn."""
 
     def run(self) -> None:
-        """Rebuild report.html."""
-        from ellipsoid.report import rebuild
+        """Write the report."""
+        from ellipsoid.report import load_material, write_report
 
-        _say(f"wrote {rebuild(self.folder)}")
+        verdict = write_report(self.folder, load_material(self.folder, self.images), seed=self.seed)
+        _say(verdict.headline)
+        for concern in verdict.concerns:
+            _say(concern.text)
+        _say(f"wrote {self.folder / 'report.html'}, diagnostics.json and figures/")
 
 
 Command = Demo | Train | Fit | Sample | Generate | Report

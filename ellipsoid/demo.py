@@ -14,17 +14,12 @@ import numpy as np
 from flax import nnx
 
 import ellipsoid as el
-from ellipsoid import figures
 from ellipsoid.models.autoencoder import Autoencoder, AutoencoderConfig, decode_latents, encode_images
 from ellipsoid.models.faces import procedural_faces
 from ellipsoid.models.training import TrainConfig, check_run_folder, fit_run, read_metrics, train
 from ellipsoid.progress import progress_bar
-from ellipsoid.report import Section, write_report
-
-# The source's level and its range of facts, and one above it for comparison.
-LEVEL = 2.35
-FACTS = (0.6, 0.7, 0.8, 1.0)
-N_FIGURES = 10
+from ellipsoid.report import write_report
+from ellipsoid.sections import Material
 
 
 @dataclass(frozen=True)
@@ -94,7 +89,7 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
     """
     check_run_folder(out)
     started = time.monotonic()
-    data_key, test_key, draw_key, picture_key = jr.split(el.key(config.seed), 4)
+    data_key, test_key, draw_key = jr.split(el.key(config.seed), 3)
     size = config.autoencoder.image_size
     with progress_bar("faces", config.n_images + config.n_test, enabled=progress, unit="images") as advance:
         images = procedural_faces(config.n_images, size, key=data_key).images
@@ -121,13 +116,18 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
         "latents drawn": f"{rate:,.0f} vectors/s with the law redraw, first compilation included",
         "inside": f"{float(jnp.mean(draws.gauge <= 1)):.0%} of the draws meet all "
         f"{state.n_components * (state.n_components - 1) // 2:,} pair conditions",
-        "time": f"{(time.monotonic() - started) / 60:.1f} minutes",
+        "time": f"{(time.monotonic() - started) / 60:.1f} minutes until here",
     }
-    with progress_bar("figures", N_FIGURES, enabled=progress, unit="figures") as advance:
-        sections = picture(
-            out, autoencoder, state, latents, draws, test_images, reconstructed, picture_key, advance
-        )
-    write_report(out, title="From autoencoder to generator", summary=list(summary.items()), sections=sections)
+    material = Material(
+        state,
+        latents,
+        decode=lambda z: decode_latents(autoencoder, np.asarray(z)),
+        encode=lambda x: encode_images(autoencoder, x),
+        images=images,
+        test_images=test_images,
+        history=read_metrics(out),
+    )
+    write_report(out, material, summary=list(summary.items()), seed=config.seed, progress=progress)
     return summary
 
 
@@ -136,108 +136,3 @@ def reconstruction_error(images, reconstructed, training_images) -> tuple[float,
     images, mean = images / np.float32(255), training_images.mean(axis=0, dtype=np.float64) / 255
     error = np.mean(np.square(images - reconstructed / np.float32(255)), dtype=np.float64)
     return float(error), float(np.mean(np.square(images - mean)))
-
-
-def failed_trials(key, state, latents, n):
-    """Latents of generators that miss the region, by the name of the trial.
-
-    The first throws numbers at the whole space; the other two know each latent component's own mean
-    and standard deviation, but nothing of how the components go together.
-    """
-    cube_key, box_key, normal_key = jr.split(key, 3)
-    mean, std = latents.mean(axis=0), latents.std(axis=0)
-    shape = (n, state.n_features)
-    places = np.asarray(jr.uniform(box_key, shape, minval=-1.0, maxval=1.0))
-    return {
-        "uniform in [-1.5, 1.5]": np.asarray(jr.uniform(cube_key, shape, minval=-1.5, maxval=1.5)),
-        "box, each component alone": mean + std * el.DEFAULT_LEVEL * places,
-        "independent normals": mean + std * np.asarray(jr.normal(normal_key, shape)),
-    }
-
-
-def picture(
-    out, autoencoder, state, latents, draws, test_images, reconstructed, key, advance
-) -> list[Section]:
-    """Draw and save all figures of the demonstration; the sections of its report."""
-    folder = out / "figures"
-    folder.mkdir(exist_ok=True)
-    trial_key, table_key = jr.split(key)
-
-    def saved(name, figure, caption):
-        path = figures.save(figure, folder / f"{name}.png")
-        advance(1)
-        return path, caption
-
-    def decoded(z):
-        return decode_latents(autoencoder, np.asarray(z))
-
-    k = state.n_components
-    counts = sorted({max(2, k // 4), max(2, k // 2), k})
-    table = [
-        [
-            decoded(el.sample(table_key, state.truncate(count), 9, level=LEVEL, fact=fact).latents)
-            for fact in FACTS
-        ]
-        for count in counts
-    ]
-    trials = failed_trials(trial_key, state, latents, 32)
-    return [
-        Section(
-            "New faces",
-            "Latent vectors drawn inside the confidence ellipse of every pair of principal components, "
-            "decoded. No face here was in the training data.",
-            [saved("generated", figures.image_grid(decoded(draws.latents[:48]), columns=12), "48 draws")],
-        ),
-        Section(
-            "What goes wrong without the region",
-            "The same decoder, fed with latents that ignore where the training latents lie.",
-            [
-                saved(f"trial_{i}", figures.image_grid(decoded(z), columns=8), name)
-                for i, (name, z) in enumerate(trials.items(), 1)
-            ],
-        ),
-        Section(
-            "Number of components and fact",
-            f"Level {LEVEL} times the fact is the half-width of every ellipse, in standard deviations. A "
-            "small fact stays near the average face; few components leave out detail.",
-            [
-                saved(
-                    "components_and_facts",
-                    figures.grid_table(
-                        table, [f"{count} components" for count in counts], [f"fact {f:g}" for f in FACTS]
-                    ),
-                    "Draws by number of components and fact",
-                )
-            ],
-        ),
-        Section(
-            "The autoencoder",
-            "Faces it has never seen, and what it makes of them.",
-            [
-                saved(
-                    "reconstructions",
-                    figures.reconstructions(test_images[:16], reconstructed[:16]),
-                    "Originals and reconstructions",
-                ),
-                saved("training", figures.training_curve(read_metrics(out)), "Mean squared error"),
-            ],
-        ),
-        Section(
-            "The shape of the latents",
-            "Training latents and draws, in planes of principal components and of original components, with "
-            "the confidence ellipse of each pair.",
-            [
-                saved(
-                    "planes_pca",
-                    figures.latent_planes(state, latents, draws, level=el.DEFAULT_LEVEL, frame="pca"),
-                    "Principal components",
-                ),
-                saved(
-                    "planes_original",
-                    figures.latent_planes(state, latents, draws, level=el.DEFAULT_LEVEL, frame="original"),
-                    "Original latent components",
-                ),
-                saved("explained_variance", figures.explained_variance(state), "Explained variance"),
-            ],
-        ),
-    ]

@@ -1,196 +1,127 @@
-"""The one-page report of a run: a self-contained HTML file that opens without a network.
+"""The report of a run: every claim of the method, measured, drawn and judged on one page."""
 
-What the page says lies in ``report.json`` beside it, with figures as files in the run folder, so that
-:func:`rebuild` can make the page again from the folder alone, wherever that has been moved.
-"""
-
-import base64
 import json
 import os
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from matplotlib.figure import Figure
+import numpy as np
 
-from ellipsoid.figures import save
+import ellipsoid as el
+from ellipsoid import diagnostics
+from ellipsoid.diagnostics import Verdict
 from ellipsoid.files import replace_file
-
-_FORMAT = "ellipsoid.report"
-_FORMAT_VERSION = 1
-_MEDIA_TYPES = {
-    ".png": "image/png",
-    ".svg": "image/svg+xml",
-    ".gif": "image/gif",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-}
-
-_DAMAGE = (
-    json.JSONDecodeError,
-    UnicodeDecodeError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    jinja2.UndefinedError,
-)
+from ellipsoid.page import write_page
+from ellipsoid.progress import progress_bar
+from ellipsoid.sections import Material, Sections
 
 
-@dataclass(frozen=True)
-class Section:
-    """A heading with text and figures below it.
+def load_material(run: str | os.PathLike[str], images: Any = None) -> Material:
+    """Read what a report needs from a run folder, or from a folder with nothing but ``latents.npy``.
 
-    Attributes
+    Without ``state.npz`` a state is fitted to the latents; without checkpoints there will be no pictures of
+    images.
+
+    Parameters
     ----------
-    title : str
-    text : str
-        Plain text; an empty line starts a new paragraph.
-    figures : sequence of (figure, caption)
-        A matplotlib figure, which is saved to ``figures/`` in the run folder, or the path of a PNG, SVG, GIF
-        or JPEG file inside the run folder. The caption also tells what is seen to those who cannot see it.
-    """
+    run : path
+    images : path, name or array, optional
+        The training images, as for :func:`ellipsoid.models.load_images`.
 
-    title: str
-    text: str = ""
-    figures: Sequence[tuple[Figure | str | os.PathLike[str], str]] = ()
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, or no ``latents.npy`` in it.
+    ValueError
+        If a file in it is damaged, or there are images but no autoencoder.
+    """
+    run = Path(run)
+    path = run / "latents.npy"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"run: expected a run folder, or a folder with latents.npy in it; there is none in {run}"
+        )
+    try:
+        latents = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path}: not a readable .npy array ({error})") from None
+    state = el.PCAState.load(run / "state.npz") if (run / "state.npz").exists() else el.fit(latents)
+    if not (run / "checkpoints").is_dir():
+        if images is not None:
+            raise ValueError(f"images: expected a run with an autoencoder to go with them; {run} has none")
+        return Material(state, latents)
+
+    from ellipsoid.models.autoencoder import decode_latents, encode_images
+    from ellipsoid.models.images import load_images
+    from ellipsoid.models.training import load_autoencoder, read_metrics
+
+    autoencoder = load_autoencoder(run)
+    config = autoencoder.config
+    return Material(
+        state,
+        latents,
+        decode=lambda z: decode_latents(autoencoder, np.asarray(z)),
+        encode=lambda x: encode_images(autoencoder, x),
+        images=None if images is None else load_images(images, config.image_size, config.channels),
+        history=read_metrics(run),
+    )
 
 
 def write_report(
     run: str | os.PathLike[str],
+    material: Material,
     *,
-    title: str,
-    summary: Sequence[tuple[str, Any]],
-    sections: Sequence[Section],
-) -> Path:
-    """Write ``report.json`` and ``report.html`` into a run folder, each completely or not at all.
+    title: str = "From autoencoder to generator",
+    summary: Sequence[tuple[str, Any]] = (),
+    seed: int = 0,
+    progress: bool = True,
+) -> Verdict:
+    """Measure, draw and judge the latents of a run.
+
+    Writes ``report.html``, ``diagnostics.json`` with the numbers, and ``figures/`` with every figure as PNG,
+    as SVG too unless it shows images, and animations as GIF.
 
     Parameters
     ----------
     run : path
         Folder of the run.
+    material : Material
     title : str
     summary : sequence of (label, value)
-        Shown as a table at the top, values by ``str``.
-    sections : sequence of Section
+        Shown at the top of the page.
+    seed : int
+        Of everything that is drawn.
+    progress : bool
+        Show progress bars.
 
     Returns
     -------
-    Path
-        The page, ``report.html``: images and style inside, no script.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the run folder or a figure's file does not exist.
-    ValueError
-        If a figure's file lies outside of the run folder or is of a type that browsers do not show.
+    Verdict
     """
-    run = _run_folder(run)
-    described = []
-    for number, section in enumerate(sections, 1):
-        figures = []
-        for index, (figure, caption) in enumerate(section.figures, 1):
-            if isinstance(figure, Figure):
-                slug = re.sub(r"\W+", "-", section.title.lower())[:40].strip("-")
-                figure = save(figure, run / "figures" / f"{number:02d}-{slug}-{index}.png")
-            path = _inside(run, Path(figure)).relative_to(run.resolve())
-            figures.append({"path": path.as_posix(), "caption": caption})
-        described.append({"title": section.title, "text": section.text, "figures": figures})
-    report = {
-        "format": _FORMAT,
-        "format_version": _FORMAT_VERSION,
-        "title": title,
-        "summary": [{"label": label, "value": str(value)} for label, value in summary],
-        "sections": described,
+    run = Path(run)
+    found = diagnostics.diagnose(material.state, material.latents, progress=progress)
+    verdict = diagnostics.judge(material.state, found)
+    parts = Sections(run / "figures", material, found, el.key(seed)).in_order
+    sections = []
+    with progress_bar("report", len(parts), enabled=progress, unit="sections") as advance:
+        for part in parts:
+            sections.append(part())
+            advance(1)
+    numbers = found.summary() | {
+        "concerns": [concern.name for concern in verdict.concerns],
+        "law": verdict.law,
+        "level": verdict.level,
     }
-    page = _render(run, report)
-    replace_file(run / "report.json", json.dumps(report, indent=1, ensure_ascii=False).encode())
-    return _publish(run, page)
-
-
-def rebuild(run: str | os.PathLike[str]) -> Path:
-    """Make ``report.html`` again from ``report.json`` and the figures in a run folder.
-
-    Returns
-    -------
-    Path
-        The page.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the run folder, its ``report.json`` or a figure's file does not exist.
-    ValueError
-        If ``report.json`` is damaged, or of another format version.
-    """
-    run = _run_folder(run)
-    path = run / "report.json"
-    if not path.exists():
-        raise FileNotFoundError(f"run: expected a finished run with a report.json; there is none in {run}")
-    try:
-        report = json.loads(path.read_bytes())
-        found = report["format"], report["format_version"]
-        if found == (_FORMAT, _FORMAT_VERSION):
-            return _publish(run, _render(run, report))
-    except _DAMAGE as error:
-        raise ValueError(f"run: {path} cannot be read as a report: {error!r}") from error
-    raise ValueError(f"run: expected {_FORMAT} of version {_FORMAT_VERSION}; got {found} in {path}")
-
-
-def _run_folder(run: str | os.PathLike[str]) -> Path:
-    path = Path(run)
-    if not path.is_dir():
-        raise FileNotFoundError(f"run: expected the folder of a run; there is no folder {run}")
-    return path
-
-
-def _inside(run: Path, path: Path) -> Path:
-    """Resolve the path of a figure, which has to lie in the run folder: a folder can be moved as a whole."""
-    resolved = path.resolve()
-    # This also keeps a report.json that comes from elsewhere from putting other files into the page.
-    if not resolved.is_relative_to(run.resolve()):
-        raise ValueError(f"sections: expected figures inside the run folder {run}; got {path}")
-    return resolved
-
-
-def _publish(run: Path, page: str) -> Path:
-    path = run / "report.html"
-    replace_file(path, page.encode())
-    return path
-
-
-def _render(run: Path, report: dict[str, Any]) -> str:
-    sections = [
-        {
-            "title": section["title"],
-            "paragraphs": re.split(r"\n\s*\n", section["text"].strip()) if section["text"].strip() else [],
-            "figures": [
-                {"source": _data_uri(run, figure["path"]), "caption": figure["caption"]}
-                for figure in section["figures"]
-            ],
-        }
-        for section in report["sections"]
-    ]
-    return _template().render(title=report["title"], summary=report["summary"], sections=sections)
-
-
-def _data_uri(run: Path, relative: str) -> str:
-    path = _inside(run, run / relative)
-    media_type = _MEDIA_TYPES.get(path.suffix.lower())
-    if media_type is None:
-        raise ValueError(f"sections: expected figures of type {', '.join(_MEDIA_TYPES)}; got {relative}")
-    if not path.is_file():
-        raise FileNotFoundError(f"sections: expected the figure {relative} in {run}; there is no such file")
-    return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("ellipsoid"), autoescape=True, undefined=jinja2.StrictUndefined
+    replace_file(run / "diagnostics.json", json.dumps(numbers, indent=1).encode() + b"\n")
+    write_page(
+        run / "report.html",
+        title=title,
+        lead=f"{verdict.headline} Draw with the law {verdict.law} at level {verdict.level:.3g}. "
+        + verdict.reason,
+        warnings=[concern.text for concern in verdict.concerns],
+        remarks=verdict.findings,
+        summary=summary,
+        sections=[section for section in sections if section is not None],
     )
-    return environment.get_template("report.html")
+    return verdict

@@ -159,7 +159,7 @@ def test_errors_are_one_line_that_says_what_to_do(folder, tmp_path, capsys):
     assert "no state.npz" in error_of(
         capsys, "sample", tmp_path / "empty", "--n", 5, "--out", tmp_path / "x.npy"
     )
-    assert "report" in error_of(capsys, "report", tmp_path / "empty")
+    assert "latents.npy" in error_of(capsys, "report", tmp_path / "empty")
     assert not (tmp_path / "new").exists()
 
 

@@ -1,11 +1,31 @@
 import dataclasses
+import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import ellipsoid as el
-from ellipsoid.demo import N_FIGURES, DemoConfig, run_demo
+from ellipsoid.demo import DemoConfig, run_demo
 from ellipsoid.models import AutoencoderConfig, TrainConfig
+from ellipsoid.report import load_material
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SHEETS = {
+    "components_and_facts",
+    "generated",
+    "laws",
+    "nearest",
+    "original_frame_images",
+    "paths",
+    "reconstructions",
+    "traversals",
+    "trial_1",
+    "trial_2",
+    "trial_3",
+}
 
 
 @pytest.fixture(scope="module")
@@ -27,25 +47,16 @@ def test_everything_lands_in_one_folder(run):
     assert {path.name for path in out.iterdir()} == {
         "checkpoints",
         "config.json",
+        "diagnostics.json",
         "figures",
         "latents.npy",
         "metrics.jsonl",
         "report.html",
-        "report.json",
         "state.npz",
     }
-    assert {path.stem for path in (out / "figures").iterdir()} == {
-        "generated",
-        "trial_1",
-        "trial_2",
-        "trial_3",
-        "components_and_facts",
-        "reconstructions",
-        "training",
-        "planes_pca",
-        "planes_original",
-        "explained_variance",
-    }
+    names = {path.name for path in (out / "figures").iterdir()}
+    assert {f"{name}.png" for name in SHEETS} <= names
+    assert {"between_images.gif", "circle.gif", "calibration.png", "calibration.svg"} <= names
 
 
 def test_the_summary_says_what_was_measured(run):
@@ -61,8 +72,59 @@ def test_the_summary_says_what_was_measured(run):
 def test_the_page_shows_the_summary_and_every_figure(run):
     out, summary = run
     page = (out / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == N_FIGURES
+    pictures = [path for path in (out / "figures").iterdir() if path.suffix != ".svg"]
+    assert page.count("data:image/") == len(pictures)
     assert summary["images"] in page
+
+
+def test_the_report_can_be_made_again(run, tmp_path):
+    out, _ = run
+    material = load_material(out, np.zeros((10, 16, 16, 3), np.uint8))
+    assert material.images is not None
+    assert material.images.shape == (10, 16, 16, 3)
+    assert material.history
+    assert material.decode is not None
+    assert material.decode(np.load(out / "latents.npy")[:3]).shape == (3, 16, 16, 3)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("width", [1200, 500])
+def test_the_page_opens_in_a_browser(run, tmp_path, width):
+    """Every picture shows, nothing is wider than the window, and nothing is complained about."""
+    out, _ = run
+    page = (out / "report.html").read_text()
+    _, complaints = browse(out / "report.html", width, f"--screenshot={tmp_path / 'page.png'}")
+    assert "CONSOLE" not in complaints
+    assert len(np.unique(Image.open(tmp_path / "page.png").convert("L"))) > 50
+
+    probe = re.sub(r"<meta http-equiv=[^>]*>", "", page).replace(
+        "</body>",
+        "<script>onload = () => { document.title = [...document.images].filter(i => !i.naturalWidth).length"
+        " + ' missing of ' + document.images.length"
+        " + (document.documentElement.scrollWidth > innerWidth ? ', too wide' : '') }</script></body>",
+    )
+    (tmp_path / "probe.html").write_text(probe)
+    content, _ = browse(tmp_path / "probe.html", width, "--dump-dom")
+    assert f"<title>0 missing of {page.count('data:image/')}</title>" in content
+
+    (tmp_path / "broken.html").write_text(
+        probe.replace("data:image/gif;base64,", "data:image/gif;base64,AAAA")
+    )
+    content, _ = browse(tmp_path / "broken.html", width, "--dump-dom")
+    assert "<title>2 missing of" in content
+
+
+def browse(path, width, *options):
+    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
+    window = f"--window-size={width},3000"
+    done = subprocess.run(
+        [CHROMIUM, *arguments, window, *options, path.as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return done.stdout, done.stderr
 
 
 def test_it_does_not_overwrite(run):
