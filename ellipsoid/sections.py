@@ -522,13 +522,20 @@ class Sections:
         pictures = [
             self.picture(
                 "planes_pca",
-                figures.latent_planes(self.state, self.latents, few, level=el.DEFAULT_LEVEL, frame="pca"),
+                figures.latent_planes(
+                    self.state, self.latents, few, level=el.DEFAULT_LEVEL, max_points=20_000
+                ),
                 "20 draws over the latents, in planes of principal components",
             ),
             self.picture(
                 "planes_original",
                 figures.latent_planes(
-                    self.state, self.latents, few, level=el.DEFAULT_LEVEL, frame="original"
+                    self.state,
+                    self.latents,
+                    few,
+                    level=el.DEFAULT_LEVEL,
+                    frame="original",
+                    max_points=20_000,
                 ),
                 "The same draws, in planes of latent dimensions",
             ),
