@@ -1,20 +1,28 @@
 """The order in which training sees its images, and batches that are ready before they are asked for."""
 
+import contextlib
+import mmap
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
-# A memory map of more bytes than these is read by blocks. A constant, not a look at the free memory: the
-# order, and with it the trained weights, must not depend on the machine.
-_LARGE = 2**30
-# Long enough to be read at the disk's full rate, so few that a window has images of 256 places.
-_BLOCK_BYTES = 2**20
-_WINDOW_BLOCKS = 256
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: Arrays of more bytes than these are memory-mapped where they can be, and then read by blocks. A constant,
+#: not a look at the free memory: the order, and with it the trained weights, must not depend on the machine.
+LARGE = 2**30
+# A window has images of 256 places. Three windows are in memory at a time.
+_BLOCK_BYTES = 2**18
+_WINDOW_BYTES = 2**26
 
 
-def batch_order(n: int, seed: int, epoch: int, *, block: int | None = None) -> np.ndarray:
+def batch_order(
+    n: int, seed: int, epoch: int, *, block: int | None = None, window: int | None = None
+) -> np.ndarray:
     """Order of the images in one epoch, a function of the arguments alone.
 
     Parameters
@@ -23,11 +31,9 @@ def batch_order(n: int, seed: int, epoch: int, *, block: int | None = None) -> n
         Number of images.
     seed, epoch : int
         Not negative.
-    block : int, optional
-        Images that lie together and are read together. The blocks are put in random order, and the images
-        are then shuffled within windows of 256 blocks: at any time only one window, and the batches that
-        are ready, need to be in memory, and each part of the disk is read once. By default every order of
-        the images is equally likely.
+    block, window : int, optional
+        Images that lie together are kept together in blocks, which are put in random order; then the images
+        are shuffled within windows of so many. By default every order of the images is equally likely.
 
     Returns
     -------
@@ -35,13 +41,13 @@ def batch_order(n: int, seed: int, epoch: int, *, block: int | None = None) -> n
         A permutation of 0 to n - 1.
     """
     rng = np.random.default_rng((seed, 2, epoch))
-    if block is None:
+    if block is None or window is None:
         return rng.permutation(n)
     starts = block * rng.permutation(-(-n // block))
     order = (starts[:, None] + np.arange(block)).ravel()
     order = order[order < n]  # the last block may be shorter
-    for start in range(0, n, _WINDOW_BLOCKS * block):
-        rng.shuffle(order[start : start + _WINDOW_BLOCKS * block])
+    for start in range(0, n, window):
+        rng.shuffle(order[start : start + window])
     return order
 
 
@@ -55,10 +61,11 @@ def epoch_batches(
     n_batches: int | None = None,
     ahead: int = 2,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the batches of one epoch, gathered by a thread while those before them are used.
+    """Yield the batches of one epoch, read by a thread while those before them are used.
 
-    The order is that of :func:`batch_order`: by blocks for a memory map of more than 1 GiB, otherwise any.
-    A memory map of either size is read as it is, never as a whole.
+    Every order of the images is equally likely, but for a memory map of more than 1 GiB: that is read in
+    random order of its blocks of 256 KiB, and the images are shuffled within windows of 64 MiB, so that the
+    disk is read once, at its full rate, and 200 MB of memory are enough for images of any number.
 
     Parameters
     ----------
@@ -73,7 +80,7 @@ def epoch_batches(
     n_batches : int, optional
         End after so many.
     ahead : int
-        Batches that are made ready before they are asked for.
+        Batches that are made ready before they are asked for; for a large memory map it is a window.
 
     Yields
     ------
@@ -83,27 +90,78 @@ def epoch_batches(
         One, and zero for the images that only fill up.
     """
     n = len(images) if rows is None else len(rows)
-    block = None
-    if isinstance(images, np.memmap) and images.nbytes > _LARGE:
+    block = window = None
+    if isinstance(images, np.memmap) and images.nbytes > LARGE:
         block = max(_BLOCK_BYTES // images[0].nbytes, 1)
-    order = batch_order(n, seed, epoch, block=block)
+        window = max(_WINDOW_BYTES // (batch_size * images[0].nbytes), 1) * batch_size
+    order = batch_order(n, seed, epoch, block=block, window=window)
+    if n_batches is not None:
+        order = order[: n_batches * batch_size]
     if rows is not None:
         order = np.asarray(rows)[order]
+    step = window or batch_size
 
-    def gather(start: int) -> tuple[np.ndarray, np.ndarray]:
-        index = order[start : start + batch_size]
-        weight = (np.arange(batch_size) < len(index)).astype(np.float32)
-        return images[np.resize(index, batch_size)], weight
+    def read(start):
+        index = order[start : start + step]
+        return images[index] if block is None else _read(images, index, block)
 
+    for part in map_ahead(read, range(0, len(order), step), ahead=1 if window else ahead):
+        for start in range(0, len(part), batch_size):
+            batch = part[start : start + batch_size]
+            weight = (np.arange(batch_size) < len(batch)).astype(np.float32)
+            yield np.resize(batch, (batch_size, *batch.shape[1:])) if weight[-1] == 0 else batch, weight
+
+
+def _read(images, rows, near):
+    """Give ``images[rows]`` of a memory map, read in spans that end where the next row is not `near`."""
+    by_place = np.argsort(rows)
+    runs = np.split(by_place, np.flatnonzero(np.diff(rows[by_place]) > near) + 1)
+    spans = [slice(rows[run[0]], rows[run[-1]] + 1) for run in runs]
+    # All at once: the disk then reads them side by side, and nothing else. Where the pages are only read
+    # as they are touched, each touch reads as much around it as the system reads ahead, up to megabytes:
+    # six times what was needed, at a sixth of the rate.
+    for span in spans:
+        _announce(images[span])
+    out = np.empty((len(rows), *images.shape[1:]), images.dtype)
+    for run, span in zip(runs, spans, strict=True):
+        out[run] = images[span][rows[run] - span.start]
+    return out
+
+
+def _announce(part):
+    """Tell the operating system that a part of a memory map will be read, as far as it can be told."""
+    mapping = part
+    while isinstance(mapping, np.ndarray):
+        mapping = mapping.base
+    if isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_WILLNEED"):
+        origin = np.frombuffer(mapping, np.uint8).ctypes.data
+        low, high = (address - origin for address in np.lib.array_utils.byte_bounds(part))
+        low -= low % mmap.PAGESIZE
+        with contextlib.suppress(OSError):  # it is advice
+            mapping.madvise(mmap.MADV_WILLNEED, low, high - low)
+
+
+def map_ahead(function: Callable[[T], R], items: Iterable[T], *, ahead: int, workers: int = 1) -> Iterator[R]:
+    """Yield ``function(item)`` in the order of the items, computed by threads before they are asked for.
+
+    Parameters
+    ----------
+    function : callable
+    items : iterable
+    ahead : int
+        Results that are computed, or being computed, while those before them are used.
+    workers : int
+        Number of threads.
+    """
     ready = deque()
-    pool = ThreadPoolExecutor(1, "batches")
+    pool = ThreadPoolExecutor(workers, "ahead")
     try:
-        for start in range(0, n, batch_size)[:n_batches]:
-            ready.append(pool.submit(gather, start))
+        for item in items:
+            ready.append(pool.submit(function, item))
             if len(ready) > ahead:
                 yield ready.popleft().result()
         while ready:
             yield ready.popleft().result()
     finally:
-        # Also when the loop around it ends early: at most one batch is waited for.
+        # Also when the loop around it ends early: only what has begun is waited for.
         pool.shutdown(cancel_futures=True)

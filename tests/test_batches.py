@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ellipsoid.models import batches
-from ellipsoid.models.batches import batch_order, epoch_batches
+from ellipsoid.models.batches import _read, batch_order, epoch_batches
 
 
 def numbered(n):
@@ -52,17 +52,18 @@ def test_rows_give_the_batches_of_a_copy():
 @pytest.mark.parametrize("n", [1, 9, 10, 10_000])
 @pytest.mark.parametrize("block", [1, 3, 10])
 def test_blocks_hold_each_image_once(n, block):
-    order = batch_order(n, 0, 0, block=block)
+    settings = {"block": block, "window": 40}
+    order = batch_order(n, 0, 0, **settings)
     np.testing.assert_array_equal(np.sort(order), np.arange(n))
-    np.testing.assert_array_equal(order, batch_order(n, 0, 0, block=block))
+    np.testing.assert_array_equal(order, batch_order(n, 0, 0, **settings))
     if n > 1:
-        assert (order != batch_order(n, 0, 1, block=block)).any()
-        assert (order != batch_order(n, 1, 0, block=block)).any()
+        assert (order != batch_order(n, 0, 1, **settings)).any()
+        assert (order != batch_order(n, 1, 0, **settings)).any()
 
 
 def test_a_window_holds_whole_blocks_well_mixed():
     n, block, window = 100_000, 10, 2560
-    order = batch_order(n, 0, 0, block=block)
+    order = batch_order(n, 0, 0, block=block, window=window)
     windows = [order[start : start + window] for start in range(0, n, window)]
     blocks = [set(rows // block) for rows in windows]
     assert sum(map(len, blocks)) == n // block  # none in two windows: each is read once
@@ -75,22 +76,40 @@ def test_a_window_holds_whole_blocks_well_mixed():
     assert together < 2 * 9 / 2559
 
 
-def test_a_large_memory_map_is_read_by_blocks(tmp_path, monkeypatch):
-    n, image_bytes = 200, 48
-    path = tmp_path / "images.npy"
-    np.save(path, numbered(n))
-    mapped = np.load(path, mmap_mode="r")
-    plain = batch_order(n, 0, 0).tolist()
-    assert np.concatenate(seen(epoch_batches(mapped, 32, 0, 0))).tolist() == plain
+@pytest.fixture
+def mapped(tmp_path):
+    """200 images of 48 bytes on disk."""
+    np.save(tmp_path / "images.npy", numbered(200))
+    return np.load(tmp_path / "images.npy", mmap_mode="r")
 
-    monkeypatch.setattr(batches, "_LARGE", n * image_bytes - 1)
-    monkeypatch.setattr(batches, "_BLOCK_BYTES", 5 * image_bytes)
-    assert (
-        np.concatenate(seen(epoch_batches(mapped, 32, 0, 0))).tolist()
-        == batch_order(n, 0, 0, block=5).tolist()
-    )
+
+@pytest.mark.parametrize("rows", [None, np.delete(np.arange(200), [0, 3, 50, 51, 52, 53, 54, 55, 56, 199])])
+def test_a_large_memory_map_is_read_by_blocks(mapped, monkeypatch, rows):
+    def images_seen(images):
+        return np.concatenate(seen(epoch_batches(images, 32, 0, 0, rows=rows))).tolist()
+
+    used = np.arange(200) if rows is None else rows
+    plain = used[batch_order(len(used), 0, 0)].tolist()
+    assert images_seen(mapped) == plain
+
+    monkeypatch.setattr(batches, "LARGE", mapped.nbytes - 1)
+    monkeypatch.setattr(batches, "_BLOCK_BYTES", 5 * 48)
+    monkeypatch.setattr(batches, "_WINDOW_BYTES", 70 * 48)  # two batches
+    by_blocks = used[batch_order(len(used), 0, 0, block=5, window=64)].tolist()
+    assert by_blocks != plain
+    assert images_seen(mapped) == by_blocks
+    few = seen(epoch_batches(mapped, 32, 0, 0, rows=rows, n_batches=3))
+    assert np.concatenate(few).tolist() == by_blocks[:96]
     # In memory the same images keep the plain order, whatever their size.
-    assert np.concatenate(seen(epoch_batches(numbered(n), 32, 0, 0))).tolist() == plain
+    assert images_seen(numbered(200)) == plain
+
+
+@pytest.mark.parametrize("view", [np.s_[:], np.s_[7:], np.s_[..., :1], np.s_[::-1], np.s_[3:190:2, 1:]])
+def test_parts_of_a_memory_map_are_read_as_they_are(mapped, view):
+    images = mapped[view]
+    rows = np.random.default_rng(0).permutation(len(images))[:40]
+    for near in (0, 3, 1000):
+        np.testing.assert_array_equal(_read(images, rows, near), np.asarray(images)[rows])
 
 
 class Slow:
@@ -117,7 +136,7 @@ class Slow:
 
 
 def threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
 
 
 def test_batches_are_ready_ahead_but_no_more_than_asked():
