@@ -49,9 +49,14 @@ class Train:
     """Train an autoencoder on images, and fit a PCA state to its latents."""
 
     images: Positional[str]
-    """A folder of images, a .npy or .npz array, or one of the embedded sets: faces, digits."""
+    """A folder or a .zip of images, CelebA as it is downloaded, a .npy or .npz array, an embedded set (faces,
+    digits), or a set that scikit-learn downloads (olivetti, lfw)."""
     out: Path
     """Run folder: configuration, checkpoints, metrics, latents.npy and state.npz."""
+    split: Literal["all", "train", "valid", "test"] = "all"
+    """Part of CelebA."""
+    cache: Path | None = None
+    """A .npy file to keep decoded images in: they are decoded once, and may be larger than memory."""
     resume: bool = False
     """Go on from the last checkpoint in the run folder."""
     autoencoder: Annotated[AutoencoderConfig, arg(name="")] = field(default_factory=AutoencoderConfig)
@@ -67,7 +72,9 @@ class Train:
 
         check_run_folder(self.out, self.resume)
         config = self.autoencoder
-        images = load_images(self.images, size=config.image_size, channels=config.channels)
+        images = load_images(
+            self.images, config.image_size, config.channels, split=self.split, cache=self.cache
+        )
         autoencoder = Autoencoder(config, rngs=nnx.Rngs(self.training.seed))
         train(autoencoder, images, self.training, out=self.out, resume=self.resume)
         fit_run(autoencoder, images, self.out)

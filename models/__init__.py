@@ -6,6 +6,8 @@ from ellipsoid.models.autoencoder import decode_function as decode_function
 from ellipsoid.models.autoencoder import decode_latents as decode_latents
 from ellipsoid.models.autoencoder import encode_images as encode_images
 from ellipsoid.models.faces import procedural_faces as procedural_faces
+from ellipsoid.models.images import ImageSet as ImageSet
+from ellipsoid.models.images import load_image_set as load_image_set
 from ellipsoid.models.images import load_images as load_images
 from ellipsoid.models.training import TrainConfig as TrainConfig
 from ellipsoid.models.training import TrainingDiverged as TrainingDiverged

@@ -1,38 +1,104 @@
-"""Image sources: everything becomes one uint8 array ``(n, H, W, C)``."""
+"""Images as users have them: everything becomes one uint8 array ``(n, H, W, C)``."""
 
+import contextlib
+import dataclasses
+import hashlib
 import os
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+import tempfile
+import warnings
+import zipfile
+import zlib
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from ellipsoid.progress import progress_bar
+from ellipsoid.files import published
+from ellipsoid.models.batches import LARGE
+from ellipsoid.models.decoding import decode
+from ellipsoid.models.sources import SPLITS, Source, open_source
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 #: Embedded sets that need no file and no network.
 EMBEDDED = ("faces", "digits")
+#: Sets that scikit-learn downloads when they are named.
+DOWNLOADED = ("olivetti", "lfw")
+
 _N_FACES = 20_000
 
 
-def load_images(source, size=None, channels=None, *, progress=True) -> np.ndarray:
-    """Read images from a folder, an array file, an array, or one of the embedded sets.
+@dataclass(frozen=True)
+class ImageSet:
+    """Images, and what is known of them.
+
+    Attributes
+    ----------
+    images : (n, H, W, C) uint8 array
+        In memory, or a read-only memory map.
+    labels : (n,) array, optional
+        The class of each image: the number of its folder in `label_names`, or as an array file has it.
+    label_names : tuple of str
+        Names of the folders, where there are two or more.
+    attributes : dict of str to (n,) bool array
+        What can be seen on each image, by name: CelebA's 40, or those of the embedded faces.
+    partition : (n,) int8 array, optional
+        0 for train, 1 for valid, 2 for test, as CelebA has them.
+    skipped : tuple of str
+        Names of damaged images, which are left out of all of these.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None = None
+    label_names: tuple[str, ...] = ()
+    attributes: dict[str, np.ndarray] = field(default_factory=dict)
+    partition: np.ndarray | None = None
+    skipped: tuple[str, ...] = ()
+
+
+def load_images(
+    source,
+    size=None,
+    channels=None,
+    *,
+    split="all",
+    cache=None,
+    on_error="skip",
+    progress=True,
+) -> np.ndarray:
+    """Read images from a folder, a zip file, CelebA, an array, or a set that is known by its name.
 
     Parameters
     ----------
-    source : path, array or {"faces", "digits"}
-        A folder (read recursively, in the order of the names), a ``.npy`` or ``.npz`` file (its array
-        ``images``, or its only array), an array ``(n, H, W)`` or ``(n, H, W, C)`` of uint8 or of floats
-        in [0, 1], 20,000 drawn faces, or scikit-learn's 1,797 handwritten digits of 8 x 8 pixels.
+    source : path, array or {"faces", "digits", "olivetti", "lfw"}
+        - a folder or a ``.zip`` file of images, read recursively, in the order of the names; hidden files
+          are passed over, and a zip file is not unpacked;
+        - CelebA as it is downloaded: a folder or zip file with ``img_align_celeba`` (or its zip file) and
+          ``list_attr_celeba`` or ``list_eval_partition``, as ``.txt`` or ``.csv``; or the images alone, with
+          the lists beside them;
+        - a ``.npy`` or ``.npz`` file (its array ``images``, or its only array), or an array, ``(n, H, W)``
+          or ``(n, H, W, C)``, of uint8 or of floats in [0, 1]. A ``.npy`` file of more than 1 GiB is
+          memory-mapped;
+        - 20,000 drawn faces, or scikit-learn's 1,797 handwritten digits of 8 x 8 pixels, both embedded;
+        - the 400 Olivetti faces or the 13,233 Labeled Faces in the Wild: scikit-learn downloads them into
+          its data folder (4 and 233 MB) if they are not there.
     size : int, optional
         Height and width to give: the largest centred square is cut out and resized, antialiased. As
         they are when absent; then all must have one size.
     channels : {1, 3}, optional
-        Grey or colour. By default as the array has it, and colour for a folder unless every image is
-        grey.
+        Grey or colour. By default as the array has it, and colour for files unless every image is grey.
+    split : {"all", "train", "valid", "test"}
+        Part of CelebA.
+    cache : path, optional
+        A ``.npy`` file. Decoded and resized images are kept there, are memory-mapped from there, and are
+        taken from there the next time if the files, by their names, sizes and times, and `size` and
+        `channels` are the same; otherwise it is made again. An interrupted call goes on where it was.
+        Arrays that need no change are not copied there.
+    on_error : {"skip", "raise"}
+        Leave out images that can't be read, with one warning, or raise. Images of more pixels than
+        ``PIL.Image.MAX_IMAGE_PIXELS`` are among them.
     progress : bool
-        Show a progress bar while a folder is read.
+        Show a progress bar while images are decoded.
 
     Returns
     -------
@@ -42,32 +108,105 @@ def load_images(source, size=None, channels=None, *, progress=True) -> np.ndarra
     ------
     FileNotFoundError
         If there is no such file or folder.
+    FileExistsError
+        If `cache` is a file that was not made as one.
     ValueError
-        For a folder without images, images that can't be read, mixed sizes without `size`, fewer than
-        two images, or an array of another shape, type or range.
+        For a source without images, more than a tenth of them damaged, mixed sizes without `size`, fewer
+        than two images, a zip file that is damaged or encrypted, lists that don't fit the images, a split of
+        a source without one, or an array of another shape, type or range.
+    OSError
+        If files can't be read or written.
     """
+    options = {"split": split, "cache": cache, "on_error": on_error, "progress": progress}
+    return load_image_set(source, size, channels, **options).images
+
+
+def load_image_set(
+    source,
+    size=None,
+    channels=None,
+    *,
+    split="all",
+    cache=None,
+    on_error="skip",
+    progress=True,
+) -> ImageSet:
+    """Read images with their labels, attributes and partition, as far as the source has them.
+
+    Labels are the folders that the images of a folder or a zip file lie in, the array ``labels``, ``label``,
+    ``target`` or ``y`` of an ``.npz`` file, or those of scikit-learn's sets. Attributes and partition are
+    CelebA's; the embedded faces have attributes too.
+
+    Parameters and errors are those of :func:`load_images`.
+
+    Returns
+    -------
+    ImageSet
+    """
+    _check_options(size, channels, split, on_error)
+    with contextlib.ExitStack() as stack:
+        found = _found(source, size)
+        if isinstance(found, Path):
+            files = stack.enter_context(open_source(found, split))
+        else:
+            if split != "all":
+                raise ValueError(f"split: only CelebA has parts, so expected 'all'; got {split!r}")
+            images = _as_uint8(found.images)
+            if not _differs(images.shape, size, channels):
+                _check_count(len(images))
+                return dataclasses.replace(found, images=images)
+            channels = channels or images.shape[-1]
+            files = _in_memory(found, images)
+        images, damaged = decode(files, size, channels, cache=cache, on_error=on_error, progress=progress)
+    _check_count(len(images))
+    if damaged:
+        first = "; ".join(f"{files.names[index]} ({reason})" for index, reason in damaged[:3])
+        count = f"{len(damaged)} of {len(files.names)} images"
+        warnings.warn(f"{files.label}: left out {count}, which can't be read: {first}", stacklevel=2)
+    kept = np.delete(np.arange(len(files.names)), [index for index, _ in damaged])
+    return ImageSet(
+        images,
+        None if files.labels is None else files.labels[kept],
+        files.label_names,
+        {name: values[kept] for name, values in files.attributes.items()},
+        None if files.partition is None else files.partition[kept],
+        tuple(files.names[index] for index, _ in damaged),
+    )
+
+
+def _check_options(size, channels, split, on_error):
     if channels not in (None, 1, 3):
         raise ValueError(f"channels: expected 1 (grey) or 3 (colour), got {channels!r}")
     if size is not None and (not isinstance(size, int) or size < 1):
         raise ValueError(f"size: expected a number of pixels of at least 1, got {size!r}")
-    if isinstance(source, str) and source in EMBEDDED and not Path(source).exists():
-        images = _embedded(source, size)
-    elif isinstance(source, str | os.PathLike):
-        path = Path(source)
-        if path.is_dir():
-            images = _read_folder(path, size, channels, progress)
-        elif path.exists():
-            images = _read_array(path)
-        else:
+    for name, value, known in (("split", split, ("all", *SPLITS)), ("on_error", on_error, ("skip", "raise"))):
+        if value not in known:
+            raise ValueError(f"{name}: expected one of {', '.join(known)}; got {value!r}")
+
+
+def _check_count(n):
+    if n < 2:
+        raise ValueError(f"images: training needs at least two, got {n}")
+
+
+def _found(source, size):
+    """Give the folder or zip file that a source is, or the arrays in it."""
+    if not isinstance(source, str | os.PathLike):
+        return ImageSet(np.asarray(source))
+    path = Path(source)
+    if not path.exists():
+        if source in EMBEDDED:
+            return _embedded(source, size)
+        if source not in DOWNLOADED:
             raise FileNotFoundError(
-                f"{path}: no such file or folder; expected images, an array, or one of {', '.join(EMBEDDED)}"
+                f"{path}: no such file or folder; expected images, an array, or one of "
+                f"{', '.join(EMBEDDED + DOWNLOADED)}"
             )
-    else:
-        images = np.asarray(source)
-    images = _as_uint8(images)
-    if len(images) < 2:
-        raise ValueError(f"images: training needs at least two, got {len(images)}")
-    return _resized(images, size, channels)
+        try:
+            path = _olivetti() if source == "olivetti" else _lfw()
+        except OSError as error:
+            raise OSError(f"{source}: scikit-learn could not download it ({error})") from error
+    return path if path.is_dir() or path.suffix.lower() == ".zip" else _read_array(path)
 
 
 def _embedded(name, size):
@@ -75,59 +214,68 @@ def _embedded(name, size):
         import ellipsoid as el
         from ellipsoid.models.faces import procedural_faces
 
-        return procedural_faces(_N_FACES, size or 64, key=el.key(0)).images
+        faces = procedural_faces(_N_FACES, size or 64, key=el.key(0))
+        return ImageSet(faces.images, attributes=faces.attributes)
     from sklearn.datasets import load_digits
 
-    pixels, _ = load_digits(return_X_y=True)  # grey levels 0 to 16
-    return (np.reshape(pixels, (-1, 8, 8)) / 16).astype(np.float32)
+    pixels, labels = load_digits(return_X_y=True)  # grey levels 0 to 16
+    return ImageSet((np.reshape(pixels, (-1, 8, 8)) / 16).astype(np.float32), labels)
+
+
+def _olivetti():
+    from sklearn.datasets import fetch_olivetti_faces, get_data_home
+
+    path = Path(get_data_home()) / "olivetti.npz"
+    if not path.exists():
+        # scikit-learn keeps a pickle and reads it again; in an empty folder there is none to be read.
+        with tempfile.TemporaryDirectory() as empty:
+            faces: Any = fetch_olivetti_faces(data_home=empty)
+        with published(path) as temporary, open(temporary, "xb") as file:
+            np.savez(file, images=_as_uint8(faces.images), labels=faces.target)
+    return path
+
+
+def _lfw():
+    from sklearn.datasets import fetch_lfw_people, get_data_home
+
+    folder = Path(get_data_home()) / "lfw_home" / "lfw_funneled"
+    if not folder.is_dir():
+        # With people of so many pictures, of whom there are none, it stops after it has unpacked the
+        # pictures, before it reads or writes them as a pickle.
+        with contextlib.suppress(ValueError):
+            fetch_lfw_people(min_faces_per_person=1_000_000)
+    return folder
 
 
 def _read_array(path):
     try:
-        loaded = np.load(path, allow_pickle=False)
+        mapped = "r" if path.stat().st_size > LARGE else None
+        loaded = np.load(path, mmap_mode=mapped, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
-            return loaded
+            return ImageSet(loaded)
         with loaded:
             names = loaded.files
             if "images" in names or len(names) == 1:
-                return loaded["images" if "images" in names else names[0]]
-    except (ValueError, EOFError, OSError) as error:
+                images = loaded["images" if "images" in names else names[0]]
+                return ImageSet(images, _labels(loaded, images.shape[:1], path))
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: not a readable .npy or .npz array ({error})") from None
     raise ValueError(f"{path}: expected an array named 'images' among {', '.join(names)}")
 
 
-def _read_folder(folder, size, channels, progress):
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not paths:
-        raise ValueError(f"{folder}: no images ({', '.join(SUFFIXES)}) in this folder")
-
-    def read(path):
-        try:
-            with Image.open(path) as image:
-                image = ImageOps.exif_transpose(image)
-                grey = image.mode in ("1", "L", "I", "I;16", "F", "LA")
-                image = image.convert("L" if channels == 1 else "RGB")
-                return np.asarray(_square(image, size) if size else image), grey
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{path}: not a readable image ({error})") from None
-
-    arrays, greys = [], []
-    with (
-        ThreadPoolExecutor() as pool,
-        progress_bar(folder.name, len(paths), enabled=progress, unit="images") as step,
-    ):
-        for array, grey in pool.map(read, paths):
-            arrays.append(array)
-            greys.append(grey)
-            step(1)
-    shapes = Counter(array.shape[:2] for array in arrays)
-    if len(shapes) > 1:
-        common = ", ".join(f"{w} x {h} ({count})" for (h, w), count in shapes.most_common(3))
-        raise ValueError(
-            f"{folder}: images of {len(shapes)} sizes, such as {common}; give size= to make them equal"
-        )
-    images = np.stack(arrays)
-    return images[..., :1] if channels is None and all(greys) and images.ndim == 4 else images
+def _labels(arrays, shape, path):
+    for name in ("labels", "label", "target", "y"):
+        if name in arrays.files:
+            try:
+                labels = arrays[name]
+            except ValueError:
+                problem = "it is a pickle"
+            else:
+                if labels.shape[:1] == shape:
+                    return labels
+                problem = f"it has shape {labels.shape}"
+            warnings.warn(f"{path}: left out {name!r}, since {problem}", stacklevel=2)
+    return None
 
 
 def _as_uint8(images):
@@ -146,29 +294,20 @@ def _as_uint8(images):
     return np.round(images * 255).astype(np.uint8)
 
 
-def _resized(images, size, channels):
-    n, height, width, present = images.shape
-    if channels is None:
-        channels = present
-    if size is None:
-        size = height if height == width else None
-    if (height, width, present) == (size, size, channels) or (size is None and present == channels):
-        return images
-    mode = "L" if channels == 1 else "RGB"
-
-    def convert(image):
-        image = Image.fromarray(image[..., 0] if present == 1 else image).convert(mode)
-        return np.asarray(_square(image, size) if size else image)
-
-    with ThreadPoolExecutor() as pool:
-        out = np.stack(list(pool.map(convert, images)))
-    return out.reshape(n, *out.shape[1:3], channels)
+def _differs(shape, size, channels):
+    """Whether images of this shape have to be resized or converted."""
+    return (size is not None and shape[1:3] != (size, size)) or channels not in (None, shape[3])
 
 
-def _square(image, size):
-    """Cut out the largest centred square and resize it with an antialiasing filter."""
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    # Cropped first: resize(box=...) lets pixels from outside of the box shine in at the border.
-    square = image.crop((left, top, left + side, top + side))
-    return square.resize((size, size), Image.Resampling.LANCZOS)
+def _in_memory(found, images):
+    """Source of images that are decoded but not of the size or number of channels asked for."""
+
+    def open_image(index):
+        image = images[index]
+        return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+    def digest():
+        return hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
+
+    names = [f"image {index}" for index in range(len(images))]
+    return Source("images", names, open_image, digest, found.labels, attributes=found.attributes)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ellipsoid.models.images import load_images
+from ellipsoid.models.images import load_image_set, load_images
 
 
 @pytest.fixture
@@ -77,6 +77,38 @@ def test_array_files(tmp_path, suffix):
     np.testing.assert_array_equal(load_images(path), images)
 
 
+@pytest.mark.parametrize("name", ["labels", "label", "target", "y"])
+def test_labels_of_an_array_file_come_along(tmp_path, name):
+    images = np.random.default_rng(1).integers(0, 256, (4, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "x.npz", images=images, **{name: [3, 1, 4, 1]})
+    for size in (None, 4):
+        found = load_image_set(tmp_path / "x.npz", size, progress=False)
+        assert found.labels.tolist() == [3, 1, 4, 1]
+    np.testing.assert_array_equal(load_image_set(tmp_path / "x.npz").images, images)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"), [(["a", None], "it is a pickle"), ([1, 2, 3], r"it has shape \(3,\)")]
+)
+def test_labels_that_can_not_be_used_are_left_out(tmp_path, labels, message):
+    labels = np.array(labels, object if None in labels else int)
+    np.savez(tmp_path / "x.npz", images=np.zeros((2, 8, 8), np.uint8), y=labels)
+    with pytest.warns(UserWarning, match=f"left out 'y', since {message}"):
+        found = load_image_set(tmp_path / "x.npz")
+    assert found.labels is None
+    assert found.images.shape == (2, 8, 8, 1)
+
+
+def test_a_large_array_file_is_mapped(tmp_path, monkeypatch):
+    images = np.random.default_rng(1).integers(0, 256, (4, 8, 8, 3), np.uint8)
+    np.save(tmp_path / "x.npy", images)
+    assert type(load_images(tmp_path / "x.npy")) is np.ndarray
+    monkeypatch.setattr("ellipsoid.models.images.LARGE", 500)
+    mapped = load_images(tmp_path / "x.npy")
+    assert type(mapped) is np.memmap
+    np.testing.assert_array_equal(mapped, images)
+
+
 def test_floats_are_rounded_not_cut():
     images = load_images(np.full((2, 4, 4), 0.999, np.float32))
     assert images.shape == (2, 4, 4, 1)
@@ -84,9 +116,19 @@ def test_floats_are_rounded_not_cut():
 
 
 def test_embedded_digits():
-    images = load_images("digits")
-    assert images.shape == (1797, 8, 8, 1)
-    assert images.max() == 255
+    digits = load_image_set("digits")
+    assert digits.images.shape == (1797, 8, 8, 1)
+    assert digits.images.max() == 255
+    assert digits.labels[:10].tolist() == list(range(10))
+    np.testing.assert_array_equal(load_images("digits"), digits.images)
+
+
+def test_embedded_faces_have_attributes(monkeypatch):
+    monkeypatch.setattr("ellipsoid.models.images._N_FACES", 20)
+    faces = load_image_set("faces", size=16)
+    assert faces.images.shape == (20, 16, 16, 3)
+    assert all(values.shape == (20,) and values.dtype == bool for values in faces.attributes.values())
+    assert faces.attributes
 
 
 def one_image(tmp_path):
@@ -125,8 +167,8 @@ def many_arrays(tmp_path):
     [
         (lambda path: path, "no images"),
         (one_image, "at least two, got 1"),
-        (mixed_sizes, "2 sizes.*size="),
-        (damaged, "broken.png: not a readable image"),
+        (mixed_sizes, "b.png has 8 x 9 pixels and those before it 8 x 8; give size="),
+        (damaged, "1 of 1 images can't be read, more than 10%, the first of them broken.png "),
         (damaged_array, "not a readable"),
         (pickled, "not a readable"),
         (many_arrays, "'images' among first, second"),
@@ -148,7 +190,10 @@ def test_a_missing_path_is_named(tmp_path):
         load_images(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize(("option", "value"), [("size", 0), ("size", 1.5), ("channels", 2)])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("size", 0), ("size", 1.5), ("channels", 2), ("split", "dev"), ("on_error", "ignore")],
+)
 def test_bad_options(option, value):
     with pytest.raises(ValueError, match=option):
         load_images("digits", **{option: value})

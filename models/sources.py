@@ -1,0 +1,246 @@
+"""Where encoded images come from: folders, zip files and CelebA, listed but not yet decoded."""
+
+import contextlib
+import hashlib
+import io
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+#: Parts of a partitioned set, in the order of their numbers.
+SPLITS = ("train", "valid", "test")
+
+# Not whatever Pillow knows: for PostScript, of any name, it starts another program.
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+# What Pillow takes without a warning, 89 million pixels, is smaller in any of them.
+_MAX_FILE_BYTES = 2**29
+_CELEBA_IMAGES = "img_align_celeba"
+_CELEBA_ATTRIBUTES = "list_attr_celeba"
+_CELEBA_PARTITION = "list_eval_partition"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images that are listed, and decoded when they are asked for.
+
+    Attributes
+    ----------
+    label : str
+        What messages call it.
+    names : list of str
+        Of the images.
+    open : callable
+        ``open(i)`` gives image `i` as a ``PIL.Image`` that need not be decoded yet; from any thread.
+    digest : callable
+        Computes what tells these images from others, without decoding them.
+    labels, label_names, attributes, partition
+        As those of :class:`ellipsoid.models.ImageSet`.
+    """
+
+    label: str
+    names: list[str]
+    open: Callable[[int], Image.Image]
+    digest: Callable[[], str]
+    labels: np.ndarray | None = None
+    label_names: tuple[str, ...] = ()
+    attributes: dict[str, np.ndarray] = field(default_factory=dict)
+    partition: np.ndarray | None = None
+
+
+class _Tree(NamedTuple):
+    """The files in a folder or a zip file: names, contents, and size and time (or checksum) of each."""
+
+    label: str
+    names: list[str]
+    read: Callable[[str], bytes]
+    stamp: Callable[[str], tuple[int, int]]
+
+
+@contextmanager
+def open_source(path: Path, split: str) -> Iterator[Source]:
+    """List the images of a folder or a zip file; a context, since they are read while it is open.
+
+    Raises
+    ------
+    ValueError
+        If there are no images, for a zip file that is damaged or encrypted, for lists of CelebA that are
+        damaged or don't fit, or a split of images that are not partitioned.
+    """
+    with ExitStack() as stack:
+        tree = stack.enter_context(_tree(path))
+        lists = _celeba_lists(tree, path)
+        names = _image_names(tree)
+        if lists and not names:
+            # As CelebA is downloaded: the lists beside a zip file that holds the images.
+            for name in tree.names:
+                if PurePosixPath(name).name == f"{_CELEBA_IMAGES}.zip":
+                    tree = stack.enter_context(_zip_tree(path / name))
+                    names = _image_names(tree)
+                    break
+        if not names:
+            raise ValueError(f"{path}: no images ({', '.join(SUFFIXES)}) in it")
+        yield _listed(tree, names, lists, split)
+
+
+def _tree(path):
+    return contextlib.nullcontext(_folder_tree(path)) if path.is_dir() else _zip_tree(path)
+
+
+def _folder_tree(folder):
+    def stamp(name):
+        status = (folder / name).stat()
+        return status.st_size, status.st_mtime_ns
+
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return _Tree(str(folder), names, lambda name: (folder / name).read_bytes(), stamp)
+
+
+@contextmanager
+def _zip_tree(path):
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise ValueError(f"{path}: not a readable zip file ({error})") from None
+    with archive:
+        # Names are looked up, never made into paths: what a member is called can do no harm.
+        members = {member.filename: member for member in archive.infolist() if not member.is_dir()}
+        if any(member.flag_bits & 1 for member in members.values()):
+            raise ValueError(f"{path}: encrypted; unpack it with its password and give the folder")
+        lock = threading.Lock()  # its count of open members is not safe between threads
+
+        def read(name):
+            with lock, archive.open(members[name]) as file:
+                # With a length: without one, a member that unpacks to more than it claims is unpacked first.
+                return file.read(members[name].file_size)
+
+        def stamp(name):
+            return members[name].file_size, members[name].CRC
+
+        yield _Tree(str(path), list(members), read, stamp)
+
+
+def _image_names(tree):
+    """List images in the order of their names, without hidden files and the notes macOS puts into zips."""
+
+    def is_hidden(part):
+        return part == "__MACOSX" or (part.startswith(".") and part != "..")
+
+    parts = {name: PurePosixPath(name).parts for name in tree.names if name.lower().endswith(SUFFIXES)}
+    return sorted((name for name in parts if not any(map(is_hidden, parts[name]))), key=parts.__getitem__)
+
+
+def _listed(tree, names, lists, split):
+    attributes, partition = {}, None
+    labels, label_names = None, ()
+    if lists:
+        aligned = [name for name in names if _CELEBA_IMAGES in PurePosixPath(name).parts]
+        names = aligned or names
+        if _CELEBA_ATTRIBUTES in lists:
+            table = lists[_CELEBA_ATTRIBUTES]
+            attributes = dict(zip(table.columns, table.rows_of(names).T > 0, strict=True))
+        if _CELEBA_PARTITION in lists:
+            partition = lists[_CELEBA_PARTITION].rows_of(names)[:, 0]
+    else:
+        labels, label_names = _folder_labels(names)
+    if split != "all":
+        if partition is None:
+            raise ValueError(
+                f"split: {tree.label} has no {_CELEBA_PARTITION}, so only 'all' of it can be read"
+            )
+        rows = np.flatnonzero(partition == SPLITS.index(split))
+        if len(rows) == 0:
+            raise ValueError(f"split: none of the {len(names)} images of {tree.label} is in {split!r}")
+        names, partition = [names[row] for row in rows], partition[rows]
+        attributes = {name: values[rows] for name, values in attributes.items()}
+
+    def digest():
+        total = hashlib.sha256()
+        for name in names:
+            total.update(f"{name} {tree.stamp(name)}\n".encode(errors="surrogateescape"))
+        return total.hexdigest()
+
+    def open_image(index):
+        size, _ = tree.stamp(names[index])
+        if size > _MAX_FILE_BYTES:
+            raise ValueError(f"{size / 1e9:,.1f} GB are too many for an image")
+        return Image.open(io.BytesIO(tree.read(names[index])), formats=_FORMATS)
+
+    return Source(tree.label, names, open_image, digest, labels, label_names, attributes, partition)
+
+
+def _folder_labels(names):
+    """Give the number and the name of each image's folder, if there are two or more beside each other."""
+    folders = [PurePosixPath(name).parent for name in names]
+    top = min(folders, key=lambda folder: len(folder.parts))
+    if all(folder.is_relative_to(top) for folder in folders):
+        return None, ()
+    label_names, labels = np.unique([folder.name for folder in folders], return_inverse=True)
+    return labels, tuple(label_names.tolist())
+
+
+# --- CelebA ----------------------------------------------------------------------------------------
+
+
+class _Table(NamedTuple):
+    """One of CelebA's lists: a row of numbers for each image."""
+
+    name: str
+    columns: list[str]
+    row_of: dict[str, int]
+    values: np.ndarray
+
+    def rows_of(self, names):
+        # By the name without its ending: the lists say .jpg for the images in PNG form too.
+        stems = [PurePosixPath(name).stem for name in names]
+        try:
+            return self.values[[self.row_of[stem] for stem in stems]]
+        except KeyError as error:
+            missing = names[stems.index(error.args[0])]
+            raise ValueError(f"{self.name}: expected a row for each image, got none for {missing}") from None
+
+
+def _celeba_lists(tree, path):
+    """Read CelebA's lists, in the tree or, for its images alone, in the usual places beside them."""
+    found = {}
+    for stem in (_CELEBA_ATTRIBUTES, _CELEBA_PARTITION):
+        # Plain text as published, CSV on Kaggle.
+        files = {f"{stem}{suffix}" for suffix in (".txt", ".csv")}
+        for name in tree.names:
+            if PurePosixPath(name).name in files:
+                found[stem] = _parsed(f"{tree.label}/{name}", tree.read(name))
+                break
+        else:
+            if path.stem == _CELEBA_IMAGES:
+                up = path.absolute().parent
+                for place in (up, up.parent / "Anno", up.parent / "Eval"):
+                    for file in sorted(files):
+                        if (place / file).is_file():
+                            found[stem] = _parsed(str(place / file), (place / file).read_bytes())
+    return found
+
+
+def _parsed(name, content):
+    try:
+        lines = [line.replace(",", " ") for line in content.decode("utf-8-sig").splitlines() if line.strip()]
+        # Before the rows, which begin with the name of a file, stand a number of rows and the names of the
+        # columns, or nothing.
+        first = next(i for i, line in enumerate(lines) if "." in line.split(None, 1)[0])
+        rows = lines[first:]
+        width = len(rows[0].split()) - 1
+        columns = lines[first - 1].split() if first else [str(column) for column in range(width)]
+        columns = columns[columns[0] == "image_id" :]  # the column of the names has one on Kaggle only
+        if len(columns) != width:
+            raise ValueError(f"{width} numbers in a row, and {len(columns)} names of columns")
+        values = np.loadtxt(rows, np.int8, usecols=range(1, width + 1), ndmin=2)
+        stems = [PurePosixPath(line.split(None, 1)[0]).stem for line in rows]
+        return _Table(name, columns, {stem: row for row, stem in enumerate(stems)}, values)
+    except (ValueError, StopIteration, UnicodeDecodeError) as error:
+        raise ValueError(f"{name}: expected one row of integers for each image ({error})") from None

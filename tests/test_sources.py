@@ -1,0 +1,419 @@
+"""Folders, zip files and CelebA, in the forms that users have them."""
+
+import io
+import tarfile
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+from PIL import Image
+
+from ellipsoid.cli import main
+from ellipsoid.models import load_image_set, load_images
+
+ATTRIBUTES = ("Bald", "Smiling", "Young")
+
+
+def encoded(value, kind="PNG", size=(8, 8)):
+    """Bytes of an image of one grey level."""
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (value,) * 3).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def make_folder(path, files):
+    for name, content in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    return path
+
+
+def make_zip(path, files):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def values(images):
+    """Grey level of each image."""
+    return images[:, 0, 0, 0].tolist()
+
+
+def load(source, **options):
+    return load_image_set(source, progress=False, **options)
+
+
+# --- folders and zip files -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [make_folder, make_zip])
+def test_class_folders_are_labels(tmp_path, make):
+    files = {
+        "photos/dog/2.png": encoded(1),
+        "photos/cat/10.png": encoded(2),
+        "photos/cat/1.png": encoded(3),
+        "photos/.cache/1.png": encoded(4),
+        "photos/cat/._1.png": b"a note of macOS",
+        "__MACOSX/photos/cat/1.png": b"another",
+        "photos/readme.txt": b"no image",
+    }
+    found = load(make(tmp_path / "x.zip", files))
+    assert values(found.images) == [3, 2, 1]
+    assert found.labels.tolist() == [0, 0, 1]
+    assert found.label_names == ("cat", "dog")
+    assert found.skipped == ()
+
+
+@pytest.mark.parametrize("names", [("a.png", "b.png"), ("x/a.png", "x/b.png"), ("x/a.png", "x/more/b.png")])
+def test_folders_that_are_no_classes(tmp_path, names):
+    found = load(make_zip(tmp_path / "x.zip", dict.fromkeys(names, encoded(5))))
+    assert found.labels is None
+    assert found.label_names == ()
+
+
+def test_member_names_of_a_zip_are_never_paths(tmp_path):
+    files = {"../../outside/a.png": encoded(1), "/absolute/b.png": encoded(2), "C:\\c.png": encoded(3)}
+    found = load(make_zip(tmp_path / "in" / "x.zip", files))
+    assert sorted(values(found.images)) == [1, 2, 3]
+    assert [path.name for path in tmp_path.rglob("*")] == ["in", "x.zip"]
+
+
+def encrypted(path):
+    content = bytearray(make_zip(path, {"a.png": encoded(1)}).read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # the flag in the directory
+    path.write_bytes(content)
+    return path
+
+
+def cut(path):
+    path.write_bytes(make_zip(path, {"a.png": encoded(1)}).read_bytes()[:-30])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (encrypted, "encrypted; unpack it with its password"),
+        (cut, "not a readable zip file"),
+        (lambda path: make_zip(path, {"readme.txt": b""}), "no images"),
+    ],
+)
+def test_zip_files_that_are_refused(tmp_path, make, message):
+    with pytest.raises(ValueError, match=message) as error:
+        load(make(tmp_path / "x.zip"))
+    assert str(error.value).startswith(str(tmp_path / "x.zip"))
+    assert "\n" not in str(error.value)
+
+
+# --- damaged images --------------------------------------------------------------------------------
+
+
+def lying(path, files, name, size):
+    """A zip file whose directory claims another unpacked size for one member."""
+    content = bytearray(make_zip(path, files).read_bytes())
+    entry = content.rindex(b"PK\x01\x02", 0, content.rindex(name.encode()))
+    content[entry + 24 : entry + 28] = size.to_bytes(4, "little")
+    path.write_bytes(content)
+    return path
+
+
+def cut_off(kind):
+    """First half of an image of noise."""
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    Image.fromarray(noise).save(buffer, kind)
+    return buffer.getvalue()[: buffer.tell() // 2]
+
+
+DAMAGED = {
+    "empty.png": (b"", "not in a known image format"),
+    "flipped.png": (encoded(1)[:45] + b"\xff\xff" + encoded(1)[47:], ""),
+    "short.jpg": (cut_off("JPEG"), "truncated"),
+    "short.png": (cut_off("PNG"), "truncated"),
+    "text.png": (b"not an image", "not in a known image format"),
+    "vector.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n", "not in a known image format"),
+}
+
+
+def good(n=60):
+    return {f"{i:03d}.png": encoded(i) for i in range(n)}
+
+
+@pytest.mark.parametrize("make", [make_folder, make_zip])
+def test_damaged_images_are_left_out_and_counted(tmp_path, make):
+    source = make(tmp_path / "x.zip", good() | {name: content for name, (content, _) in DAMAGED.items()})
+    with pytest.warns(UserWarning, match=r"left out 6 of 66 images.*: empty.png \(") as record:
+        found = load(source)
+    assert len(record) == 1
+    assert values(found.images) == list(range(60))
+    assert found.skipped == tuple(DAMAGED)
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_the_strict_are_told_why(tmp_path, name):
+    content, reason = DAMAGED[name]
+    source = make_folder(tmp_path, good() | {name: content})
+    with pytest.raises(ValueError, match=rf"1 of 61 images can't be read.*{name} \(.*{reason}"):
+        load(source, on_error="raise")
+
+
+def test_images_of_absurd_size_are_damaged(tmp_path, monkeypatch):
+    files = good() | {"huge.png": encoded(1, size=(30, 20)), "large.png": encoded(1, size=(12, 10))}
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    source = lying(tmp_path / "x.zip", files | {"bomb.png": encoded(1)}, "bomb.png", 2**31)
+    with pytest.warns(UserWarning, match=r"3 of 63.*bomb.png \(2.1 GB.*huge.png \(Image size.*large.png"):
+        found = load(source)
+    assert found.skipped == ("bomb.png", "huge.png", "large.png")
+
+
+def test_a_member_that_unpacks_to_more_than_it_claims_is_damaged(tmp_path):
+    source = lying(tmp_path / "x.zip", good() | {"bomb.png": bytes(10**7)}, "bomb.png", 1000)
+    with pytest.warns(UserWarning, match=r"bomb.png \(Bad CRC-32"):
+        assert load(source).skipped == ("bomb.png",)
+
+
+def test_more_than_a_tenth_is_a_mistake(tmp_path):
+    source = make_folder(tmp_path, good(9) | {"x.png": b""})
+    with pytest.warns(UserWarning, match="left out 1 of 10"):
+        assert len(load(source).images) == 9
+    make_folder(tmp_path, {"y.png": b""})
+    with pytest.raises(
+        ValueError, match=r"2 of 11 images can't be read, more than 10%, the first of them x.png"
+    ):
+        load(source)
+
+
+def test_labels_skip_damaged_images_too(tmp_path):
+    files = {f"{label}/{i}.png": encoded(10 * k + i) for k, label in enumerate("ab") for i in range(10)}
+    with pytest.warns(UserWarning, match="left out 2 of 20"):
+        found = load(make_zip(tmp_path / "x.zip", files | {"a/3.png": b"", "b/4.png": b""}))
+    assert (np.array(values(found.images)) // 10).tolist() == found.labels.tolist() == [0] * 9 + [1] * 9
+
+
+def test_pillow_is_not_heard_about_odd_metadata(tmp_path):
+    buffer = io.BytesIO()
+    image = Image.new("P", (8, 8))
+    image.putpalette([9] * 768)
+    image.save(buffer, "PNG", transparency=b"\x00\x80")  # Pillow warns when it is made into colours
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = load(make_folder(tmp_path, {"a.png": buffer.getvalue(), "b.png": encoded(9)}))
+    assert values(found.images) == [9, 9]
+
+
+# --- CelebA ----------------------------------------------------------------------------------------
+
+
+def celeba_lists(n=12, style="txt"):
+    """Attributes and partition of images 1 to n: 2 of 3 smile, the last two are valid and test."""
+    rows, parts = [], []
+    for i in range(1, n + 1):
+        rows.append((f"{i:06d}.jpg", -1, 1 if i % 3 else -1, 1))
+        parts.append((f"{i:06d}.jpg", max(0, i - n + 2)))
+    if style == "csv":
+        tables = [("image_id", *ATTRIBUTES), *rows], [("image_id", "partition"), *parts]
+        return ["\r\n".join(",".join(map(str, row)) for row in table).encode() for table in tables]
+    tables = [(n,), ATTRIBUTES, *rows], parts
+    return ["".join("  ".join(map(str, row)) + "\n" for row in table).encode() for table in tables]
+
+
+def celeba_images(prefix, kind="JPEG", n=12):
+    suffix = {"JPEG": "jpg", "PNG": "png"}[kind]
+    return {f"{prefix}{i:06d}.{suffix}": encoded(10 * i, kind, (178, 218)) for i in range(1, n + 1)}
+
+
+def as_torchvision(path):
+    attributes, parts = celeba_lists()
+    lists = {"list_attr_celeba.txt": attributes, "list_eval_partition.txt": parts}
+    return make_folder(path / "celeba", celeba_images("img_align_celeba/") | lists)
+
+
+def as_downloaded(path):
+    attributes, parts = celeba_lists()
+    make_folder(path, {"Anno/list_attr_celeba.txt": attributes, "Eval/list_eval_partition.txt": parts})
+    make_zip(path / "Img/img_align_celeba.zip", celeba_images("img_align_celeba/"))
+    return path
+
+
+def as_kaggle(path):
+    attributes, parts = celeba_lists(style="csv")
+    lists = {"list_attr_celeba.csv": attributes, "list_eval_partition.csv": parts}
+    return make_zip(path / "archive.zip", celeba_images("img_align_celeba/img_align_celeba/") | lists)
+
+
+def as_zip_beside_the_lists(path):
+    return as_downloaded(path) / "Img" / "img_align_celeba.zip"
+
+
+def as_folder_beside_the_lists(path):
+    return as_torchvision(path) / "img_align_celeba"
+
+
+def as_png(path):
+    attributes, parts = celeba_lists()
+    lists = {"list_attr_celeba.txt": attributes, "list_eval_partition.txt": parts}
+    return make_folder(path, celeba_images("img_align_celeba_png/", "PNG") | lists)
+
+
+FORMS = [
+    as_torchvision,
+    as_downloaded,
+    as_kaggle,
+    as_zip_beside_the_lists,
+    as_folder_beside_the_lists,
+    as_png,
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_celeba_in_all_its_forms(tmp_path, form):
+    found = load(form(tmp_path), size=16)
+    assert found.images.shape == (12, 16, 16, 3)
+    assert values(found.images) == [10 * i for i in range(1, 13)]
+    assert tuple(found.attributes) == ATTRIBUTES
+    assert found.attributes["Smiling"].tolist() == [i % 3 != 0 for i in range(1, 13)]
+    assert found.attributes["Young"].all()
+    assert not found.attributes["Bald"].any()
+    assert found.partition.tolist() == [0] * 10 + [1, 2]
+    assert found.labels is None
+
+
+def test_a_part_of_celeba(tmp_path):
+    source = as_downloaded(tmp_path)
+    train = load(source, size=16, split="train")
+    assert values(train.images) == [10 * i for i in range(1, 11)]
+    assert train.attributes["Smiling"].tolist() == [i % 3 != 0 for i in range(1, 11)]
+    assert train.partition.tolist() == [0] * 10
+    with pytest.raises(ValueError, match="at least two, got 1"):
+        load(source, size=16, split="test")
+
+
+def test_the_images_in_the_wild_are_left_aside(tmp_path):
+    source = as_torchvision(tmp_path)
+    make_folder(source, {"img_celeba/000001.jpg": encoded(99, "JPEG", (300, 200))})
+    assert values(load(source, size=16).images) == [10 * i for i in range(1, 13)]
+
+
+def test_some_of_the_images_of_celeba(tmp_path):
+    source = as_torchvision(tmp_path)
+    for i in range(1, 8):
+        (source / "img_align_celeba" / f"{i:06d}.jpg").unlink()
+    found = load(source, size=16)
+    assert values(found.images) == [80, 90, 100, 110, 120]
+    assert found.partition.tolist() == [0, 0, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "list_attr_celeba.txt",
+            b"1\nBald\n000001.jpg -1\n",
+            "expected a row for each image, got none for .*2.jpg",
+        ),
+        ("list_attr_celeba.txt", b"1\nBald Young\n000001.jpg -1\n", "1 numbers in a row, and 2 names"),
+        ("list_eval_partition.txt", b"000001.jpg zero\n", "expected one row of integers for each image"),
+        ("list_eval_partition.txt", b"", "expected one row of integers for each image"),
+    ],
+)
+def test_lists_that_do_not_fit(tmp_path, name, content, message):
+    source = as_torchvision(tmp_path)
+    (source / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message) as error:
+        load(source, size=16)
+    assert name in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_only_celeba_has_parts(tmp_path):
+    with pytest.raises(ValueError, match=r"split: .* has no list_eval_partition"):
+        load(make_folder(tmp_path, good(3)), split="train")
+    with pytest.raises(ValueError, match="split: only CelebA has parts"):
+        load("digits", split="train")
+
+
+# --- sets that scikit-learn downloads --------------------------------------------------------------
+
+
+@pytest.fixture
+def downloads(tmp_path, monkeypatch):
+    """Names of what scikit-learn's own fetchers download; here from nowhere, and no pickle can be read."""
+    pixels = np.arange(400)[None, :] % 251 * np.ones((4096, 1))
+    pixels[0], pixels[-1] = 0, 255
+    folders = {
+        f"lfw_funneled/{name}/{name}_000{i}.jpg": encoded(20 * i, "JPEG") for name in "AB" for i in (1, 2)
+    }
+    downloaded = []
+
+    def fetch(remote, dirname, **_):
+        downloaded.append(remote.filename)
+        path = Path(dirname) / remote.filename
+        if path.suffix == ".mat":
+            scipy.io.savemat(path, {"faces": pixels})
+        elif path.suffix == ".tgz":
+            with tarfile.open(path, "w:gz") as archive:
+                for name, content in folders.items():
+                    member = tarfile.TarInfo(name)
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+        else:
+            path.touch()
+        return path
+
+    def forbidden(*_, **__):
+        raise AssertionError("a pickle was about to be read")
+
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr("sklearn.datasets._olivetti_faces._fetch_remote", fetch)
+    monkeypatch.setattr("sklearn.datasets._lfw._fetch_remote", fetch)
+    monkeypatch.setattr("joblib.load", forbidden)
+    monkeypatch.setattr("pickle.load", forbidden)
+    return downloaded
+
+
+def test_olivetti_is_downloaded_once(downloads):
+    found = load("olivetti")
+    assert found.images.shape == (400, 64, 64, 1)
+    assert values(found.images[:, 5:]) == [i % 251 for i in range(400)]
+    assert found.labels.tolist() == [i // 10 for i in range(400)]
+    np.testing.assert_array_equal(load_images("olivetti", channels=3)[..., :1], found.images)
+    assert downloads == ["olivettifaces.mat"]
+
+
+def test_lfw_is_downloaded_once_and_read_as_a_folder(downloads, tmp_path):
+    found = load("lfw")
+    assert values(found.images) == [20, 40, 20, 40]
+    assert found.label_names == ("A", "B")
+    assert found.labels.tolist() == [0, 0, 1, 1]
+    assert downloads.count("lfw-funneled.tgz") == 1
+    count = len(downloads)
+    load("lfw")
+    assert len(downloads) == count
+    assert not list((tmp_path / "data").rglob("*.pkl"))
+
+
+@pytest.mark.parametrize("name", ["olivetti", "lfw"])
+def test_without_a_network(downloads, monkeypatch, name):
+    def no_network(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("sklearn.datasets._olivetti_faces._fetch_remote", no_network)
+    monkeypatch.setattr("sklearn.datasets._lfw._fetch_remote", no_network)
+    with pytest.raises(OSError, match=f"{name}: scikit-learn could not download it .*no route to host"):
+        load(name)
+
+
+def test_the_command_line_reads_a_part_of_a_zip_file_through_a_cache(tmp_path, capsys):
+    source = as_kaggle(tmp_path)
+    arguments = ["train", str(source), "--split", "train", "--cache", str(tmp_path / "cache.npy")]
+    small = ["--image-size", "16", "--filters", "8", "--latent-dim", "2", "--epochs", "1"]
+    assert main([*arguments, "--out", str(tmp_path / "run"), *small]) == 0
+    assert np.load(tmp_path / "cache.npy").shape == (10, 16, 16, 3)
+    assert np.load(tmp_path / "run" / "latents.npy").shape == (10, 2)
+    assert main(["train", str(source), "--split", "test", "--out", str(tmp_path / "other"), *small]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "ellipsoid: images: training needs at least two, got 1"
