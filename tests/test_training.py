@@ -1,8 +1,4 @@
 import json
-import signal
-import subprocess
-import sys
-import time
 
 import jax
 import numpy as np
@@ -19,8 +15,9 @@ from ellipsoid.models import (
     load_autoencoder,
     procedural_faces,
     train,
+    training,
 )
-from ellipsoid.models.training import read_metrics
+from ellipsoid.models.runs import read_metrics
 
 CONFIG = AutoencoderConfig(image_size=16, filters=(8, 16), latent_dim=8)
 TRAINING = TrainConfig(epochs=4, batch_size=64, seed=3)
@@ -95,51 +92,6 @@ def test_a_number_of_steps_overrides_the_epochs(images):
     assert [record["step"] for record in history] == [5, 7]
 
 
-def test_images_count_alike_in_a_filled_up_batch():
-    """One epoch of three batches, the last of one image: its loss is that image's alone."""
-    images = np.zeros((9, 16, 16, 3), np.uint8)
-    images[0] = 255
-    from ellipsoid.models.training import _batches
-
-    batches = list(_batches(images, TrainConfig(batch_size=4), 0, 10))
-    assert [weight.sum() for _, weight in batches] == [4, 4, 1]
-    assert sum(batch[weight > 0].any(axis=(1, 2, 3)).sum() for batch, weight in batches) == 1
-
-
-_SCRIPT = """
-import sys
-import numpy as np
-from flax import nnx
-from ellipsoid.models import Autoencoder, AutoencoderConfig, TrainConfig, train
-images = np.load(sys.argv[1])
-config = AutoencoderConfig(image_size=16, filters=(8, 16), latent_dim=8)
-training = TrainConfig(epochs=40, batch_size=64, seed=3)
-train(Autoencoder(config, rngs=nnx.Rngs(0)), images, training, out=sys.argv[2], resume=True, progress=False)
-"""
-
-
-def test_a_killed_run_resumes_to_the_same_weights(images, tmp_path):
-    np.save(tmp_path / "images.npy", images)
-    training = TrainConfig(epochs=40, batch_size=64, seed=3)
-    whole = new()
-    train(whole, images, training, progress=False)
-
-    out = tmp_path / "run"
-    process = subprocess.Popen([sys.executable, "-c", _SCRIPT, str(tmp_path / "images.npy"), str(out)])
-    deadline = time.monotonic() + 120
-    while len(read_metrics(out)) < 5 and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert 5 <= len(read_metrics(out)) < 40
-
-    resumed = new(seed=9)  # everything must come from the checkpoint
-    history = train(resumed, images, training, out=out, resume=True, progress=False)
-    assert [record["epoch"] for record in history] == list(range(1, 41))
-    assert same(resumed, whole)
-    assert same(load_autoencoder(out), whole)
-
-
 def test_a_run_folder_that_exists_is_refused(trained, images):
     with pytest.raises(FileExistsError, match=r"not empty: choose another run folder.*resume"):
         train(new(), images, TRAINING, out=trained[2], progress=False)
@@ -158,13 +110,11 @@ def test_a_finished_run_resumes_to_itself(trained, images):
 
 
 def test_divergence_stops_with_advice(images, tmp_path):
-    with pytest.raises(TrainingDiverged, match=r"not finite at step \d+; try a lower learning_rate"):
+    with pytest.raises(TrainingDiverged, match=r"not finite at step \d+; try a lower learning_rate, or clip"):
         train(new(), images, TrainConfig(epochs=3, learning_rate=1e30), out=tmp_path / "run", progress=False)
 
 
-def test_divergence_names_the_last_good_checkpoint(trained, images, tmp_path, monkeypatch):
-    from ellipsoid.models import training
-
+def test_divergence_names_the_last_good_checkpoint(images, tmp_path, monkeypatch):
     losses = iter([0.1, 0.1, np.nan])
     monkeypatch.setattr(training, "_mean_loss", lambda *_: next(losses))
     out = tmp_path / "run"
@@ -172,14 +122,6 @@ def test_divergence_names_the_last_good_checkpoint(trained, images, tmp_path, mo
         train(new(), images, TRAINING, out=out, progress=False)
     assert len(read_metrics(out)) == 2
     assert all(np.isfinite(leaf).all() for leaf in weights(load_autoencoder(out)))
-
-
-def test_folders_that_are_no_runs(tmp_path):
-    with pytest.raises(FileNotFoundError, match="not a run folder"):
-        load_autoencoder(tmp_path)
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match="not the configuration of a run"):
-        load_autoencoder(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,292 @@
+"""Checkpoints, interruptions, and what a run folder gives back."""
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+import ellipsoid as el
+from ellipsoid.models import (
+    Autoencoder,
+    AutoencoderConfig,
+    TrainConfig,
+    encode_images,
+    fit_run,
+    load_autoencoder,
+    load_run,
+    train,
+    training,
+)
+from ellipsoid.models.runs import RunFolder, read_metrics
+from ellipsoid.models.steps import Steps
+
+CONFIG = AutoencoderConfig(image_size=8, filters=(4,), latent_dim=4)
+TRAINING = TrainConfig(epochs=4, batch_size=64)
+
+
+def noise(n):
+    return np.random.default_rng(0).integers(0, 256, (n, *CONFIG.image_shape), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return noise(300)
+
+
+def new(seed=0):
+    return Autoencoder(CONFIG, rngs=nnx.Rngs(seed))
+
+
+def same(a, b):
+    leaves = (jax.tree.leaves(nnx.state(autoencoder)) for autoencoder in (a, b))
+    return all(np.array_equal(x, y) for x, y in zip(*leaves, strict=True))
+
+
+def saved_epochs(out):
+    return sorted(int(path.name) for path in (out / "checkpoints").iterdir())
+
+
+def losses(monkeypatch, *values):
+    """Let the epochs have these validation losses."""
+    left = iter(values)
+    monkeypatch.setattr(training, "_mean_loss", lambda *_: next(left))
+
+
+def at_step(monkeypatch, number, act):
+    """Call `act` before one step of the training."""
+    step = Steps.step
+
+    def acting(self, state, count, images, weight):
+        if count == number:
+            act()
+        return step(self, state, count, images, weight)
+
+    monkeypatch.setattr(Steps, "step", acting)
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+# --- newest and best ---------------------------------------------------------------------------------
+
+
+def test_the_newest_and_the_best_checkpoint_are_kept(images, tmp_path, monkeypatch):
+    losses(monkeypatch, 0.3, 0.1, 0.2, 0.4)
+    autoencoder = new()
+    train(autoencoder, images, TRAINING, out=tmp_path / "run", progress=False)
+    assert saved_epochs(tmp_path / "run") == [2, 4]
+    best, newest = load_run(tmp_path / "run"), load_run(tmp_path / "run", "newest")
+    assert (best.epoch, newest.epoch) == (2, 4)
+    assert same(best.autoencoder, autoencoder)
+    assert not same(newest.autoencoder, autoencoder)
+
+
+def test_the_best_epoch_survives_a_resume(images, tmp_path, monkeypatch):
+    losses(monkeypatch, 0.1, 0.3, 0.2, 0.4)
+    at_step(monkeypatch, 12, interrupt)
+    first, second = new(), new(seed=9)
+    with pytest.raises(KeyboardInterrupt):
+        train(first, images, TRAINING, out=tmp_path / "run", progress=False)
+    train(second, images, TRAINING, out=tmp_path / "run", resume=True, progress=False)
+    assert saved_epochs(tmp_path / "run") == [1, 4]
+    assert same(first, second)
+    assert same(load_autoencoder(tmp_path / "run"), second)
+
+
+# --- interruptions -----------------------------------------------------------------------------------
+
+
+def test_a_key_press_ends_the_epoch_and_resuming_goes_on(images, tmp_path, monkeypatch):
+    whole, resumed = new(), new(seed=9)
+    train(whole, images, TRAINING, progress=False)
+    at_step(monkeypatch, 6, interrupt)
+    with pytest.raises(KeyboardInterrupt, match="stopped after epoch 2; resuming goes on from there"):
+        train(new(), images, TRAINING, out=tmp_path / "run", progress=False)
+    assert [record["step"] for record in read_metrics(tmp_path / "run")] == [5, 10]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    history = train(resumed, images, TRAINING, out=tmp_path / "run", resume=True, progress=False)
+    assert [record["step"] for record in history] == [5, 10, 15, 20]
+    assert same(resumed, whole)
+
+
+def test_a_second_key_press_stops_at_once(images, tmp_path, monkeypatch):
+    steps = []
+
+    def twice():
+        steps.append("reached")
+        interrupt()
+        interrupt()
+
+    at_step(monkeypatch, 6, twice)
+    at_step(monkeypatch, 7, lambda: steps.append("passed"))
+    with pytest.raises(KeyboardInterrupt):
+        train(new(), images, TRAINING, out=tmp_path / "run", progress=False)
+    assert steps == ["reached"]
+    assert saved_epochs(tmp_path / "run") == [1]
+
+
+def test_a_key_press_in_the_last_epoch_changes_nothing(images, monkeypatch):
+    at_step(monkeypatch, 18, interrupt)
+    assert len(train(new(), images, TRAINING, progress=False)) == 4
+
+
+_SCRIPT = """
+import sys
+import numpy as np
+from flax import nnx
+from ellipsoid.models import Autoencoder, AutoencoderConfig, TrainConfig, train
+autoencoder = AutoencoderConfig(image_size=8, filters=(4,), latent_dim=4)
+images, out, settings = np.load(sys.argv[1]), sys.argv[2], TrainConfig(**eval(sys.argv[3]))
+train(Autoencoder(autoencoder, rngs=nnx.Rngs(0)), images, settings, out=out, resume=True, progress=False)
+"""
+
+
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(images, tmp_path):
+    settings = {"epochs": 60, "batch_size": 64, "ema_decay": 0.9, "mirror": True, "latent_noise": 0.1}
+    whole, out = new(), tmp_path / "run"
+    train(whole, images, TrainConfig(**settings), progress=False)
+    np.save(tmp_path / "images.npy", images)
+    command = [sys.executable, "-c", _SCRIPT, str(tmp_path / "images.npy"), str(out), repr(settings)]
+    # Most of the test would be compilation.
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    moments = random.Random(0)
+    for least in (2, 20, 35):
+        with subprocess.Popen(command, env=os.environ | cache) as process:
+            deadline = time.monotonic() + 120
+            while len(read_metrics(out)) < least and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.005)
+            time.sleep(moments.uniform(0, 0.05))
+            process.send_signal(signal.SIGKILL)
+        assert least <= len(read_metrics(out)) < 60
+
+    resumed = new(seed=9)  # everything must come from the checkpoint
+    history = train(resumed, images, TrainConfig(**settings), out=out, resume=True, progress=False)
+    assert [record["epoch"] for record in history] == list(range(1, 61))
+    assert same(resumed, whole)
+    assert same(load_autoencoder(out), whole)
+
+
+# --- disks -------------------------------------------------------------------------------------------
+
+
+# What Orbax has begun to write, on its own threads, fails with it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_full_disk_keeps_the_last_good_checkpoint(images, tmp_path, monkeypatch):
+    save = RunFolder.save
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def filling_up(self, state, history):
+        if len(history) == 3:
+            self.wait()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+        save(self, state, history)
+
+    monkeypatch.setattr(RunFolder, "save", filling_up)
+    autoencoder, out = new(), tmp_path / "run"
+    try:
+        with pytest.raises(
+            OSError, match=r"can't write a checkpoint \(File too large.*epoch 2, is in .*resume"
+        ):
+            train(autoencoder, images, TRAINING, out=out, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert load_run(out, "newest").epoch == 2
+    monkeypatch.undo()
+    assert len(train(autoencoder, images, TRAINING, out=out, resume=True, progress=False)) == 4
+    assert saved_epochs(out)[-1] == 4  # and nothing is left of the broken one
+
+
+def test_a_folder_that_can_not_be_made_is_refused_before_training(images, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    at_step(monkeypatch, 0, lambda: pytest.fail("trained"))
+    with pytest.raises(OSError, match="file"):
+        train(new(), images, TRAINING, out=tmp_path / "file" / "run", progress=False)
+
+
+# --- what comes back ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def fitted(images, tmp_path_factory):
+    """A run with an average of the weights, and latents."""
+    out, autoencoder = tmp_path_factory.mktemp("runs") / "run", new()
+    settings = TrainConfig(epochs=3, batch_size=64, ema_decay=0.9, weight_decay=0.01)
+    history = train(autoencoder, images, settings, out=out, progress=False)
+    return (
+        out,
+        autoencoder,
+        settings,
+        history,
+        fit_run(autoencoder, images, out, test=images[:70], progress=False),
+    )
+
+
+def test_one_call_gives_everything_back(images, fitted):
+    out, autoencoder, settings, history, (latents, state) = fitted
+    run = load_run(out)
+    assert same(run.autoencoder, autoencoder)
+    assert run.autoencoder.config == CONFIG
+    assert (run.training, run.metrics, run.epoch) == (settings, history, 3)
+    adam = run.optimizer_state[1][0]
+    assert adam.count == 15
+    assert jax.tree.structure(adam.mu) == jax.tree.structure(nnx.state(autoencoder))
+    for name in ("mean", "components", "scale"):
+        np.testing.assert_array_equal(getattr(run.state, name), getattr(state, name))
+    np.testing.assert_array_equal(np.load(out / "latents.npy"), encode_images(run.autoencoder, images))
+    np.testing.assert_array_equal(np.load(out / "latents_test.npy"), latents[:70])
+
+
+def test_the_streamed_state_has_the_bits_of_fit(tmp_path):
+    """More rows than are summed up at a time."""
+    images = noise(5000)
+    latents, streamed = fit_run(new(), images, tmp_path, progress=False)
+    assert isinstance(latents, np.memmap)
+    whole = el.fit(np.asarray(latents))
+    for one, other in zip(jax.tree.leaves(streamed), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_latents_of_earlier_weights_do_not_stay(images, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    at_step(monkeypatch, 6, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(new(), images, TRAINING, out=out, progress=False)
+    fit_run(load_autoencoder(out), images, out, progress=False)
+    assert load_run(out).state is not None
+    autoencoder = new()
+    train(autoencoder, images, TRAINING, out=out, resume=True, progress=False)
+    assert load_run(out).state is None
+    assert not (out / "latents.npy").exists()
+    fit_run(autoencoder, images, out, progress=False)
+    train(autoencoder, images, TRAINING, out=out, resume=True, progress=False)
+    assert load_run(out).state is not None  # a complete run is left as it is
+
+
+def test_folders_that_are_no_runs(fitted, tmp_path):
+    with pytest.raises(FileNotFoundError, match="not a run folder"):
+        load_run(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="not the configuration of a run"):
+        load_run(tmp_path)
+    (tmp_path / "config.json").write_bytes((fitted[0] / "config.json").read_bytes())
+    with pytest.raises(FileNotFoundError, match="no checkpoint yet"):
+        load_run(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+    description = json.loads((fitted[0] / "config.json").read_text())
+    description["training"]["speed"] = 3
+    (tmp_path / "config.json").write_text(json.dumps(description))
+    with pytest.raises(ValueError, match=r"training configuration: .*speed"):
+        load_run(tmp_path)
+    with pytest.raises(ValueError, match="checkpoint: expected best or newest, got 'last'"):
+        load_run(fitted[0], "last")
