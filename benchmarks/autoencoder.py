@@ -1,14 +1,22 @@
-"""Compare a training step of the autoencoder with the same network of stock Flax layers.
+"""Compare the autoencoder with the same network of stock Flax layers and in PyTorch, and with matrix products.
 
-Both start from the same weights and run in turns. Prints milliseconds a step, the ratio, the seconds of the
-first step (compilation), and the temporary memory of the compiled step.
+All start from the same weights and run in turns. For each size of images and batches it prints the median
+milliseconds of a training step (Adam), of encoding and of decoding, and how many times as fast as each peer
+ours are; the same multiply-adds as plain matrix products of XLA, and which share of their speed our step
+reaches; the seconds until the first step is done, and the temporary memory of the compiled step. Then the
+loop: seconds of an epoch of `train` against its steps alone.
 
-    python benchmarks/autoencoder.py [--shape small] [--batch 128] [--repeats 8]
+    python benchmarks/autoencoder.py [--sizes 32 64 96 128] [--batches 32 128] [--seconds 30]
+
+PyTorch is left out where it is not installed.
 """
 
 import argparse
+import gc
 import os
 import platform
+import statistics
+import tempfile
 import time
 
 import flax
@@ -18,9 +26,15 @@ import numpy as np
 import optax
 from flax import nnx
 
-from ellipsoid.models import Autoencoder, AutoencoderConfig
+from ellipsoid.models import Autoencoder, AutoencoderConfig, TrainConfig, train
+from ellipsoid.models.steps import Steps, TrainState
 
-SHAPES = {"small": AutoencoderConfig(), "celeba": AutoencoderConfig.celeba()}
+try:
+    import torch
+except ImportError:
+    torch = None
+
+LEARNING_RATE = 1e-3
 
 
 def with_stock_layers(autoencoder):
@@ -38,69 +52,247 @@ def with_stock_layers(autoencoder):
     return stock
 
 
-def training_step(autoencoder):
-    """Give a compiled Adam step and its first state."""
-    graph, weights = nnx.split(autoencoder)
-    weights = jax.tree.map(jnp.copy, weights)
-    optimizer = optax.adam(1e-3)
+class Compiled:
+    """A network in Flax: one training step, encoding, decoding."""
 
-    def loss(weights, images):
-        x = images.astype(jnp.float32) / 255
-        return jnp.mean(jnp.square(nnx.merge(graph, weights)(x) - x))
+    def __init__(self, autoencoder, images):
+        graph, weights = nnx.split(autoencoder)
+        optimizer = optax.adam(LEARNING_RATE)
 
-    def step(state, images):
-        weights, moments = state
-        value, gradient = jax.value_and_grad(loss)(weights, images)
-        updates, moments = optimizer.update(gradient, moments)
-        return (optax.apply_updates(weights, updates), moments), value
+        def loss(weights, images):
+            x = images.astype(jnp.float32) / 255
+            return jnp.mean(jnp.square(nnx.merge(graph, weights)(x) - x))
 
-    return jax.jit(step, donate_argnums=0), (weights, optimizer.init(weights))
+        def step(state, images):
+            weights, moments = state
+            value, gradient = jax.value_and_grad(loss)(weights, images)
+            updates, moments = optimizer.update(gradient, moments)
+            return (optax.apply_updates(weights, updates), moments), value
+
+        self._images = jnp.asarray(images)
+        self._pixels = self._images.astype(jnp.float32) / 255
+        weights = jax.tree.map(jnp.copy, weights)
+        self._weights = jax.tree.map(jnp.copy, weights)  # those of the step are given away
+        self._state = weights, optimizer.init(weights)
+        started = time.perf_counter()
+        self._step = jax.jit(step, donate_argnums=0).lower(self._state, self._images).compile()
+        self.losses = []
+        self.step()
+        self.first_step = time.perf_counter() - started
+        analysis = self._step.memory_analysis()
+        self.memory = analysis.temp_size_in_bytes / 1e6 if analysis else float("nan")
+        self._encode = jax.jit(lambda weights, x: nnx.merge(graph, weights).encode(x))
+        self._decode = jax.jit(lambda weights, z: nnx.merge(graph, weights).decode(z))
+        self._latents = self._encode(self._weights, self._pixels)
+
+    def step(self):
+        """Take a step."""
+        self._state, loss = self._step(self._state, self._images)
+        self.losses.append(float(loss))
+        jax.block_until_ready(self._state)
+
+    def encode(self):
+        """Encode the images."""
+        self._encode(self._weights, self._pixels).block_until_ready()
+
+    def decode(self):
+        """Decode their latents."""
+        self._decode(self._weights, self._latents).block_until_ready()
+
+
+class Torch:
+    """The same network in PyTorch, channels last.
+
+    Its padding is ours turned by 180 degrees: with kernels and images turned, the same numbers come out.
+    """
+
+    memory = float("nan")
+
+    def __init__(self, autoencoder, images):
+        torch.set_num_threads(os.cpu_count())
+        config = autoencoder.config
+        side = config.layer_sizes[-1]
+        widths = (config.channels, *config.filters)
+        silu, layers = torch.nn.SiLU, []
+
+        def tensor(array):
+            return torch.tensor(np.ascontiguousarray(array))
+
+        for layer, before, after in zip(autoencoder.encoder.convolutions, widths, widths[1:], strict=False):
+            convolution = torch.nn.Conv2d(before, after, 3, stride=2, padding=1)
+            convolution.weight.data = tensor(np.asarray(layer.kernel)[::-1, ::-1].transpose(3, 2, 0, 1))
+            convolution.bias.data = tensor(np.asarray(layer.bias))
+            layers += [convolution, silu()]
+        to_latent = torch.nn.Linear(side * side * widths[-1], config.latent_dim)
+        kernel = np.asarray(autoencoder.encoder.to_latent.kernel).reshape(side, side, widths[-1], -1)
+        to_latent.weight.data = tensor(kernel[::-1, ::-1].transpose(3, 2, 0, 1).reshape(config.latent_dim, -1))
+        to_latent.bias.data = tensor(np.asarray(autoencoder.encoder.to_latent.bias))
+        self._encoder = torch.nn.Sequential(*layers, torch.nn.Flatten(), to_latent)
+
+        widths = widths[::-1]
+        from_latent = torch.nn.Linear(config.latent_dim, side * side * widths[0])
+        kernel = np.asarray(autoencoder.decoder.from_latent.kernel).reshape(-1, side, side, widths[0])
+        from_latent.weight.data = tensor(kernel[:, ::-1, ::-1].transpose(3, 1, 2, 0).reshape(-1, config.latent_dim))
+        bias = np.asarray(autoencoder.decoder.from_latent.bias).reshape(side, side, -1)
+        from_latent.bias.data = tensor(bias[::-1, ::-1].transpose(2, 0, 1).ravel())
+        layers = [from_latent, torch.nn.Unflatten(1, (widths[0], side, side))]
+        for layer, before, after in zip(autoencoder.decoder.convolutions, widths, widths[1:], strict=False):
+            convolution = torch.nn.ConvTranspose2d(before, after, 3, stride=2, padding=1, output_padding=1)
+            convolution.weight.data = tensor(np.asarray(layer.kernel).transpose(2, 3, 0, 1))
+            convolution.bias.data = tensor(np.asarray(layer.bias))
+            layers += [silu(), convolution]
+        self._decoder = torch.nn.Sequential(*layers, torch.nn.Sigmoid())
+
+        last = torch.channels_last
+        for half in (self._encoder, self._decoder):
+            half.to(memory_format=last)
+        parameters = [*self._encoder.parameters(), *self._decoder.parameters()]
+        self._optimizer = torch.optim.Adam(parameters, LEARNING_RATE, fused=True)
+        turned = np.ascontiguousarray(images[:, ::-1, ::-1].transpose(0, 3, 1, 2))
+        self._images = torch.tensor(turned).contiguous(memory_format=last)
+        self._pixels = self._images.float() / 255
+        self.losses = []
+        started = time.perf_counter()
+        self.step()
+        self.first_step = time.perf_counter() - started
+        with torch.no_grad():
+            self._latents = self._encoder(self._pixels)
+
+    def step(self):
+        """Take a step."""
+        x = self._images.float() / 255
+        loss = torch.nn.functional.mse_loss(self._decoder(self._encoder(x)), x)
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        self.losses.append(loss.item())
+
+    @torch.inference_mode() if torch else lambda function: function
+    def encode(self):
+        """Encode the images."""
+        self._encoder(self._pixels)
+
+    @torch.inference_mode() if torch else lambda function: function
+    def decode(self):
+        """Decode their latents."""
+        self._decoder(self._latents)
+
+
+class Products:
+    """The multiply-adds of one training step as plain matrix products: forward, and for both derivatives."""
+
+    def __init__(self, config, batch):
+        sizes, widths = config.layer_sizes, (config.channels, *config.filters)
+        shapes = []  # of forward products: rows, summed over, columns
+        for size, before, after in zip(sizes[1:], widths, widths[1:], strict=False):
+            shapes += [(batch * size**2, config.kernel_size**2 * before, after)]  # strided
+            shapes += [(batch * size**2, after, config.kernel_size**2 * before)]  # transposed
+        features = sizes[-1] ** 2 * widths[-1]
+        shapes += [(batch, features, config.latent_dim), (batch, config.latent_dim, features)]
+        first, *others = shapes  # the images need no derivative
+        shapes += [(m, n, k) for m, k, n in others] + [(k, m, n) for m, k, n in shapes]
+        self.multiply_adds = sum(m * k * n for m, k, n in shapes)
+        self._operands = [(jnp.ones((m, k)), jnp.ones((k, n))) for m, k, n in shapes]
+        self._products = jax.jit(lambda operands: [a @ b for a, b in operands])
+        self.step()
+
+    def step(self):
+        """Form all products."""
+        jax.block_until_ready(self._products(self._operands))
+
+
+def in_turns(actions, seconds):
+    """Median milliseconds of each action; all run in turns for so long, at least three times."""
+    times = {name: [] for name in actions}
+    started = time.perf_counter()
+    for name, action in actions.items():
+        action()
+    while len(next(iter(times.values()))) < 3 or time.perf_counter() - started < seconds:
+        for name, action in actions.items():
+            before = time.perf_counter()
+            action()
+            times[name].append(1e3 * (time.perf_counter() - before))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def compare(size, batch, seconds, peers):
+    """Print the figures of one size of images and batches."""
+    config = AutoencoderConfig(size, filters=(32, 64, 128, 256), latent_dim=256)
+    images = np.random.default_rng(0).integers(0, 256, (batch, *config.image_shape), np.uint8)
+    ours = Autoencoder(config, rngs=nnx.Rngs(0))
+    networks = {"ellipsoid": Compiled(ours, images)}
+    if "flax" in peers:
+        networks["stock Flax"] = Compiled(with_stock_layers(ours), images)
+    if "torch" in peers:
+        networks["PyTorch"] = Torch(ours, images)
+    products = Products(config, batch)
+    steps = {name: network.step for name, network in networks.items()} | {"products": products.step}
+    times = {"step": in_turns(steps, seconds)}
+    for part in ("encode", "decode"):
+        times[part] = in_turns({name: getattr(net, part) for name, net in networks.items()}, seconds / 5)
+
+    bound = times["step"].pop("products")
+    share = bound / times["step"]["ellipsoid"]
+    rate = products.multiply_adds / bound / 1e6
+    print(f"{size} px, batch {batch}: products {bound:.1f} ms ({rate:.0f} billion multiply-adds/s), share {share:.2f}")
+    for name, network in networks.items():
+        cells = [
+            f"{part} {times[part][name]:8.1f} ms ({times[part][name] / times[part]['ellipsoid']:5.2f})"
+            for part in times
+        ]
+        same = f"loss {network.losses[0]:.6f}, {network.losses[3]:.6f}"
+        print(f"  {name:10}  {'  '.join(cells)}  first {network.first_step:.1f} s  "
+              f"memory {network.memory:.0f} MB  {same}", flush=True)  # fmt: skip
+
+
+def loop(size, batch, n_steps=12, rounds=3):
+    """Print how much longer an epoch takes than its steps alone."""
+    config = AutoencoderConfig(size, filters=(32, 64, 128, 256), latent_dim=256)
+    images = np.random.default_rng(0).integers(0, 256, (n_steps * batch, *config.image_shape), np.uint8)
+    settings = TrainConfig(steps=n_steps, batch_size=batch)
+    ours = Autoencoder(config, rngs=nnx.Rngs(0))
+    graph, weights = nnx.split(ours)
+    steps = Steps(graph, settings, n_steps)
+    state = steps.place(TrainState.new(settings, weights))
+    weight = np.ones(batch, np.float32)
+    epochs, alone, whole = [], [], []
+    for count in range(rounds + 1):
+        started = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            (record,) = train(ours, images, settings, out=folder, validation=images[:batch], progress=False)
+        middle = time.perf_counter()
+        for number in range(n_steps):
+            state, loss = steps.step(state, number, images[:batch], weight)
+        jax.block_until_ready((state, loss))
+        if count:  # the first round compiles
+            epochs.append(record["seconds"])
+            whole.append(middle - started)
+            alone.append(time.perf_counter() - middle)
+    ratio = statistics.median(a / b for a, b in zip(epochs, alone, strict=True))
+    more = statistics.median(a - b for a, b in zip(whole, epochs, strict=True))
+    print(f"loop, {size} px, batch {batch}: {n_steps} steps {statistics.median(alone):.2f} s, as an epoch "
+          f"{ratio:.3f} times as long; validation, checkpoint and set-up {more:.2f} s")  # fmt: skip
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--shape", choices=SHAPES, default="celeba")
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--repeats", type=int, default=8)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64, 96, 128])
+    parser.add_argument("--batches", type=int, nargs="+", default=[32, 128])
+    parser.add_argument("--seconds", type=float, default=30, help="for the training steps of one size")
+    parser.add_argument("--peers", choices=["flax", "torch"], nargs="*", default=["flax", "torch"])
     options = parser.parse_args()
-
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {jax.devices()[0].device_kind}")
-    print(f"python {platform.python_version()}, jax {jax.__version__}, flax {flax.__version__}")
-    config = SHAPES[options.shape]
-    print(f"{config}, batch {options.batch}")
-    images = np.random.default_rng(0).integers(0, 256, (options.batch, *config.image_shape), np.uint8)
-
-    ours = Autoencoder(config, rngs=nnx.Rngs(0))
-    contenders = {}
-    for name, autoencoder in (("ellipsoid", ours), ("stock layers", with_stock_layers(ours))):
-        step, state = training_step(autoencoder)
-        started = time.perf_counter()
-        compiled = step.lower(state, images).compile()
-        compilation = time.perf_counter() - started
-        analysis = compiled.memory_analysis()
-        memory = analysis.temp_size_in_bytes / 1e6 if analysis else float("nan")
-        contenders[name] = [compiled, state, [], [], compilation, memory]
-
-    for _ in range(options.repeats + 1):
-        for contender in contenders.values():
-            compiled, state, losses, seconds, *_ = contender
-            started = time.perf_counter()
-            contender[1], value = compiled(state, images)
-            jax.block_until_ready(contender[1])
-            seconds.append(time.perf_counter() - started)
-            losses.append(float(value))
-
-    fast, stock = (np.array(contender[3][1:]) for contender in contenders.values())
-    print(f"{'':14}  median ms  best ms  compile s  memory MB  last loss")
-    for name, (_, _, losses, seconds, compilation, memory) in contenders.items():
-        times = 1e3 * np.array(seconds[1:])
-        figures = f"{np.median(times):9.0f}  {times.min():7.0f}  {compilation:9.1f}  {memory:9.0f}"
-        print(f"{name:14}  {figures}  {losses[-1]:.6f}")
-    print(
-        f"ratio of medians {np.median(stock) / np.median(fast):.2f}, of best {stock.min() / fast.min():.2f}"
-    )
+    peers = [peer for peer in options.peers if peer != "torch" or torch is not None]
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {jax.devices()[0].device_kind}; "
+          f"python {platform.python_version()}, jax {jax.__version__}, flax {flax.__version__}, "
+          f"PyTorch {torch.__version__ if torch else '(not installed)'}")  # fmt: skip
+    print("in brackets: times as long as ours")
+    for size in options.sizes:
+        for batch in options.batches:
+            compare(size, batch, options.seconds, peers)
+            gc.collect()
+    loop(options.sizes[0], options.batches[-1])
 
 
 if __name__ == "__main__":

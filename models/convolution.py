@@ -145,11 +145,14 @@ def _check(images: Array, kernel: Array) -> None:
 
 @jax.custom_vjp
 def _convolution(images: Array, kernel: Array) -> Array:
-    return lax.platform_dependent(images, kernel, cpu=_patch_form, default=_native_convolution)
+    return _native_convolution(images, kernel)
 
 
 def _convolution_forward(images: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _convolution(images, kernel), (images, kernel)
+    # By itself the native operation is faster, on a CPU too: it encodes in 0.6 to 0.85 of the time. But the
+    # derivative with respect to the kernel needs the patches, and XLA makes them once for both.
+    out = lax.platform_dependent(images, kernel, cpu=_patch_form, default=_native_convolution)
+    return out, (images, kernel)
 
 
 def _convolution_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:

@@ -52,7 +52,7 @@ class TrainConfig:
     latent_noise: float = 0.0
     """Standard deviation of Gaussian noise that is added to the latents before they are decoded."""
     latent_l2: float = 0.0
-    """Weight of the latents' mean square in what is minimised (regularised autoencoders, Ghosh et al. 2020)."""
+    """Weight of the latents' mean square in what is minimised (Ghosh et al. 2020)."""
     mirror: bool | None = None
     """Mirror each image, left to right, with a chance of one half; no by default, and on the command line
     yes for sets of faces that are given by name."""
