@@ -18,6 +18,7 @@ import platform
 import statistics
 import tempfile
 import time
+from typing import Any
 
 import flax
 import jax
@@ -30,9 +31,9 @@ from ellipsoid.models import Autoencoder, AutoencoderConfig, TrainConfig, train
 from ellipsoid.models.steps import Steps, TrainState
 
 try:
-    import torch
+    import autoencoder_torch
 except ImportError:
-    torch = None
+    autoencoder_torch = None
 
 LEARNING_RATE = 1e-3
 
@@ -100,84 +101,6 @@ class Compiled:
         self._decode(self._weights, self._latents).block_until_ready()
 
 
-class Torch:
-    """The same network in PyTorch, channels last.
-
-    Its padding is ours turned by 180 degrees: with kernels and images turned, the same numbers come out.
-    """
-
-    memory = float("nan")
-
-    def __init__(self, autoencoder, images):
-        torch.set_num_threads(os.cpu_count())
-        config = autoencoder.config
-        side = config.layer_sizes[-1]
-        widths = (config.channels, *config.filters)
-        silu, layers = torch.nn.SiLU, []
-
-        def tensor(array):
-            return torch.tensor(np.ascontiguousarray(array))
-
-        for layer, before, after in zip(autoencoder.encoder.convolutions, widths, widths[1:], strict=False):
-            convolution = torch.nn.Conv2d(before, after, 3, stride=2, padding=1)
-            convolution.weight.data = tensor(np.asarray(layer.kernel)[::-1, ::-1].transpose(3, 2, 0, 1))
-            convolution.bias.data = tensor(np.asarray(layer.bias))
-            layers += [convolution, silu()]
-        to_latent = torch.nn.Linear(side * side * widths[-1], config.latent_dim)
-        kernel = np.asarray(autoencoder.encoder.to_latent.kernel).reshape(side, side, widths[-1], -1)
-        to_latent.weight.data = tensor(kernel[::-1, ::-1].transpose(3, 2, 0, 1).reshape(config.latent_dim, -1))
-        to_latent.bias.data = tensor(np.asarray(autoencoder.encoder.to_latent.bias))
-        self._encoder = torch.nn.Sequential(*layers, torch.nn.Flatten(), to_latent)
-
-        widths = widths[::-1]
-        from_latent = torch.nn.Linear(config.latent_dim, side * side * widths[0])
-        kernel = np.asarray(autoencoder.decoder.from_latent.kernel).reshape(-1, side, side, widths[0])
-        from_latent.weight.data = tensor(kernel[:, ::-1, ::-1].transpose(3, 1, 2, 0).reshape(-1, config.latent_dim))
-        bias = np.asarray(autoencoder.decoder.from_latent.bias).reshape(side, side, -1)
-        from_latent.bias.data = tensor(bias[::-1, ::-1].transpose(2, 0, 1).ravel())
-        layers = [from_latent, torch.nn.Unflatten(1, (widths[0], side, side))]
-        for layer, before, after in zip(autoencoder.decoder.convolutions, widths, widths[1:], strict=False):
-            convolution = torch.nn.ConvTranspose2d(before, after, 3, stride=2, padding=1, output_padding=1)
-            convolution.weight.data = tensor(np.asarray(layer.kernel).transpose(2, 3, 0, 1))
-            convolution.bias.data = tensor(np.asarray(layer.bias))
-            layers += [silu(), convolution]
-        self._decoder = torch.nn.Sequential(*layers, torch.nn.Sigmoid())
-
-        last = torch.channels_last
-        for half in (self._encoder, self._decoder):
-            half.to(memory_format=last)
-        parameters = [*self._encoder.parameters(), *self._decoder.parameters()]
-        self._optimizer = torch.optim.Adam(parameters, LEARNING_RATE, fused=True)
-        turned = np.ascontiguousarray(images[:, ::-1, ::-1].transpose(0, 3, 1, 2))
-        self._images = torch.tensor(turned).contiguous(memory_format=last)
-        self._pixels = self._images.float() / 255
-        self.losses = []
-        started = time.perf_counter()
-        self.step()
-        self.first_step = time.perf_counter() - started
-        with torch.no_grad():
-            self._latents = self._encoder(self._pixels)
-
-    def step(self):
-        """Take a step."""
-        x = self._images.float() / 255
-        loss = torch.nn.functional.mse_loss(self._decoder(self._encoder(x)), x)
-        self._optimizer.zero_grad()
-        loss.backward()
-        self._optimizer.step()
-        self.losses.append(loss.item())
-
-    @torch.inference_mode() if torch else lambda function: function
-    def encode(self):
-        """Encode the images."""
-        self._encoder(self._pixels)
-
-    @torch.inference_mode() if torch else lambda function: function
-    def decode(self):
-        """Decode their latents."""
-        self._decoder(self._latents)
-
-
 class Products:
     """The multiply-adds of one training step as plain matrix products: forward, and for both derivatives."""
 
@@ -189,7 +112,7 @@ class Products:
             shapes += [(batch * size**2, after, config.kernel_size**2 * before)]  # transposed
         features = sizes[-1] ** 2 * widths[-1]
         shapes += [(batch, features, config.latent_dim), (batch, config.latent_dim, features)]
-        first, *others = shapes  # the images need no derivative
+        _, *others = shapes  # the images need no derivative
         shapes += [(m, n, k) for m, k, n in others] + [(k, m, n) for m, k, n in shapes]
         self.multiply_adds = sum(m * k * n for m, k, n in shapes)
         self._operands = [(jnp.ones((m, k)), jnp.ones((k, n))) for m, k, n in shapes]
@@ -205,7 +128,7 @@ def in_turns(actions, seconds):
     """Median milliseconds of each action; all run in turns for so long, at least three times."""
     times = {name: [] for name in actions}
     started = time.perf_counter()
-    for name, action in actions.items():
+    for action in actions.values():
         action()
     while len(next(iter(times.values()))) < 3 or time.perf_counter() - started < seconds:
         for name, action in actions.items():
@@ -220,11 +143,11 @@ def compare(size, batch, seconds, peers):
     config = AutoencoderConfig(size, filters=(32, 64, 128, 256), latent_dim=256)
     images = np.random.default_rng(0).integers(0, 256, (batch, *config.image_shape), np.uint8)
     ours = Autoencoder(config, rngs=nnx.Rngs(0))
-    networks = {"ellipsoid": Compiled(ours, images)}
+    networks: dict[str, Any] = {"ellipsoid": Compiled(ours, images)}
     if "flax" in peers:
         networks["stock Flax"] = Compiled(with_stock_layers(ours), images)
-    if "torch" in peers:
-        networks["PyTorch"] = Torch(ours, images)
+    if "torch" in peers and autoencoder_torch is not None:
+        networks["PyTorch"] = autoencoder_torch.Network(ours, images, LEARNING_RATE)
     products = Products(config, batch)
     steps = {name: network.step for name, network in networks.items()} | {"products": products.step}
     times = {"step": in_turns(steps, seconds)}
@@ -232,20 +155,23 @@ def compare(size, batch, seconds, peers):
         times[part] = in_turns({name: getattr(net, part) for name, net in networks.items()}, seconds / 5)
 
     bound = times["step"].pop("products")
-    share = bound / times["step"]["ellipsoid"]
-    rate = products.multiply_adds / bound / 1e6
-    print(f"{size} px, batch {batch}: products {bound:.1f} ms ({rate:.0f} billion multiply-adds/s), share {share:.2f}")
+    print(
+        f"{size} px, batch {batch}: products {bound:.1f} ms, "
+        f"{products.multiply_adds / bound / 1e6:.0f} billion multiply-adds/s; "
+        f"share {bound / times['step']['ellipsoid']:.2f}"
+    )
     for name, network in networks.items():
         cells = [
-            f"{part} {times[part][name]:8.1f} ms ({times[part][name] / times[part]['ellipsoid']:5.2f})"
-            for part in times
+            f"{part} {of[name]:8.1f} ms ({of[name] / of['ellipsoid']:5.2f})" for part, of in times.items()
         ]
-        same = f"loss {network.losses[0]:.6f}, {network.losses[3]:.6f}"
-        print(f"  {name:10}  {'  '.join(cells)}  first {network.first_step:.1f} s  "
-              f"memory {network.memory:.0f} MB  {same}", flush=True)  # fmt: skip
+        print(
+            f"  {name:10}  {'  '.join(cells)}  first step {network.first_step:.1f} s  "
+            f"memory {network.memory:.0f} MB  loss {network.losses[0]:.6f}, {network.losses[3]:.6f}",
+            flush=True,
+        )
 
 
-def loop(size, batch, n_steps=12, rounds=3):
+def loop(size, batch, n_steps=40, rounds=3):
     """Print how much longer an epoch takes than its steps alone."""
     config = AutoencoderConfig(size, filters=(32, 64, 128, 256), latent_dim=256)
     images = np.random.default_rng(0).integers(0, 256, (n_steps * batch, *config.image_shape), np.uint8)
@@ -262,8 +188,8 @@ def loop(size, batch, n_steps=12, rounds=3):
             (record,) = train(ours, images, settings, out=folder, validation=images[:batch], progress=False)
         middle = time.perf_counter()
         for number in range(n_steps):
-            state, loss = steps.step(state, number, images[:batch], weight)
-        jax.block_until_ready((state, loss))
+            state, _ = steps.step(state, number, images[:batch], weight)
+        jax.block_until_ready(state)
         if count:  # the first round compiles
             epochs.append(record["seconds"])
             whole.append(middle - started)
@@ -283,14 +209,14 @@ def main():
     parser.add_argument("--seconds", type=float, default=30, help="for the training steps of one size")
     parser.add_argument("--peers", choices=["flax", "torch"], nargs="*", default=["flax", "torch"])
     options = parser.parse_args()
-    peers = [peer for peer in options.peers if peer != "torch" or torch is not None]
+    version = autoencoder_torch.VERSION if autoencoder_torch else "(not installed)"
     print(f"{platform.machine()}, {os.cpu_count()} cores, {jax.devices()[0].device_kind}; "
           f"python {platform.python_version()}, jax {jax.__version__}, flax {flax.__version__}, "
-          f"PyTorch {torch.__version__ if torch else '(not installed)'}")  # fmt: skip
+          f"PyTorch {version}")  # fmt: skip
     print("in brackets: times as long as ours")
     for size in options.sizes:
         for batch in options.batches:
-            compare(size, batch, options.seconds, peers)
+            compare(size, batch, options.seconds, options.peers)
             gc.collect()
     loop(options.sizes[0], options.batches[-1])
 

@@ -19,6 +19,8 @@ from ellipsoid.models.training import TrainConfig
 from ellipsoid.sinks import as_sink
 
 HalfWidth = Literal["std", "histogram", "histogram_raw", "quantile", "mad", "core"]
+# Sets of images that may be mirrored without becoming something else.
+_FACES = ("faces", "olivetti", "lfw")
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,10 @@ class Demo:
 
 @dataclass(frozen=True)
 class Train:
-    """Train an autoencoder on images, and fit a PCA state to its latents."""
+    """Train an autoencoder on images, and fit a PCA state to its latents.
+
+    Ctrl-C ends the training after the epoch under way; the same command with --resume goes on there.
+    """
 
     images: Positional[str]
     """A folder or a .zip of images, CelebA as it is downloaded, a .npy or .npz array, an embedded set (faces,
@@ -58,7 +63,7 @@ class Train:
     cache: Path | None = None
     """A .npy file to keep decoded images in: they are decoded once, and may be larger than memory."""
     resume: bool = False
-    """Go on from the last checkpoint in the run folder."""
+    """Go on from the newest checkpoint in the run folder."""
     autoencoder: Annotated[AutoencoderConfig, arg(name="")] = field(default_factory=AutoencoderConfig)
     training: Annotated[TrainConfig, arg(name="")] = field(default_factory=TrainConfig)
 
@@ -67,17 +72,22 @@ class Train:
         from flax import nnx
 
         from ellipsoid.models.autoencoder import Autoencoder
-        from ellipsoid.models.images import load_images
+        from ellipsoid.models.images import load_image_set
         from ellipsoid.models.training import check_run_folder, fit_run, train
 
         check_run_folder(self.out, self.resume)
         config = self.autoencoder
-        images = load_images(
+        found = load_image_set(
             self.images, config.image_size, config.channels, split=self.split, cache=self.cache
         )
-        autoencoder = Autoencoder(config, rngs=nnx.Rngs(self.training.seed))
-        train(autoencoder, images, self.training, out=self.out, resume=self.resume)
-        fit_run(autoencoder, images, self.out)
+        training = self.training
+        if training.mirror is None:
+            # Attributes are those of faces: CelebA's, or of the embedded ones.
+            is_faces = self.images in _FACES or bool(found.attributes)
+            training = dataclasses.replace(training, mirror=is_faces)
+        autoencoder = Autoencoder(config, rngs=nnx.Rngs(training.seed))
+        train(autoencoder, found.images, training, out=self.out, resume=self.resume)
+        fit_run(autoencoder, found.images, self.out)
         _say(f"wrote {self.out}: checkpoints, metrics.jsonl, latents.npy, state.npz")
 
 

@@ -1,8 +1,8 @@
 """A plain convolutional autoencoder in Flax NNX, and its use on host arrays of any length.
 
 The encoder is a stack of strided convolutions and one dense layer, the decoder mirrors it. Nothing pulls
-the latents towards a chosen law: there is no noise, no penalty and no batch statistic, so a latent vector
-depends on its image alone.
+the latents towards a chosen law, unless training is asked to; and there is no batch statistic, so a latent
+vector depends on its image alone.
 """
 
 import dataclasses

@@ -51,8 +51,8 @@ def train(
     Parameters
     ----------
     autoencoder : Autoencoder
-        Its weights are replaced by those of the epoch with the lowest validation loss, also when the training
-        is interrupted.
+        Its weights are replaced by those after the epoch with the lowest validation loss, also when the
+        training is interrupted.
     images : (n, H, W, C) uint8 array
         In memory or memory-mapped; converted to floats on the device.
     config : TrainConfig, optional
@@ -88,10 +88,11 @@ def train(
     config = config or TrainConfig()
     config.check()
     _check(autoencoder, images, validation)
-    rows, (validation, validation_rows) = np.arange(len(images)), (validation, None)
     if validation is None:
-        rows, validation_rows = _split(len(images), config)
         validation = images
+        rows, validation_rows = _split(len(images), config)
+    else:
+        rows, validation_rows = np.arange(len(images)), np.arange(len(validation))
     n_steps = config.steps or config.epochs * -(-len(rows) // config.batch_size)
 
     graph, weights = nnx.split(autoencoder)
@@ -127,23 +128,26 @@ def train(
                         raise _diverged(step - 1, run)
                     stopping = ", stops after this epoch" if interrupted.is_set() else ""
                     advance(config.batch_size, f"loss {late:.5f}{stopping}")
-                train_loss = float(np.mean(jax.device_get(losses)))
+                train_loss = float(np.mean(jax.device_get(losses)))  # waits for the last step
                 seconds = time.monotonic() - started
+                validation_loss = _mean_loss(
+                    steps, state.model_weights, validation, validation_rows, config.batch_size
+                )
                 record = {
                     "epoch": epoch + 1,
                     "step": step,
                     "train_loss": train_loss,
-                    "validation_loss": _mean_loss(steps, state, validation, validation_rows, config),
+                    "validation_loss": validation_loss,
                     "images_per_second": len(losses) * config.batch_size / seconds,
                     "seconds": seconds,
                 }
                 # The losses of an epoch are those before its last step; the validation is the one after it.
-                if not math.isfinite(record["train_loss"] + record["validation_loss"]):
+                if not math.isfinite(train_loss + validation_loss):
                     raise _diverged(step, run)
                 history.append(record)
                 # Copied, since the next step writes into its memory.
                 saved = jax.tree.map(np.array, state)
-                if record["validation_loss"] == min(past["validation_loss"] for past in history):
+                if validation_loss == min(past["validation_loss"] for past in history):
                     best = saved.model_weights
                 if run is not None:
                     run.save(saved, history)
@@ -176,13 +180,12 @@ def _split(n, config):
     return np.sort(order[count:]), np.sort(order[:count])
 
 
-def _mean_loss(steps, state, images, rows, config):
+def _mean_loss(steps, weights, images, rows, batch_size):
     losses, counts = [], []
-    rows = np.arange(len(images)) if rows is None else rows
-    for start in range(0, len(rows), config.batch_size):
-        index = rows[start : start + config.batch_size]
-        weight = (np.arange(config.batch_size) < len(index)).astype(np.float32)
-        losses.append(steps.loss(state.model_weights, images[np.resize(index, config.batch_size)], weight))
+    for start in range(0, len(rows), batch_size):
+        index = rows[start : start + batch_size]
+        weight = (np.arange(batch_size) < len(index)).astype(np.float32)
+        losses.append(steps.loss(weights, images[np.resize(index, batch_size)], weight))
         counts.append(len(index))
     return float(np.average(jax.device_get(losses), weights=counts))
 

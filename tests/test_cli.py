@@ -10,6 +10,7 @@ from PIL import Image
 
 import ellipsoid as el
 from ellipsoid.cli import main
+from ellipsoid.models import load_run, procedural_faces
 from ellipsoid.sinks import NpySink
 
 SMALL = ["--image-size", "16", "--filters", "8", "16", "--latent-dim", "8"]
@@ -19,8 +20,6 @@ SMALL += ["--steps", "12", "--batch-size", "32"]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A run folder, trained from a folder of images by the command itself."""
-    from ellipsoid.models import procedural_faces
-
     path = tmp_path_factory.mktemp("cli")
     (path / "images").mkdir()
     for i, image in enumerate(procedural_faces(100, 16, key=el.key(0)).images):
@@ -45,6 +44,22 @@ def test_train_leaves_a_whole_run(folder):
     state = el.PCAState.load(run / "state.npz")
     np.testing.assert_allclose(state.mean, latents.mean(axis=0), rtol=1e-5, atol=1e-5)
     assert {"config.json", "checkpoints", "metrics.jsonl"} <= {path.name for path in run.iterdir()}
+
+
+def test_sets_of_faces_are_mirrored_unless_told_otherwise(folder, tmp_path, monkeypatch):
+    def mirror(images, *options):
+        out = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
+        command = ["train", str(images), "--out", str(out), *SMALL, "--steps", "1", *options]
+        assert main(command) == 0
+        return load_run(out).training.mirror
+
+    def load_images(*_, **__):
+        return procedural_faces(40, 16, key=el.key(0)).images
+
+    monkeypatch.setattr("ellipsoid.models.images.load_images", load_images)
+    assert mirror("faces") is True
+    assert mirror("faces", "--mirror", "False") is False
+    assert mirror(folder / "images") is False
 
 
 def test_fit_sample_and_generate(folder, capsys):

@@ -1,4 +1,6 @@
 import json
+import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -18,6 +20,9 @@ from ellipsoid.models import (
     training,
 )
 from ellipsoid.models.runs import read_metrics
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+from autoencoder import with_stock_layers
 
 CONFIG = AutoencoderConfig(image_size=16, filters=(8, 16), latent_dim=8)
 TRAINING = TrainConfig(epochs=4, batch_size=64, seed=3)
@@ -58,6 +63,19 @@ def test_the_loss_falls_and_is_what_it_says(trained, images):
     )
     x = validation / np.float32(255)
     assert record["validation_loss"] == pytest.approx(np.mean(np.square(other(x) - x)), rel=1e-5)
+
+
+def test_stock_layers_train_to_the_same_losses(images):
+    """Fifty steps from the same weights, with all that is random in them."""
+    settings = TrainConfig(steps=50, batch_size=64, mirror=True)
+    ours = new()
+    stock = with_stock_layers(ours)
+    assert isinstance(stock.encoder.convolutions[0], nnx.Conv)
+    histories = [train(network, images, settings, progress=False) for network in (ours, stock)]
+    for name in ("train_loss", "validation_loss"):
+        one, other = ([record[name] for record in history] for history in histories)
+        assert one[-1] < 0.8 * one[0]
+        np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
 def test_it_beats_the_mean_image_on_unseen_faces(images):
