@@ -1,4 +1,4 @@
-"""Compare the autoencoder with the same network of stock Flax layers and in PyTorch, and with matrix products.
+"""Compare the autoencoder with stock Flax layers, the same network in PyTorch, and matrix products.
 
 All start from the same weights and run in turns. For each size of images and batches it prints the median
 milliseconds of a training step (Adam), of encoding and of decoding, and how many times as fast as each peer

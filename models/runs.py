@@ -163,7 +163,7 @@ class RunFolder:
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).rpartition(": ")[2]
+            reason = str(error).rpartition(": ")[2].partition(" [")[0]
             raise OSError(
                 f"{self.folder}: can't write a checkpoint ({reason}){self.kept()}; make room and resume"
             ) from error
@@ -176,10 +176,12 @@ def _manager(folder: Path, create: bool) -> Any:
     def loss(metrics):
         return metrics["validation_loss"]
 
+    # Without metrics: half removed when the process was killed.
+    best = BestN(get_metric_fn=loss, reverse=True, n=1, keep_checkpoints_without_metrics=False)
     options = ocp.CheckpointManagerOptions(
         best_fn=loss,
         best_mode="min",
-        preservation_policy=AnyPreservationPolicy([LatestN(1), BestN(get_metric_fn=loss, reverse=True, n=1)]),
+        preservation_policy=AnyPreservationPolicy([LatestN(1), best]),
         create=create,
         cleanup_tmp_directories=create,
     )

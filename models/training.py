@@ -152,7 +152,8 @@ def train(
                 if run is not None:
                     run.save(saved, history)
                 if interrupted.is_set() and step < n_steps:
-                    raise KeyboardInterrupt(f"stopped after epoch {epoch + 1}; resuming goes on from there")
+                    onward = "; resuming goes on from there" if run is not None else ""
+                    raise KeyboardInterrupt(f"stopped after epoch {epoch + 1}{onward}")
     finally:
         if best is not None:
             nnx.update(autoencoder, jax.tree.map(jnp.asarray, best))

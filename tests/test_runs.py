@@ -97,6 +97,8 @@ def test_the_best_epoch_survives_a_resume(images, tmp_path, monkeypatch):
     first, second = new(), new(seed=9)
     with pytest.raises(KeyboardInterrupt):
         train(first, images, TRAINING, out=tmp_path / "run", progress=False)
+    assert saved_epochs(tmp_path / "run") == [1, 3]
+    (tmp_path / "run" / "checkpoints" / "2" / "default").mkdir(parents=True)  # as a kill may leave it
     train(second, images, TRAINING, out=tmp_path / "run", resume=True, progress=False)
     assert saved_epochs(tmp_path / "run") == [1, 4]
     assert same(first, second)
@@ -152,7 +154,7 @@ train(Autoencoder(autoencoder, rngs=nnx.Rngs(0)), images, settings, out=out, res
 
 
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(images, tmp_path):
-    settings = {"epochs": 60, "batch_size": 64, "ema_decay": 0.9, "mirror": True, "latent_noise": 0.1}
+    settings = {"epochs": 30, "batch_size": 64, "ema_decay": 0.9, "mirror": True, "latent_noise": 0.1}
     whole, out = new(), tmp_path / "run"
     train(whole, images, TrainConfig(**settings), progress=False)
     np.save(tmp_path / "images.npy", images)
@@ -160,18 +162,18 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(images,
     # Most of the test would be compilation.
     cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     moments = random.Random(0)
-    for least in (2, 20, 35):
+    for least in (1, 8, 16):
         with subprocess.Popen(command, env=os.environ | cache) as process:
             deadline = time.monotonic() + 120
             while len(read_metrics(out)) < least and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.005)
             time.sleep(moments.uniform(0, 0.05))
             process.send_signal(signal.SIGKILL)
-        assert least <= len(read_metrics(out)) < 60
+        assert least <= len(read_metrics(out)) < 30
 
     resumed = new(seed=9)  # everything must come from the checkpoint
     history = train(resumed, images, TrainConfig(**settings), out=out, resume=True, progress=False)
-    assert [record["epoch"] for record in history] == list(range(1, 61))
+    assert [record["epoch"] for record in history] == list(range(1, 31))
     assert same(resumed, whole)
     assert same(load_autoencoder(out), whole)
 
@@ -196,7 +198,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(images, tmp_path, monkeypatc
     autoencoder, out = new(), tmp_path / "run"
     try:
         with pytest.raises(
-            OSError, match=r"can't write a checkpoint \(File too large.*epoch 2, is in .*resume"
+            OSError, match=r"can't write a checkpoint \(.*File too large.*epoch 2, is in .*resume"
         ):
             train(autoencoder, images, TRAINING, out=out, progress=False)
     finally:
