@@ -15,12 +15,12 @@ from tyro.conf import Positional, arg
 import ellipsoid as el
 from ellipsoid.manifest import digest
 from ellipsoid.models.autoencoder import AutoencoderConfig
-from ellipsoid.models.training import TrainConfig
+from ellipsoid.models.steps import TrainConfig
 from ellipsoid.sinks import as_sink
 
 HalfWidth = Literal["std", "histogram", "histogram_raw", "quantile", "mad", "core"]
-# Sets of images that may be mirrored without becoming something else.
-_FACES = ("faces", "olivetti", "lfw")
+# Sets of faces without attributes.
+_FACES = ("olivetti", "lfw")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ class Train:
 
         from ellipsoid.models.autoencoder import Autoencoder
         from ellipsoid.models.images import load_image_set
-        from ellipsoid.models.training import check_run_folder, fit_run, train
+        from ellipsoid.models.runs import check_run_folder, fit_run
+        from ellipsoid.models.training import train
 
         check_run_folder(self.out, self.resume)
         config = self.autoencoder
@@ -83,7 +84,7 @@ class Train:
         training = self.training
         if training.mirror is None:
             # Attributes are those of faces: CelebA's, or of the embedded ones.
-            is_faces = self.images in _FACES or bool(found.attributes)
+            is_faces = bool(found.attributes) or self.images in _FACES
             training = dataclasses.replace(training, mirror=is_faces)
         autoencoder = Autoencoder(config, rngs=nnx.Rngs(training.seed))
         train(autoencoder, found.images, training, out=self.out, resume=self.resume)
@@ -193,7 +194,7 @@ class Generate:
     def run(self) -> None:
         """Draw, decode and write."""
         from ellipsoid.models.autoencoder import decode_function
-        from ellipsoid.models.training import load_autoencoder
+        from ellipsoid.models.runs import load_autoencoder
 
         decode = decode_function(load_autoencoder(self.folder))
         state = _load_state(self.folder)

@@ -16,7 +16,9 @@ from flax import nnx
 import ellipsoid as el
 from ellipsoid.models.autoencoder import Autoencoder, AutoencoderConfig, decode_latents, encode_images
 from ellipsoid.models.faces import procedural_faces
-from ellipsoid.models.training import TrainConfig, check_run_folder, fit_run, read_metrics, train
+from ellipsoid.models.runs import check_run_folder, fit_run
+from ellipsoid.models.steps import TrainConfig
+from ellipsoid.models.training import train
 from ellipsoid.progress import progress_bar
 from ellipsoid.report import write_report
 from ellipsoid.sections import Material
@@ -98,7 +100,7 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
         advance(config.n_test)
 
     autoencoder = Autoencoder(config.autoencoder, rngs=nnx.Rngs(config.seed))
-    train(autoencoder, images, config.training, out=out, progress=progress)
+    history = train(autoencoder, images, config.training, out=out, progress=progress)
     latents, state = fit_run(autoencoder, images, out, progress=progress)
 
     reconstructed = decode_latents(autoencoder, encode_images(autoencoder, test_images))
@@ -125,7 +127,7 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
         encode=lambda x: encode_images(autoencoder, x),
         images=images,
         test_images=test_images,
-        history=read_metrics(out),
+        history=history,
     )
     write_report(out, material, summary=list(summary.items()), seed=config.seed, progress=progress)
     return summary

@@ -54,17 +54,17 @@ def load_material(run: str | os.PathLike[str], images: Any = None) -> Material:
 
     from ellipsoid.models.autoencoder import decode_latents, encode_images
     from ellipsoid.models.images import load_images
-    from ellipsoid.models.training import load_autoencoder, read_metrics
+    from ellipsoid.models.runs import load_run
 
-    autoencoder = load_autoencoder(run)
-    config = autoencoder.config
+    trained = load_run(run)
+    autoencoder, config = trained.autoencoder, trained.autoencoder.config
     return Material(
         state,
         latents,
         decode=lambda z: decode_latents(autoencoder, np.asarray(z)),
         encode=lambda x: encode_images(autoencoder, x),
         images=None if images is None else load_images(images, config.image_size, config.channels),
-        history=read_metrics(run),
+        history=trained.metrics,
     )
 
 

@@ -55,7 +55,7 @@ class TrainConfig:
     """Weight of the latents' mean square in what is minimised (Ghosh et al. 2020)."""
     mirror: bool | None = None
     """Mirror each image, left to right, with a chance of one half; no by default, and on the command line
-    yes for sets of faces that are given by name."""
+    yes for CelebA and the other sets of faces that it knows."""
     shift: int = 0
     """Move each image by up to so many pixels in each direction, repeating its border."""
     precision: Precision | None = None

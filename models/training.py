@@ -16,12 +16,7 @@ from flax import nnx
 from ellipsoid.models.autoencoder import Autoencoder
 from ellipsoid.models.batches import epoch_batches
 from ellipsoid.models.runs import RunFolder
-from ellipsoid.models.runs import check_run_folder as check_run_folder
-from ellipsoid.models.runs import fit_run as fit_run
-from ellipsoid.models.runs import load_autoencoder as load_autoencoder
-from ellipsoid.models.runs import read_metrics as read_metrics
-from ellipsoid.models.steps import Steps, TrainState
-from ellipsoid.models.steps import TrainConfig as TrainConfig
+from ellipsoid.models.steps import Steps, TrainConfig, TrainState
 from ellipsoid.progress import progress_bar
 
 

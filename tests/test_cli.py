@@ -10,7 +10,7 @@ from PIL import Image
 
 import ellipsoid as el
 from ellipsoid.cli import main
-from ellipsoid.models import load_run, procedural_faces
+from ellipsoid.models import ImageSet, load_run, procedural_faces
 from ellipsoid.sinks import NpySink
 
 SMALL = ["--image-size", "16", "--filters", "8", "16", "--latent-dim", "8"]
@@ -46,20 +46,22 @@ def test_train_leaves_a_whole_run(folder):
     assert {"config.json", "checkpoints", "metrics.jsonl"} <= {path.name for path in run.iterdir()}
 
 
-def test_sets_of_faces_are_mirrored_unless_told_otherwise(folder, tmp_path, monkeypatch):
+def test_faces_are_mirrored_unless_told_otherwise(folder, tmp_path, monkeypatch):
     def mirror(images, *options):
         out = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
         command = ["train", str(images), "--out", str(out), *SMALL, "--steps", "1", *options]
         assert main(command) == 0
         return load_run(out).training.mirror
 
-    def load_images(*_, **__):
-        return procedural_faces(40, 16, key=el.key(0)).images
+    assert mirror(folder / "images") is False
 
-    monkeypatch.setattr("ellipsoid.models.images.load_images", load_images)
+    faces = procedural_faces(40, 16, key=el.key(0))
+    with_attributes = ImageSet(faces.images, attributes=faces.attributes)
+    monkeypatch.setattr("ellipsoid.models.images.load_image_set", lambda *_, **__: with_attributes)
     assert mirror("faces") is True
     assert mirror("faces", "--mirror", "False") is False
-    assert mirror(folder / "images") is False
+    monkeypatch.setattr("ellipsoid.models.images.load_image_set", lambda *_, **__: ImageSet(faces.images))
+    assert mirror("lfw") is True
 
 
 def test_fit_sample_and_generate(folder, capsys):
