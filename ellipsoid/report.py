@@ -34,7 +34,7 @@ def load_material(run: str | os.PathLike[str], images: Any = None) -> Material:
     FileNotFoundError
         If there is no such folder, or no ``latents.npy`` in it.
     ValueError
-        If a file in it is damaged, or there are images but no autoencoder.
+        If a file in it is damaged, there are images but no autoencoder, or they are others.
     """
     run = Path(run)
     path = run / "latents.npy"
@@ -58,14 +58,28 @@ def load_material(run: str | os.PathLike[str], images: Any = None) -> Material:
 
     trained = load_run(run)
     autoencoder, config = trained.autoencoder, trained.autoencoder.config
+    if images is not None:
+        images = load_images(images, config.image_size, config.channels)
+        _check_that_they_belong(images, encode_images(autoencoder, images[:32]), latents)
     return Material(
         state,
         latents,
         decode=lambda z: decode_latents(autoencoder, np.asarray(z)),
         encode=lambda x: encode_images(autoencoder, x),
-        images=None if images is None else load_images(images, config.image_size, config.channels),
+        images=images,
         history=trained.metrics,
     )
+
+
+def _check_that_they_belong(images: np.ndarray, codes: np.ndarray, latents: np.ndarray) -> None:
+    """Raise ValueError if images have no latents: nearest neighbours among others would mean nothing."""
+    apart = np.array([np.min(np.linalg.norm(latents - code, axis=1)) for code in codes])
+    strangers = int(np.sum(apart > 0.01 * np.median(np.linalg.norm(latents - latents[0], axis=1))))
+    if strangers:
+        raise ValueError(
+            f"images: expected the training images of the run; of the first {len(codes)}, {strangers} have "
+            "no latents in latents.npy"
+        )
 
 
 def write_report(

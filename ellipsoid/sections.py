@@ -57,6 +57,8 @@ class Sections:
         self.folder, self.material, self.found = folder, material, found
         self.state, self.latents, self.scores = material.state, material.latents, found.scores
         self.scale = np.asarray(self.state.scale, np.float64)
+        # From sums in float64: those of float32 numbers far from zero would be far off.
+        self.mean, self.std = found.original.mean, found.original.std
         self.draw_key, self.trial_key, self.table_key, self.walk_key = jr.split(key, 4)
         draws = el.sample(self.draw_key, self.state, N_DRAWS)
         self.draws, self.drawn = np.asarray(draws.latents), np.asarray(draws.scores)
@@ -105,13 +107,12 @@ class Sections:
         standard deviation, but nothing of how the components go together.
         """
         cube_key, box_key, normal_key = jr.split(self.trial_key, 3)
-        mean, std = self.latents.mean(axis=0), self.latents.std(axis=0)
         shape = (n, self.state.n_features)
         places = np.asarray(jr.uniform(box_key, shape, minval=-1.0, maxval=1.0))
         return {
             "uniform in [-1.5, 1.5]": np.asarray(jr.uniform(cube_key, shape, minval=-1.5, maxval=1.5)),
-            "box, each dimension alone": mean + std * el.DEFAULT_LEVEL * places,
-            "independent normals": mean + std * np.asarray(jr.normal(normal_key, shape)),
+            "box, each dimension alone": self.mean + self.std * el.DEFAULT_LEVEL * places,
+            "independent normals": self.mean + self.std * np.asarray(jr.normal(normal_key, shape)),
         }
 
     # --- sections ---
@@ -223,6 +224,11 @@ class Sections:
                     figures.components(
                         self.latents[:, original],
                         [f"latent dimension {i + 1}" for i in original],
+                        {
+                            name: half_widths(diagnostics.subset(self.latents, len(rows))[:, original], name)
+                            for name in HALF_WIDTHS
+                            if name != "histogram_raw"
+                        },
                         skewness=found.original.skewness[original],
                         kurtosis=found.original.kurtosis[original],
                     ),
@@ -239,6 +245,17 @@ class Sections:
                     ),
                     "What sets each principal component apart from a Gaussian. Anderson and Darling's "
                     f"statistic is that of {min(n, diagnostics.TEST_ROWS):,} latents",
+                ),
+                self.picture(
+                    "dimension_statistics",
+                    figures.component_statistics(
+                        found.original.skewness[alive],
+                        found.original.kurtosis[alive],
+                        found.original.distance[alive],
+                        found.original.anderson_darling[alive],
+                        noise=noise,
+                    ),
+                    "The same of each latent dimension, before the rotation",
                 ),
                 self.picture(
                     "spectrum",
@@ -258,36 +275,40 @@ class Sections:
         place = self.found.location
         random = np.random.default_rng(0)
         shape = (2_000, self.state.n_features)
-        mean = self.latents.mean(axis=0)
-        groups = {"latents": diagnostics.subset(self.latents, diagnostics.PAIR_ROWS)}
-        groups |= {f"uniform in ±{b:g}": random.uniform(-b, b, size=shape) for b in (0.25, 0.5, 1.5)}
-        groups["independent normals"] = self.trials(shape[0])["independent normals"]
-        groups |= {f"law {law}": self.sample(shape[0], law=law) for law in ("redraw", "uniform", "normal")}
+        latents = {"latents": diagnostics.subset(self.latents, diagnostics.PAIR_ROWS)}
+        normals = {"independent normals": self.trials(shape[0])["independent normals"]}
+        spaces = {f"uniform in ±{b:g}": random.uniform(-b, b, size=shape) for b in (0.25, 0.5, 1.5)}
+        laws = ("redraw", "sequential", "uniform", "normal")
+        draws = {f"law {law}": self.sample(shape[0], law=law) for law in laws}
         largest = np.argsort(-place.shares)[:3]
         share = place.shares[largest].sum()
         listed = ", ".join(str(i + 1) for i in largest)
         return Section(
             "Where the region lies",
-            f"The centre of the latents is {place.distance:.3g} latent units from the origin, and half "
-            f"of the latents are within {place.radius:.3g} of the centre. Dimensions {listed} carry "
-            f"{share:.0%} of the squared offset. Generators that know nothing of this place their "
-            "points elsewhere: far too near, or far too far.",
+            f"The centre of the latents is {place.distance:.3g} latent units from the origin, and half of "
+            f"the latents are within {place.radius:.3g} of the centre. Dimensions {listed} carry "
+            f"{share:.0%} of the squared offset. Numbers thrown at the whole space do not know how far out "
+            "the latents lie, nor in which direction.",
             [
                 self.picture(
                     "distances_origin",
                     figures.distances(
-                        {name: np.linalg.norm(z, axis=1) for name, z in groups.items()},
+                        {name: np.linalg.norm(z, axis=1) for name, z in (latents | spaces | normals).items()},
                         xlabel="distance from the origin (latent units)",
                     ),
-                    "Distances from the origin: latents and generators",
+                    "Distances from the origin: latents, and generators that do not know their region",
                 ),
                 self.picture(
                     "distances_centre",
                     figures.distances(
-                        {name: np.linalg.norm(z - mean, axis=1) for name, z in groups.items()},
+                        {
+                            name: np.linalg.norm(z - self.mean, axis=1)
+                            for name, z in (latents | draws | normals).items()
+                        },
                         xlabel="distance from the centre of the latents (latent units)",
                     ),
-                    "Distances from the centre of the latents",
+                    f"Distances from the centre of the latents: latents, and each law at level "
+                    f"{el.DEFAULT_LEVEL:g}",
                 ),
                 self.picture(
                     "offset",
@@ -312,12 +333,20 @@ class Sections:
             # How far from a circle: the difference of the two variances of the ellipse, over their sum.
             apart = np.hypot(variance[i] - variance[j], 2 * covariance[upper])
             weights.append(apart / np.maximum(variance[i] + variance[j], np.finfo(float).tiny))
-        i, j = diagnostics.strongest_pairs(before, 1)[0]
+        strongest = "; ".join(
+            f"{i + 1} and {j + 1} by {before[i, j]:.2f}" for i, j in diagnostics.strongest_pairs(before, 3)
+        )
+        left = np.abs(after[np.triu_indices(len(after), 1)]).max()
         return Section(
             "Correlations",
-            f"The dimensions of the latents are correlated, {i + 1} and {j + 1} most of all, by "
-            f"{before[i, j]:.2f}; the principal components are not, and the ellipse of every pair of "
-            "them lies along the axes, at 0 or 90 degrees.",
+            f"The most strongly correlated dimensions of the latents: {strongest}. The strongest correlation "
+            + (
+                f"of principal components is {left:.0e}: none. The ellipse of every pair of them lies along "
+                "the axes, at 0 or 90 degrees."
+                if left < 1e-3
+                else f"of the state's components is {left:.2f}: its axes are not quite those of these "
+                "latents, as they were fitted to others or to the core."
+            ),
             [
                 self.picture(
                     "correlations",
@@ -338,9 +367,13 @@ class Sections:
         worst = diagnostics.strongest_pairs(pairs.errors, 3)
         planes = _unique([(0, 1), *worst, (0, self.found.n_components // 2)], 6)
         before = diagnostics.correlation(self.found.covariance_before)
-        strongest = diagnostics.strongest_pairs(before, 3)
+        pairs_before = diagnostics.strongest_pairs(before, before.size)
+        # Dimensions that are one and the same have no contours.
+        strongest = [(i, j) for i, j in pairs_before if abs(before[i, j]) < 1 - 1e-6][:3]
         contours = [diagnostics.half_maximum(self.scores[:, plane]) for plane in planes]
         error = max(contour.ellipticity_error for contour in contours)
+        gaussian = np.random.default_rng(0).normal(size=(len(planes), self.found.n, 2))
+        usual = max(diagnostics.half_maximum(points).ellipticity_error for points in gaussian)
         level_2 = int(np.argmin(np.abs(pairs.levels - 2)))
         return Section(
             "Ellipses",
@@ -349,7 +382,8 @@ class Sections:
             f"{np.median(pairs.of_pairs[level_2]):.1%} there in the median, and from "
             f"{pairs.of_pairs[level_2].min():.1%} to {pairs.of_pairs[level_2].max():.1%}. At half of "
             "the largest density the contours of the planes below depart from an ellipse by up to "
-            f"{error:.0%} of their radius (root mean square).",
+            f"{error:.1%} of their radius (root mean square); those of as many Gaussian points by "
+            f"{usual:.1%}.",
             [
                 self.picture(
                     "calibration",
@@ -434,8 +468,7 @@ class Sections:
 
     def principal_frame(self) -> Section | None:
         """Show why the ellipses are not taken in the frame of the latents themselves."""
-        mean = self.latents.mean(axis=0)
-        walked = mean + diagnostics.original_frame_points(
+        walked = self.mean + diagnostics.original_frame_points(
             self.walk_key, self.found.covariance_before, el.DEFAULT_LEVEL, 512
         )
         std = self.found.principal.std
@@ -446,7 +479,7 @@ class Sections:
             "ellipses of latent dimensions": overshoot,
             "ellipses of components": np.asarray(self.state.project(drawn)).std(axis=0) / std,
         }
-        last = [
+        planes = [
             (0, 1),
             (0, self.found.n_components - 1),
             (self.found.n_components - 2, self.found.n_components - 1),
@@ -460,7 +493,7 @@ class Sections:
             self.picture(
                 "original_frame",
                 figures.latent_planes(
-                    self.state, self.latents, walked, level=el.DEFAULT_LEVEL, planes=_unique(last, 3)
+                    self.state, self.latents, walked, level=el.DEFAULT_LEVEL, planes=_unique(planes, 3)
                 ),
                 "Points inside all ellipses of latent dimensions, in planes of principal components",
             ),
@@ -475,11 +508,11 @@ class Sections:
             )
         return Section(
             "Why the principal components",
-            "Every pair of latent dimensions has a confidence ellipse as well. Points that lie inside "
-            f"all of those, at the same level {el.DEFAULT_LEVEL:g}, are here drawn evenly by a random "
-            "walk. Ellipses of two dimensions know nothing of directions in which many dimensions work "
-            "together: along component "
-            f"{overshoot.argmax() + 1} the points spread {overshoot.max():.3g} times as wide as the latents.",
+            "Every pair of latent dimensions has a confidence ellipse as well. Points that lie inside all "
+            f"of those, at the same level {el.DEFAULT_LEVEL:g}, are here drawn evenly by a random walk. "
+            "Ellipses of two dimensions know nothing of directions in which many dimensions work together: "
+            f"along component {overshoot.argmax() + 1} the points spread {overshoot.max():.3g} times as "
+            f"wide as the latents, and along component {overshoot.argmin() + 1} {overshoot.min():.3g} times.",
             pictures,
         )
 
@@ -677,13 +710,14 @@ class Sections:
         found, of_others = diagnostics.nearest(decode(encode(others)), images, min(2, len(images)))
         # A training image's reconstruction is to be compared with the other ones.
         of_others = np.where(found[:, 0] == own[: len(others)], of_others[:, -1], of_others[:, 0])
-        nearer = float(np.mean(distance[:, 0] < np.quantile(of_others, 0.01)))
+        bound = float(np.quantile(of_others, 0.01))
         return Section(
             "Nearest training images",
-            "If draws were copies, they would lie nearer to training images than images do that have "
-            f"nothing to do with them: {name}, as smooth as draws are. 1% of these lie nearer to a "
-            f"training image than {np.quantile(of_others, 0.01):.3f}, in the root mean square of the "
-            f"pixels' differences; of the draws, {nearer:.1%}.",
+            "If draws were copies, they would lie nearer to training images than other images do that are "
+            f"as smooth: {name}. 1% of those lie nearer to a training "
+            f"image{'' if self.material.test_images is not None else ' that is not their own'} than "
+            f"{bound:.3f}, in the root mean square of the pixels' differences; of the draws, "
+            f"{np.mean(distance[:, 0] < bound):.1%}.",
             [
                 self.sheet(
                     "nearest",

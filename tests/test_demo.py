@@ -3,13 +3,15 @@ import re
 import shutil
 import subprocess
 
+import jax.random as jr
 import numpy as np
 import pytest
 from PIL import Image
 
 import ellipsoid as el
+from ellipsoid.cli import main
 from ellipsoid.demo import DemoConfig, run_demo
-from ellipsoid.models import AutoencoderConfig, TrainConfig
+from ellipsoid.models import AutoencoderConfig, TrainConfig, procedural_faces
 from ellipsoid.report import load_material
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -77,14 +79,27 @@ def test_the_page_shows_the_summary_and_every_figure(run):
     assert summary["images"] in page
 
 
-def test_the_report_can_be_made_again(run, tmp_path):
+def test_the_report_can_be_made_from_the_folder_and_the_images(run, tmp_path):
     out, _ = run
-    material = load_material(out, np.zeros((10, 16, 16, 3), np.uint8))
-    assert material.images is not None
-    assert material.images.shape == (10, 16, 16, 3)
-    assert material.history
-    assert material.decode is not None
-    assert material.decode(np.load(out / "latents.npy")[:3]).shape == (3, 16, 16, 3)
+    again = tmp_path / "again"
+    shutil.copytree(out, again)
+    (again / "report.html").unlink()
+    images = procedural_faces(600, 16, key=jr.split(el.key(0), 3)[0]).images  # the demonstration's own
+    np.save(tmp_path / "images.npy", images)
+    assert main(["report", str(again), "--images", str(tmp_path / "images.npy")]) == 0
+    page = (again / "report.html").read_text()
+    for title in (
+        "New images",
+        "Walks through the latent space",
+        "The autoencoder",
+        "Nearest training images",
+    ):
+        assert f"<h2>{title}</h2>" in page
+
+
+def test_other_images_than_those_of_the_run_are_refused(run):
+    with pytest.raises(ValueError, match="images: expected the training images of the run"):
+        load_material(run[0], np.zeros((10, 16, 16, 3), np.uint8))
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")

@@ -301,7 +301,7 @@ def test_dependence_counts_pairs_above_the_threshold():
     assert unsigned.get_title("left") == "1 of 3 pairs above 0.25"
     assert signed.images[0].get_clim() == (-0.3, 0.3)
     assert unsigned.images[0].get_clim() == (0, 0.3)
-    assert [bar.get_ylabel() for bar in bars] == ["correlation of squares", "distance correlation"]
+    assert [bar.get_ylabel() for bar in bars] == ["rank correlation of squares", "distance correlation"]
 
 
 # --- all -------------------------------------------------------------------------------------------

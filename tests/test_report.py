@@ -20,6 +20,7 @@ DRAWINGS = {
     "correlations",
     "dependence",
     "dependent_pairs",
+    "dimension_statistics",
     "distances_centre",
     "distances_origin",
     "explained_variance",
@@ -42,8 +43,9 @@ def study(tmp_path_factory):
     rng = np.random.default_rng(0)
     latents = rng.normal(size=(3_000, 8)) @ rng.normal(size=(8, 8)) + 3
     latents[:, 5] = 0.5  # a dead dimension
+    latents[:, 3] = -2 * latents[:, 6]  # one twice
     np.save(folder / "latents.npy", latents.astype(np.float32))
-    with pytest.warns(UserWarning, match="1 of 8 components have no variance"):
+    with pytest.warns(UserWarning, match="2 of 8 components have no variance"):
         material = load_material(folder)
     return folder, write_report(folder, material, progress=False)
 
@@ -67,10 +69,10 @@ def test_the_numbers_are_written(study):
     folder, verdict = study
     numbers = json.loads((folder / "diagnostics.json").read_text())
     assert numbers["n"] == 3_000
-    assert (numbers["n_features"], numbers["n_components"]) == (8, 7)
+    assert (numbers["n_features"], numbers["n_components"]) == (8, 6)
     assert numbers["concerns"] == [concern.name for concern in verdict.concerns] == []
-    assert (numbers["law"], numbers["level"]) == ("normal", pytest.approx(el.joint_level(0.9, 7), rel=0.05))
-    assert numbers["calibration"]["pairs_within_2_percent"] == 1
+    assert (numbers["law"], numbers["level"]) == ("normal", pytest.approx(el.joint_level(0.9, 6), rel=0.05))
+    assert numbers["calibration"]["pairs_calibrated"] == 1
 
 
 def test_a_state_in_the_folder_is_used(tmp_path):

@@ -22,9 +22,9 @@ class Dependence:
     Attributes
     ----------
     squares : ndarray, shape (C, C)
-        Correlation of squared columns.
+        Rank correlation (Spearman's) of the squared columns, on which no single row has much influence.
     squares_bound : float
-        Its magnitude that independent Gaussian columns stay below with 95 % probability, in all pairs.
+        Its magnitude that independent columns of any law stay below with 95 % probability, in all pairs.
     distance : ndarray, shape (C, C)
         Distance correlation (Szekely, Rizzo and Bakirov, 2007), bias-corrected (Szekely and Rizzo, 2013): the
         root of its positive part. Zero for independence of any kind; |r| times 0.9 or so for a Gaussian pair.
@@ -55,13 +55,14 @@ def dependence(values: ArrayLike) -> Dependence:
     n, c = values.shape
     if c < 2:
         raise ValueError(f"values: expected at least 2 columns, to make a pair; got {values.shape}")
-    unit = ((values - values.mean(axis=0)) / values.std(axis=0)).astype(np.float64)
-    squares = correlation(Moments.empty(c).update(np.square(unit)).covariance)
-    rows = subset(unit, TEST_ROWS).astype(np.float32)
+    centred = values - values.mean(axis=0, dtype=np.float64)
+    ranks = np.argsort(np.argsort(np.abs(centred), axis=0), axis=0)
+    squares = correlation(Moments.empty(c).update(ranks).covariance)
+    rows = subset(centred / centred.std(axis=0), TEST_ROWS).astype(np.float32)
     of_one_pair = 0.05 / (c * (c - 1) / 2)
     return Dependence(
         squares=squares,
-        squares_bound=float(stats.norm.isf(of_one_pair / 2) / math.sqrt(n)),
+        squares_bound=float(stats.norm.isf(of_one_pair / 2) / math.sqrt(n - 1)),
         distance=np.sqrt(np.maximum(distance_correlation(rows), 0)),
         distance_bound=math.sqrt(max(stats.chi2.isf(of_one_pair, 1) - 1, 0) / len(rows)),
     )

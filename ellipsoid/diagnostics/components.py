@@ -91,9 +91,9 @@ class Location:
         Of the centre from the origin, in latent units.
     radius : float
         Median distance of the latents from their centre, in latent units.
-    deviations : float
-        Distance of the origin from the centre in standard deviations: its Mahalanobis distance, over the K
-        components. Latents lie at about sqrt(K).
+    origin_distance : float
+        Of the origin from the centre in standard deviations: its Mahalanobis distance, over the K components.
+        Latents lie at about sqrt(K).
     offset : ndarray, shape (D,)
         Mean of each latent dimension, in its own standard deviations; 0 for a constant dimension.
     shares : ndarray, shape (D,)
@@ -102,7 +102,7 @@ class Location:
 
     distance: float
     radius: float
-    deviations: float
+    origin_distance: float
     offset: np.ndarray
     shares: np.ndarray
 
@@ -116,7 +116,7 @@ def location(state: PCAState, latents: ArrayLike) -> Location:
     return Location(
         distance=distance,
         radius=float(np.median(np.linalg.norm(latents - mean.astype(latents.dtype), axis=1))),
-        deviations=float(np.linalg.norm(origin)),
+        origin_distance=float(np.linalg.norm(origin)),
         offset=np.divide(mean, std, out=np.zeros_like(mean), where=std > 0),
         shares=mean**2 / max(distance**2, np.finfo(float).tiny),
     )

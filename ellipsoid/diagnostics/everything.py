@@ -19,7 +19,7 @@ from ellipsoid.diagnostics.multivariate import (
     multivariate_normality,
 )
 from ellipsoid.diagnostics.pairs import Calibration, calibration, correlation
-from ellipsoid.diagnostics.rows import TEST_ROWS, as_latents
+from ellipsoid.diagnostics.rows import TOLERANCE, as_latents
 from ellipsoid.levels import joint_level
 from ellipsoid.moments import Moments
 from ellipsoid.progress import progress_bar
@@ -50,7 +50,7 @@ class Diagnostics:
     calibration : Calibration
         Of the ellipses of all pairs of principal components.
     normality : MultivariateNormality or None
-        None if there are not more rows than components.
+        None if the scores do not span all components.
     distances : Distances
     gauges : ndarray, shape (n,)
         Level at which each row just meets all pair conditions.
@@ -88,6 +88,7 @@ class Diagnostics:
             "n_features": self.n_features,
             "n_components": self.n_components,
             "components": {
+                "largest_distance_before": float(np.nanmax(self.original.distance)),
                 "median_abs_skewness": float(np.median(np.abs(principal.skewness))),
                 "median_kurtosis": float(np.median(principal.kurtosis)),
                 "median_distance": float(np.median(principal.distance)),
@@ -98,7 +99,7 @@ class Diagnostics:
             "location": {
                 "distance": self.location.distance,
                 "radius": self.location.radius,
-                "deviations": self.location.deviations,
+                "origin_distance": self.location.origin_distance,
             },
             "correlation": {
                 "strongest_before": float(_off_diagonal(correlation(self.covariance_before)).max()),
@@ -108,7 +109,7 @@ class Diagnostics:
                 "levels": pairs.levels.tolist(),
                 "expected": pairs.expected.tolist(),
                 "median": np.median(pairs.of_pairs, axis=1).tolist(),
-                "pairs_within_2_percent": pairs.share_within(0.02),
+                "pairs_calibrated": pairs.share_within(TOLERANCE),
                 "worst_error": float(pairs.errors.max()),
             },
             "normality": None if self.normality is None else vars(self.normality),
@@ -188,7 +189,10 @@ def diagnose(state: PCAState, latents: ArrayLike, *, progress: bool = False) -> 
 
 
 def _normality(scores: np.ndarray) -> MultivariateNormality | None:
-    return multivariate_normality(scores) if min(len(scores), TEST_ROWS) > scores.shape[1] else None
+    try:
+        return multivariate_normality(scores)
+    except ValueError:  # of lower rank: the state was fitted to others, or there are few rows
+        return None
 
 
 def _covariance(values: np.ndarray) -> np.ndarray:

@@ -47,7 +47,7 @@ def multivariate_normality(values: ArrayLike) -> MultivariateNormality:
     Parameters
     ----------
     values : array, shape (n, K)
-        More rows than columns. The result does not depend on their mean or on a linear map of them.
+        At least K + 2 rows. The result does not depend on their mean or on a linear map of them.
 
     Raises
     ------
@@ -60,13 +60,16 @@ def multivariate_normality(values: ArrayLike) -> MultivariateNormality:
     squares = np.einsum("nk,nk->n", white, white)
     skewness = sum(np.sum((block @ white.T) ** 3) for block in blocks(white)) / n**2
     kurtosis, of_gaussian = np.mean(squares**2), k * (k + 2)
-    z = (kurtosis - of_gaussian * (n - 1) / (n + 1)) / math.sqrt(8 * of_gaussian / n)
+    # Both laws with Mardia's (1974) corrections for few rows.
+    variance = 8 * of_gaussian * (n - 3) * (n - k - 1) * (n - k + 1) / ((n + 1) ** 2 * (n + 3) * (n + 5))
+    z = (kurtosis - of_gaussian * (n - 1) / (n + 1)) / math.sqrt(variance)
+    correction = (k + 1) * (n + 1) * (n + 3) / (n * ((n + 1) * (k + 1) - 6))
     statistic, expected, p = _henze_zirkler(_whitened("values", values[:, :LEADING]))
     return MultivariateNormality(
         n=n,
         k=k,
         skewness=float(skewness),
-        skewness_p=float(stats.chi2.sf(n * skewness / 6, k * (k + 1) * (k + 2) / 6)),
+        skewness_p=float(stats.chi2.sf(n * skewness / 6 * correction, k * (k + 1) * (k + 2) / 6)),
         kurtosis_ratio=float(kurtosis / (of_gaussian * (n - 1) / (n + 1))),
         kurtosis_p=float(2 * stats.norm.sf(abs(z))),
         henze_zirkler=statistic,
@@ -76,17 +79,15 @@ def multivariate_normality(values: ArrayLike) -> MultivariateNormality:
 
 
 def _whitened(name: str, values: np.ndarray) -> np.ndarray:
-    centred = values - values.mean(axis=0)
-    try:
-        if len(values) <= values.shape[1]:
-            raise np.linalg.LinAlgError
-        factor = np.linalg.cholesky(centred.T @ centred / len(values))
-    except np.linalg.LinAlgError:
+    n, k = values.shape
+    unit = values.std(axis=0)
+    centred = (values - values.mean(axis=0)) / np.where(unit > 0, unit, 1)
+    variances, axes = np.linalg.eigh(centred.T @ centred / n)
+    if n < k + 2 or variances[0] < 1e-10 * k:
         raise ValueError(
-            f"{name}: expected rows that span all {values.shape[1]} columns; got {len(values)} rows of "
-            "lower rank"
-        ) from None
-    return np.linalg.solve(factor, centred.T).T
+            f"{name}: expected at least {k + 2} rows, which span all {k} columns; got {n}, or of lower rank"
+        )
+    return centred @ (axes / np.sqrt(variances))
 
 
 def _henze_zirkler(white: np.ndarray) -> tuple[float, float, float]:
@@ -198,11 +199,16 @@ class Clusters:
 
 
 def clusters(scores: ArrayLike) -> Clusters:
-    """Fit one and two Gaussians to `TEST_ROWS` rows of the first `LEADING` columns, by scikit-learn."""
+    """Fit one and two Gaussians to `TEST_ROWS` rows of the first `LEADING` columns, by scikit-learn.
+
+    With n rows below 200, of the first n / 20 columns.
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    rows = subset(as_matrix("scores", scores, least=8)[:, :LEADING], TEST_ROWS).astype(np.float64)
+    rows = subset(as_matrix("scores", scores, least=8), TEST_ROWS).astype(np.float64)
+    # Two covariances of more dimensions would be fitted to the noise of few rows.
+    rows = rows[:, : max(1, min(LEADING, len(rows) // 20))]
     rows = rows / rows.std(axis=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -5,16 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ellipsoid.progress import progress_bar
-
 
 def nearest(
     queries: np.ndarray,
     references: np.ndarray,
     count: int = 1,
-    *,
-    skip_self: bool = False,
-    progress: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the nearest reference images of each query image.
 
@@ -25,10 +20,6 @@ def nearest(
         May be memory-mapped; read once, in blocks.
     count : int
         How many, nearest first.
-    skip_self : bool
-        Leave out references that equal the query, up to a quarter of a grey level in every pixel.
-    progress : bool
-        Show a progress bar.
 
     Returns
     -------
@@ -47,16 +38,14 @@ def nearest(
         raise ValueError(f"count: expected 1 to {len(references)}, the number of references; got {count}")
     flat = jnp.asarray(queries.reshape(len(queries), -1), jnp.float32) / 255
     index, square = np.zeros((len(queries), 0), np.int64), np.zeros((len(queries), 0), np.float32)
-    with progress_bar("nearest", len(references), enabled=progress, unit="images") as advance:
-        for start in range(0, len(references), _BLOCK):
-            block = np.asarray(references[start : start + _BLOCK])
-            place, found = _nearest(flat, block.reshape(len(block), -1), min(count, len(block)), skip_self)
-            index = np.concatenate([index, start + np.asarray(place)], axis=1)
-            square = np.concatenate([square, np.asarray(found)], axis=1)
-            best = np.argsort(square, axis=1, kind="stable")[:, :count]
-            index = np.take_along_axis(index, best, axis=1)
-            square = np.take_along_axis(square, best, axis=1)
-            advance(len(block))
+    for start in range(0, len(references), _BLOCK):
+        block = np.asarray(references[start : start + _BLOCK])
+        place, found = _nearest(flat, block.reshape(len(block), -1), min(count, len(block)))
+        index = np.concatenate([index, start + np.asarray(place)], axis=1)
+        square = np.concatenate([square, np.asarray(found)], axis=1)
+        best = np.argsort(square, axis=1, kind="stable")[:, :count]
+        index = np.take_along_axis(index, best, axis=1)
+        square = np.take_along_axis(square, best, axis=1)
     # Once more without the cancellation of |a|^2 + |b|^2 - 2 a b.
     apart = (queries[:, None].astype(np.float32) - references[index]) / 255
     return index, np.sqrt(np.mean(np.square(apart), axis=tuple(range(2, apart.ndim))))
@@ -65,18 +54,15 @@ def nearest(
 _BLOCK = 2048
 
 
-def _nearest(queries, block, count, skip_self):
+def _nearest(queries, block, count):
     block = block.astype(jnp.float32) / 255
     squares = (
         jnp.sum(queries**2, axis=1)[:, None]
         + jnp.sum(block**2, axis=1)[None, :]
         - 2 * jnp.matmul(queries, block.T, precision=lax.Precision.HIGHEST)
     )
-    if skip_self:
-        # Above the rounding of these sums, and below any other image.
-        squares = jnp.where(squares < queries.shape[1] * (0.25 / 255) ** 2, jnp.inf, squares)
     negative, place = lax.top_k(-squares, count)
     return place, -negative
 
 
-_nearest = jax.jit(_nearest, static_argnums=(2, 3))
+_nearest = jax.jit(_nearest, static_argnums=2)

@@ -16,7 +16,8 @@ def original_frame_points(
     The ellipse of a pair is that of its 2 x 2 part of the covariance. Walkers start at the centre and go
     along one dimension after another, each time to a uniformly chosen place of the chord inside all ellipses
     of that dimension (coordinate hit-and-run; Smith, 1984). The walk keeps the uniform distribution; `sweeps`
-    rounds through all dimensions forget the start.
+    rounds through all dimensions forget the start, unless two dimensions are nearly one: walks along the axes
+    take 1,000 rounds where they are correlated by 0.999, and stay where they are where they are by 1.
 
     Parameters
     ----------

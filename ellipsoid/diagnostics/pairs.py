@@ -114,7 +114,7 @@ def calibration(values: ArrayLike, covariance: np.ndarray, levels: Sequence[floa
         About zero; K of at least 2. `PAIR_ROWS` of the rows are looked at.
     covariance : ndarray, shape (K, K)
         Whose 2 x 2 parts make the ellipses: ``diag(scale**2)`` for those of the method, along the principal
-        axes. Every variance positive.
+        axes. Every variance positive, no correlation of 1 or -1.
     levels : sequence of m floats
         In standard deviations.
 
@@ -133,6 +133,11 @@ def calibration(values: ArrayLike, covariance: np.ndarray, levels: Sequence[floa
         )
     r = correlation(covariance)
     np.fill_diagonal(r, 0)
+    if np.abs(r).max() > 1 - 1e-6:
+        i, j = strongest_pairs(r, 1)[0]
+        raise ValueError(
+            f"covariance: columns {i} and {j} lie on a line, which makes no ellipse; leave one out"
+        )
     u = (values / np.sqrt(covariance.diagonal())).astype(np.float32)
     padded = np.full((-(-len(u) // _ROWS) * _ROWS, -(-k // _COLUMNS) * _COLUMNS), np.inf, np.float32)
     padded[: len(u), :k] = u
@@ -179,16 +184,17 @@ def _count_inside(u, r, levels, start):
 
 @dataclass(frozen=True)
 class HalfMaximum:
-    """Contour at half of the largest density of points in a plane, in the units of the points.
+    """Contour at half of the density in the middle of points in a plane, in the units of the points.
 
     Attributes
     ----------
     angles, radii : ndarrays, shape (72,)
-        The contour about the centre of the points, in radians.
+        The contour about the median of the points, angles in radians.
     ratio : float
         Short over long axis of the ellipse that fits the contour best.
     ellipticity_error : float
-        Root mean square of the contour's radius over the ellipse's, less 1: 0 for an exact ellipse.
+        Root mean square of the contour's radius over the ellipse's, less 1: 0 for an exact ellipse. Samples
+        of a Gaussian have 0.02 to 0.03 with 600 points, below 0.01 with 20,000.
     """
 
     angles: np.ndarray
@@ -200,19 +206,21 @@ class HalfMaximum:
 def half_maximum(points: ArrayLike) -> HalfMaximum:
     """Measure the contour at half maximum of points in a plane.
 
-    The density is a histogram in standardised coordinates, smoothed with a Gaussian kernel of 0.3 standard
+    The density is a histogram in standardised coordinates, smoothed with a Gaussian kernel of 0.6 standard
     deviations, which is taken out of the contour's radius again (exact for a Gaussian). The ellipse is the
     least-squares fit of ``1 / radius^2 = a + b cos(2 angle) + c sin(2 angle)``.
 
     Parameters
     ----------
     points : array, shape (n, 2)
+        At least 8, not all on one line.
     """
     points = as_matrix("points", points, least=8).astype(np.float64)
-    kernel, step, reach = 0.3, 0.05, 5.0
+    kernel, step, reach = 0.6, 0.1, 5.0
+    # About the median, as the place of the largest density is a noisy one.
     centred = points - np.median(points, axis=0)
     variances, axes = np.linalg.eigh(np.cov(centred.T))
-    if not variances[0] > 0:
+    if not variances[0] > 1e-12 * variances[1]:
         raise ValueError("points: expected points that do not all lie on one line")
     unit = np.sqrt(variances)
     edges = np.arange(-reach, reach + step / 2, step)
@@ -222,15 +230,15 @@ def half_maximum(points: ArrayLike) -> HalfMaximum:
     density = smooth @ counts @ smooth
 
     turn = np.arange(72) * (2 * np.pi / 72)
-    radius = np.arange(0, reach - step, step / 2)
+    radius = np.arange(0, reach - step, step / 4)
     white = np.stack([np.cos(turn), np.sin(turn)], axis=1)
-    peak = middle[list(np.unravel_index(density.argmax(), density.shape))]
-    places = (peak[:, None, None] + white.T[:, :, None] * radius - middle[0]) / step
-    profile = map_coordinates(density, places, order=1) / density.max()
+    places = (white.T[:, :, None] * radius - middle[0]) / step
+    profile = map_coordinates(density, places, order=1)
+    profile = profile / profile[:, :1]
     beyond = profile < 0.5
     last = np.where(beyond.any(axis=1), beyond.argmax(axis=1), len(radius) - 1)
     here, before = (profile[np.arange(72), index] for index in (last, last - 1))
-    half = radius[last] - (0.5 - here) / np.maximum(before - here, 1e-12) * (step / 2)
+    half = radius[last] - (0.5 - here) / np.maximum(before - here, 1e-12) * (step / 4)
     # In these coordinates a Gaussian has variance 1, and 1 + kernel^2 + step^2 / 12 when smoothed.
     half = half / math.sqrt(1 + kernel**2 + step**2 / 12)
     outline = (white * half[:, None] * unit) @ axes.T

@@ -12,6 +12,8 @@ from ellipsoid.state import PCAState
 TEST_ROWS = 5_000
 #: Rows that the ellipses of all pairs are held against: a share has a standard error below 0.36 %.
 PAIR_ROWS = 20_000
+#: Difference between observed and expected share, up to which the ellipse of a pair is calibrated.
+TOLERANCE = 0.02
 #: Leading components that are searched for clusters and tested by Henze and Zirkler's statistic: in many
 #: more dimensions 5,000 points are all equally far from each other, and neither can see anything.
 LEADING = 10

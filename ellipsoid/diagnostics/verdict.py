@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ellipsoid.diagnostics.everything import Diagnostics
+from ellipsoid.diagnostics.pairs import correlation
+from ellipsoid.diagnostics.rows import LEADING, TOLERANCE
 from ellipsoid.levels import matched_level
 from ellipsoid.sampling import DEFAULT_LEVEL
 from ellipsoid.state import PCAState
-
-#: Difference between observed and expected share, up to which the ellipse of a pair is calibrated.
-TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,8 @@ class Verdict:
     findings : tuple of str
         Sentences with numbers.
     concerns : tuple of Concern
-        Named half_widths, clusters, heavy_tails, flat, skewed, dependent, few_images; none if all is well.
+        Named half_widths, clusters, heavy_tails, flat, skewed, dependent, component, few_images; none if all
+        is well.
     law, level : str and float
         To draw with.
     reason : str
@@ -54,7 +54,12 @@ class Verdict:
 def judge(state: PCAState, diagnostics: Diagnostics) -> Verdict:
     """Read the numbers of a state's latents."""
     d = diagnostics
-    concerns = tuple(_concerns(d))
+    concerns = [*_concerns(d)]
+    worst = int(d.principal.distance.argmax())
+    # Of the largest distance of all components, noise is about this in a Gaussian.
+    explained = {concern.name for concern in concerns} & {"clusters", "flat", "skewed", "dependent"}
+    if not explained and d.principal.distance[worst] >= 0.08 + 1.2 / np.sqrt(d.n):
+        concerns.append(_lone_component(d, worst))
     share = d.calibration.share_within(TOLERANCE)
     errors = d.calibration.errors
     i, j = np.unravel_index(errors.argmax(), errors.shape)
@@ -62,11 +67,11 @@ def judge(state: PCAState, diagnostics: Diagnostics) -> Verdict:
     count = d.n_components * (d.n_components - 1) // 2
     headline = (
         f"The latents are {word} normal: of {count:,} pair{'s' * (count > 1)} of components, {share:.0%} "
-        f"hold the share of latents that they should, within {TOLERANCE:.0%}; the worst, components {i + 1} "
-        f"and {j + 1}, within {errors[i, j]:.0%}."
+        f"hold the share of latents that they should, within {TOLERANCE:.0%} and the error of counting "
+        f"{d.calibration.n:,}; components {i + 1} and {j + 1} are the farthest off, by {errors[i, j]:.1%}."
     )
     law, level, reason = _recommendation(d, concerns)
-    return Verdict(headline, tuple(_findings(state, d)), concerns, law, level, reason)
+    return Verdict(headline, tuple(_findings(state, d)), tuple(concerns), law, level, reason)
 
 
 def _findings(state, d):
@@ -82,16 +87,20 @@ def _findings(state, d):
     )
     yield (
         f"The centre lies {d.location.distance:.3g} latent units from the origin, where the latents lie "
-        f"{d.location.radius:.3g} from the centre; in standard deviations the origin is "
-        f"{d.location.deviations / np.sqrt(d.n_components):.1f} times as far out as a typical latent."
+        f"{d.location.radius:.3g} from the centre; the origin is {d.location.origin_distance:.3g} standard "
+        f"deviations out, {d.location.origin_distance / np.sqrt(d.n_components):.1f} times as far as a "
+        "typical latent."
     )
     total = np.cumsum(np.asarray(state.explained_variance_ratio, np.float64))
     count = min(int(np.searchsorted(total, 0.999)) + 1, d.n_components)
     if count < d.n_features:
-        yield (
-            f"{count} of {d.n_features} components hold {min(total[count - 1], 1):.1%} of the variance; "
-            "those beyond carry next to none."
+        held = min(total[count - 1], 1)
+        beyond = (
+            "those beyond carry next to none"
+            if held >= 0.999
+            else f"the state leaves out the other {1 - held:.1%}"
         )
+        yield f"{count} of {d.n_features} components hold {held:.1%} of the variance; {beyond}."
 
 
 def _concerns(d):
@@ -109,9 +118,10 @@ def _concerns(d):
     if clustered:
         yield Concern(
             "clusters",
-            f"Several clusters: the latents split into parts of {1 - parts.smaller_share:.0%} and "
-            f"{parts.smaller_share:.0%} of the rows whose centres lie {parts.separation:.1f} standard "
-            "deviations apart. One region covers the gap between them as well: fit one state for each group.",
+            f"Several clusters: by the first {min(LEADING, d.n_components)} components the latents split "
+            f"into parts of {1 - parts.smaller_share:.0%} and {parts.smaller_share:.0%} whose centres lie "
+            f"{parts.separation:.1f} standard deviations apart. One region covers the gap between them as "
+            "well: fit one state for each group.",
         )
     if d.distances.far_share >= 0.01:
         advice = (
@@ -126,7 +136,10 @@ def _concerns(d):
             + advice,
         )
     kurtosis = float(np.median(d.principal.kurtosis))
-    if resolved and not clustered and (kurtosis <= -0.3 or d.distances.spread <= 0.75):
+    # Less two standard errors, as a Gaussian shows them for so many rows and components.
+    noise = 2 / np.sqrt(d.n)
+    flat = kurtosis <= -0.3 - 6 * noise / np.sqrt(d.n_components) or d.distances.spread <= 0.75 - noise
+    if resolved and not clustered and flat:
         yield Concern(
             "flat",
             f"Flat: the latents fill their region evenly, up to an edge (median excess kurtosis "
@@ -144,11 +157,17 @@ def _concerns(d):
     strongest = np.abs(ties.distance - np.eye(len(ties.distance))).max()
     if strongest >= max(0.25, 1.5 * ties.distance_bound):
         i, j = np.unravel_index(np.argmax(ties.distance - np.eye(len(ties.distance))), ties.distance.shape)
+        r = correlation(d.covariance_after)
         yield Concern(
             "dependent",
-            f"Dependent components: {i + 1} and {j + 1} have a distance correlation of {strongest:.2f} "
-            "though they are uncorrelated (a curve, or groups). No rotation takes this away; draws will also "
-            "fall where there are no latents.",
+            f"Dependent components: of the first {len(ties.distance)}, {i + 1} and {j + 1} have a distance "
+            f"correlation of {strongest:.2f}, and a correlation of {r[i, j]:.2f}. "
+            + (
+                "A curve or groups, which no rotation takes away: draws will also fall where there are no "
+                "latents."
+                if abs(r[i, j]) < 0.1
+                else "The state's axes are not those of these latents: fit it to them."
+            ),
         )
     if d.n < 10 * d.n_components:
         yield Concern(
@@ -156,6 +175,16 @@ def _concerns(d):
             f"Few images: {d.n:,} latents for {d.n_components} components, where 10 for each are the least. "
             "The narrow components are measured too narrow: add images, or keep fewer components.",
         )
+
+
+def _lone_component(d, i):
+    return Concern(
+        "component",
+        f"Component {i + 1} is far from a Gaussian: shares of latents below a value differ by up to "
+        f"{d.principal.distance[i]:.0%} (skewness {d.principal.skewness[i]:.2f}, excess kurtosis "
+        f"{d.principal.kurtosis[i]:.2f}). Look at its distribution; a gap in it, or a long tail, is drawn "
+        "over.",
+    )
 
 
 def _recommendation(d, concerns):

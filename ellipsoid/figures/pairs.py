@@ -201,7 +201,7 @@ def dependence(
     Parameters
     ----------
     matrix_squares : array, shape (K, K)
-        Correlation of the squares of the components, K at least 2; the diagonal is not looked at.
+        Rank correlation of the squares of the components, K at least 2; the diagonal is not looked at.
     matrix_distance : array, shape (K, K)
         Distance correlation of the components, in [0, 1]; the diagonal is not looked at.
     threshold_squares, threshold_distance : float
@@ -218,7 +218,7 @@ def dependence(
     figure = new_figure(3.4, title)
     panels = figure.subplots(1, 2)
     for axes, matrix, name, threshold in (
-        (panels[0], squares, "correlation of squares", threshold_squares),
+        (panels[0], squares, "rank correlation of squares", threshold_squares),
         (panels[1], distance, "distance correlation", threshold_distance),
     ):
         size = np.abs(_pairs(matrix))
