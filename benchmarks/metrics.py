@@ -1,0 +1,129 @@
+"""Neighbour metrics of n rows of D features against NumPy and scikit-learn, and the peak memory of them.
+
+python benchmarks/metrics.py [--rows 10000] [--columns 256] [--repeats 3]
+
+The same precision and recall (k = 3) three times: by `ellipsoid.metrics`, by NumPy in float32 with the whole
+matrices of distances, and by scikit-learn's exact neighbours. Ratios are medians over interleaved runs.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import jax
+import numpy as np
+import sklearn
+from sklearn.metrics import pairwise_distances_chunked
+from sklearn.neighbors import NearestNeighbors
+
+import ellipsoid as el
+from ellipsoid import metrics
+
+K = 3
+
+
+def features(rows: int, columns: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((rows, columns), np.float32)
+
+
+def numpy_squares(a, b):
+    return (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
+
+
+def by_numpy(real, generated):
+    of_real, of_generated = (np.partition(numpy_squares(x, x), K, axis=1)[:, K] for x in (real, generated))
+    apart = numpy_squares(real, generated)
+    precision = (apart <= of_real[:, None]).any(axis=0).mean()
+    return precision, (apart <= of_generated).any(axis=1).mean()
+
+
+def by_sklearn(real, generated):
+    of_real, of_generated = (
+        NearestNeighbors(n_neighbors=K, algorithm="brute").fit(x).kneighbors()[0][:, -1]
+        for x in (real, generated)
+    )
+    in_real, in_generated = [], []
+    for part in pairwise_distances_chunked(generated, real):
+        in_real.append((part <= of_real).any(axis=1))
+    for part in pairwise_distances_chunked(real, generated):
+        in_generated.append((part <= of_generated).any(axis=1))
+    return np.concatenate(in_real).mean(), np.concatenate(in_generated).mean()
+
+
+def by_ellipsoid(real, generated):
+    return tuple(metric.value for metric in metrics.precision_recall(real, generated, k=K))
+
+
+def seconds(function, *args):
+    start = time.perf_counter()
+    result = function(*args)
+    return time.perf_counter() - start, result
+
+
+def largest() -> float:
+    """Largest resident set of this process so far, in MiB (Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def peak_memory(which: str, rows: int, columns: int) -> float:
+    """Growth of the resident set of a process of its own, in MiB, from before the call to its peak."""
+    command = [sys.executable, "-P", __file__, "--peak-of", which]
+    command += ["--rows", str(rows), "--columns", str(columns)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ).stdout)
+
+
+CONTENDERS = {"ellipsoid": by_ellipsoid, "NumPy float32": by_numpy, "scikit-learn": by_sklearn}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--columns", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--peak-of", choices=CONTENDERS, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    real, generated = (features(args.rows, args.columns, seed) for seed in (0, 1))
+    if args.peak_of:
+        CONTENDERS[args.peak_of](real[:100], generated[:100])  # imports and threads are not counted
+        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak, which else includes the parent's
+        before = largest()
+        CONTENDERS[args.peak_of](real, generated)
+        print(largest() - before)
+        return
+
+    print(f"Python {platform.python_version()}, jax {jax.__version__}, numpy {np.__version__}", end=", ")
+    print(f"scikit-learn {sklearn.__version__}, {os.cpu_count()} cores, {jax.devices()[0].device_kind}")
+    print(f"precision and recall, {args.rows:,} against {args.rows:,} rows of {args.columns}\n")
+    times = {name: [] for name in CONTENDERS}
+    answers = {name: function(real, generated) for name, function in CONTENDERS.items()}
+    for _ in range(args.repeats):
+        for name, function in CONTENDERS.items():
+            times[name].append(seconds(function, real, generated)[0])
+    for name, taken in times.items():
+        ratio = median(ours / theirs for ours, theirs in zip(taken, times["ellipsoid"], strict=True))
+        peak = peak_memory(name, args.rows, args.columns)
+        print(
+            f"{name:14} {median(taken):7.2f} s  {ratio:5.2f} times ours  {peak:7.0f} MiB  "
+            f"precision {answers[name][0]:.4f}, recall {answers[name][1]:.4f}"
+        )
+
+    print("\nthe others, once after a warm-up:")
+    for name, function in {
+        "density, coverage": metrics.density_coverage,
+        "kernel distance": metrics.kernel_distance,
+        "Fréchet distance": metrics.frechet_distance,
+        "sliced Wasserstein": lambda x, y: metrics.sliced_wasserstein(x, y, el.key(0)),
+        "copy test": lambda x, y: metrics.copy_test(y, x, x),
+    }.items():
+        function(real, generated)
+        print(f"{name:20} {seconds(function, real, generated)[0]:7.2f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,579 @@
+"""How good generated images are: distances between two sets of features, fidelity, diversity and copying.
+
+All functions take features, one row an image: pixels after PCA, latents, the activations of a network.
+Figures of different features, or of different numbers of rows, cannot be compared; published "FID" and "KID"
+are those of one Inception network and of 50,000 rows.
+
+Every pair of rows is looked at, none is left to approximate neighbours or random features, `BLOCK` by `BLOCK`
+of them: 50,000 rows against 50,000 need little more memory than a copy of both.
+
+Squared distances are ``|a|^2 + |b|^2 - 2 a b`` in float64, of features that were centred. In float32 the last
+digits of these sums would decide whether a row is within the radius of its copies, and with a tolerance that
+settles this, one row in 4,000 (256 columns) would be taken for a neighbour that is none.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+from numpy.typing import DTypeLike
+from scipy import stats
+
+from ellipsoid.diagnostics.rows import as_matrix
+from ellipsoid.moments import Moments
+from ellipsoid.random import as_integer, key_words
+
+#: Rows on each side of a block of pairs: 32 MiB in float64.
+BLOCK = 2048
+
+# Of |a|^2 + |b|^2. Two equal rows of 2,048 columns are found up to 1e-15 apart, and a radius is as uncertain.
+_ROUNDING = 1e-13
+
+
+class Metric(NamedTuple):
+    """A figure and its standard error."""
+
+    value: float
+    error: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g} ± {self.error:.2g}"
+
+
+# --- distances between two laws --------------------------------------------------------------------
+
+
+def frechet_distance(a: Moments | ArrayLike, b: Moments | ArrayLike) -> Metric:
+    """Squared Fréchet distance between the Gaussians of two sets of features: the "FID" of any features.
+
+    ``|mean_a - mean_b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2)`` of the means and the covariances A and B
+    (Dowson and Landau, 1982; Heusel et al., 2017). The trace of the root is the sum of the singular values of
+    ``A^1/2 B^1/2``. That needs neither an inverse nor the root of a product that is not symmetric:
+    covariances may be singular.
+
+    Parameters
+    ----------
+    a, b : Moments, or array of shape (n, D)
+        At least two rows each. `Moments` are streamed, so features need not fit into memory.
+
+    Returns
+    -------
+    Metric
+        In squared units of the features. The error is that of the first order in both sets (delta method) for
+        Gaussian features; where the two laws are equal it is too large. It does not hold the bias, which is
+        upward and of the order ``D^2 / n``: compare sets of equal size only.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the rows are not finite real numbers, fewer than two, or differ in their number of columns.
+    """
+    a, b = _as_moments("a", a), _as_moments("b", b)
+    if a.n_features != b.n_features:
+        raise ValueError(f"b: expected {a.n_features} columns, as a; got {b.n_features}")
+    apart = a.mean - b.mean
+    (squares_a, axes_a), (squares_b, axes_b) = _spectrum(a), _spectrum(b)
+    roots = np.sqrt(squares_a)[:, None] * (axes_a.T @ axes_b) * np.sqrt(squares_b)
+    left, overlap, right = np.linalg.svd(roots)
+    value = apart @ apart + squares_a.sum() + squares_b.sum() - 2 * overlap.sum()
+
+    # The derivative by A is I - T, T = A^-1/2 S A^-1/2, S = (A^1/2 B A^1/2)^1/2, and T A T = B. So the
+    # variance, 2 tr ((I - T) A)^2 = 2 (tr A^2 - 2 tr S A + tr A B) over n - 1, needs no inverse.
+    variance = 0.0
+    for moments, squares, axes, vectors in ((a, squares_a, axes_a, left), (b, squares_b, axes_b, right.T)):
+        slope = squares @ squares - 2 * squares @ (vectors**2 @ overlap) + overlap @ overlap
+        of_mean = 4 * squares @ (axes.T @ apart) ** 2 / moments.count
+        variance += of_mean + 2 * max(slope, 0.0) / (moments.count - 1)
+    return Metric(max(float(value), 0.0), float(np.sqrt(variance)))
+
+
+def kernel_distance(x: ArrayLike, y: ArrayLike, *, degree: int = 3) -> Metric:
+    """Squared maximum mean discrepancy by the kernel ``(x y / D + 1)^degree``: the "KID" of any features.
+
+    The unbiased estimate over all pairs (Gretton et al., 2012; Bińkowski et al., 2018), not the mean over
+    random subsets: it may be negative where both laws are equal.
+
+    Parameters
+    ----------
+    x : array, shape (m, D)
+    y : array, shape (n, D)
+        At least three rows each. The kernel is not free of units: scale the features to about 1.
+    degree : int
+        At least 1.
+
+    Returns
+    -------
+    Metric
+        The error is that of the jackknife over the rows of both sets. Where the two laws are equal the
+        distance is quadratic in the rows, and the error is too large, by a factor of up to the root of two.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the rows are not finite real numbers, fewer than three, or differ in their number of columns, or
+        `degree` is less than 1.
+    """
+    x, y = _as_pair("x", x, "y", y, least=3)
+    degree = _as_count("degree", degree)
+    x_blocks, y_blocks = _blocks(x), _blocks(y)
+    within_x, within_y = (_kernel_sums_within(blocks, degree) for blocks in (x_blocks, y_blocks))
+    across_x, across_y = _kernel_sums_across(x_blocks, y_blocks, degree)
+
+    def discrepancy(total_x, total_y, total_across, m, n):
+        return total_x / (m * (m - 1)) + total_y / (n * (n - 1)) - 2 * total_across / (m * n)
+
+    m, n = len(x), len(y)
+    total_x, total_y, total_across = within_x.sum(), within_y.sum(), across_x.sum()
+    value = discrepancy(total_x, total_y, total_across, m, n)
+    without_x = discrepancy(total_x - 2 * within_x, total_y, total_across - across_x, m - 1, n)
+    without_y = discrepancy(total_x, total_y - 2 * within_y, total_across - across_y, m, n - 1)
+    variance = (m - 1) * np.var(without_x) + (n - 1) * np.var(without_y)
+    return Metric(float(value), float(np.sqrt(variance)))
+
+
+def sliced_wasserstein(x: ArrayLike, y: ArrayLike, key: jax.Array, *, n_projections: int = 256) -> Metric:
+    """Mean Wasserstein distance (of order 1) between the projections on random directions.
+
+    On each line the distance is exact, also for unequal numbers of rows: the integral of the difference of
+    the two quantile functions (Bonneel et al., 2015).
+
+    Parameters
+    ----------
+    x : array, shape (m, D)
+    y : array, shape (n, D)
+    key : jax.Array
+        Typed key of the directions, as made by :func:`ellipsoid.key`. The same key for all that is compared.
+    n_projections : int
+        At least two. Projections take ``4 (m + n) n_projections`` bytes.
+
+    Returns
+    -------
+    Metric
+        In units of the features. The error is that over the directions, the rows taken as they are: finite
+        samples bias the distance upward, of the order ``1 / sqrt(n)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the rows are not finite real numbers or differ in their number of columns, or there are fewer than
+        two projections.
+    """
+    x, y = _as_pair("x", x, "y", y, least=1)
+    n_projections = _as_count("n_projections", n_projections, least=2)
+    key_words(key)  # refuses what is no key
+    directions = jax.random.normal(key, (n_projections, x.shape[1]))
+    directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
+    centre = _centre(x)
+    x_sorted, y_sorted = (
+        # A thirtieth of the time that XLA takes to sort on a CPU.
+        np.sort(np.concatenate([_project(directions, block) for block in _blocks(rows, centre)], axis=1))
+        for rows in (x, y)
+    )
+    m, n = len(x), len(y)
+    # Both quantile functions are constant between these probabilities, in units of 1 / (m n).
+    steps = np.union1d(np.arange(1, m + 1) * n, np.arange(1, n + 1) * m)
+    widths = np.diff(steps, prepend=0) / (m * n)
+    of_x, of_y = (steps - 1) // n, (steps - 1) // m
+    found = np.array([widths @ np.abs(a[of_x] - b[of_y]) for a, b in zip(x_sorted, y_sorted, strict=True)])
+    return Metric(float(found.mean()), float(found.std(ddof=1) / np.sqrt(n_projections)))
+
+
+# --- fidelity and diversity ------------------------------------------------------------------------
+
+
+class PrecisionRecall(NamedTuple):
+    """Share of the generated images among the real ones, and of the real ones among the generated."""
+
+    precision: Metric
+    recall: Metric
+
+
+class DensityCoverage(NamedTuple):
+    """How densely the neighbourhoods of real images are filled, and what share of them is not empty."""
+
+    density: Metric
+    coverage: Metric
+
+
+def precision_recall(real: ArrayLike, generated: ArrayLike, *, k: int = 3) -> PrecisionRecall:
+    """Improved precision and recall (Kynkäänniemi et al., 2019).
+
+    The manifold of a set is the union of the balls around its rows, each as wide as the distance to the k-th
+    nearest other row. Precision is the share of the generated rows in the manifold of the real ones, recall
+    the share of the real rows in the manifold of the generated ones.
+
+    Balls are closed: points on the boundary, up to rounding, are inside. A row that occurs
+    more than k times has a ball of radius 0, which holds its copies.
+
+    Parameters
+    ----------
+    real : array, shape (m, D)
+    generated : array, shape (n, D)
+        More than k rows each. Both figures depend on m and n: compare at equal numbers.
+    k : int
+
+    Returns
+    -------
+    PrecisionRecall
+        The errors are those of both sets: binomial for the rows that are counted, and beside it the pairs of
+        them that a single ball holds, the same one, which come and go together with its centre. For shares of
+        0 and 1 the binomial error is that of one more success and one more failure.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the rows are not finite real numbers, not more than k, or differ in their number of columns.
+    """
+    k = _as_count("k", k)
+    real, generated = _as_pair("real", real, "generated", generated, least=k + 1)
+    centre = _centre(real)
+    real_blocks, generated_blocks = _blocks(real, centre, np.float64), _blocks(generated, centre, np.float64)
+    by_real, by_generated = _held(real_blocks, generated_blocks, k), _held(generated_blocks, real_blocks, k)
+    return PrecisionRecall(
+        precision=_share(by_real.by_point, by_real.balls, len(real)),
+        recall=_share(by_generated.by_point, by_generated.balls, len(generated)),
+    )
+
+
+def density_coverage(real: ArrayLike, generated: ArrayLike, *, k: int = 5) -> DensityCoverage:
+    """Density and coverage (Naeem et al., 2020).
+
+    Each real row has a ball as wide as the distance to its k-th nearest other real row. Density is the mean
+    number of balls that hold a generated row, over k; coverage is the share of the balls that hold at least
+    one generated row. Outliers among the real rows, whose balls are wide, weigh less than in
+    :func:`precision_recall`.
+
+    Parameters
+    ----------
+    real : array, shape (m, D)
+        More than k rows.
+    generated : array, shape (n, D)
+        Coverage grows with n / m. Of two samples of one law with n = m, density has the mean 1 and coverage
+        ``1 - (m - 1) ... (m - k) / ((2m - 1) ... (2m - k))``, about ``1 - 2^-k``.
+    k : int
+
+    Returns
+    -------
+    DensityCoverage
+        Density may exceed 1. The errors are those of both sets: of density from the variances of both of its
+        sums, over balls and over points, of coverage as in :func:`precision_recall`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the rows are not finite real numbers, or differ in their number of columns, or not more than k
+        rows are real, or fewer than two generated.
+    """
+    k = _as_count("k", k)
+    real, generated = _as_pair("real", real, "generated", generated, least=k + 1, least_second=2)
+    centre = _centre(real)
+    held = _held(_blocks(real, centre, np.float64), _blocks(generated, centre, np.float64), k)
+    m, n = len(real), len(generated)
+    variance = np.var(held.by_point, ddof=1) / n + np.var(held.by_ball, ddof=1) * m / n**2
+    density = Metric(float(held.by_point.mean()) / k, math.sqrt(variance) / k)
+    return DensityCoverage(density, _share(held.by_ball, held.points, n))
+
+
+# --- copies ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CopyTest:
+    """Whether generated images are nearer to training images than real unseen ones are.
+
+    Attributes
+    ----------
+    share : Metric
+        Share of the generated rows that are nearer to their nearest training row than the threshold, with its
+        binomial error, the threshold taken as it is.
+    expected : float
+        The mean of this share if generated rows are as far as unseen ones.
+    threshold : float
+        The distance that so many of the unseen rows do not exceed, in units of the features.
+    p_value : float
+        Probability of such a share or a larger one if generated rows are as far as unseen ones; exact for any
+        law of the distances, with the threshold's uncertainty in it.
+    generated_distances, unseen_distances : ndarray, shapes (m,) and (n,)
+        Distance of each row to its nearest training row.
+    nearest : ndarray, shape (m,)
+        Which training row is nearest to each generated one.
+    """
+
+    share: Metric
+    expected: float
+    threshold: float
+    p_value: float
+    generated_distances: np.ndarray = field(repr=False)
+    unseen_distances: np.ndarray = field(repr=False)
+    nearest: np.ndarray = field(repr=False)
+
+
+def copy_test(
+    generated: ArrayLike, train: ArrayLike, unseen: ArrayLike, *, quantile: float = 0.05
+) -> CopyTest:
+    """Test whether generated images are copies of training images.
+
+    Unseen real images have near neighbours in the training set as well, and tell how near is usual. The
+    threshold is the r-th smallest of their n distances, with r the whole part of ``quantile (n + 1)``. If all
+    m + n distances follow one law, the number of generated rows before the r-th unseen one follows the
+    negative hypergeometric law (the precedence test, Nelson, 1963), and its mean share is ``r / (n + 1)``.
+    Generated rows just at the threshold are not counted.
+
+    Decoded images are smoother than photographs, and smooth images are near to everything in the space of
+    pixels. Where unseen images are to be compared with what a decoder makes, give their reconstructions.
+
+    Parameters
+    ----------
+    generated : array, shape (m, D)
+    train : array, shape (t, D)
+    unseen : array, shape (n, D)
+        Real rows that the model was not trained on: at least ``1 / quantile - 1``.
+    quantile : float
+        Share of the unseen rows that count as near, in (0, 1).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the rows are not finite real numbers, too few, or differ in their number of columns, or `quantile`
+        is not within (0, 1).
+    """
+    if not 0 < quantile < 1:
+        raise ValueError(f"quantile: expected a share between 0 and 1; got {quantile}")
+    train, generated = _as_pair("train", train, "generated", generated, least=1)
+    unseen = _as_pair("train", train, "unseen", unseen, least=1)[1]
+    m, n = len(generated), len(unseen)
+    rank = math.floor(round(quantile * (n + 1), 9))
+    if rank == 0:
+        raise ValueError(f"unseen: expected at least {1 / quantile - 1:.0f} rows for this quantile; got {n}")
+    centre = _centre(train)
+    blocks = _blocks(train, centre, np.float64)
+    nearest, distances = _nearest(generated, train, blocks, centre)
+    _, unseen_distances = _nearest(unseen, train, blocks, centre)
+    threshold = np.partition(unseen_distances, rank - 1)[rank - 1]
+    nearer = distances < threshold
+    count = int(nearer.sum())
+    # So many or more come before the r-th unseen one if fewer than r of the first count + r - 1 are unseen.
+    p_value = stats.hypergeom.cdf(rank - 1, m + n, n, count + rank - 1) if count else 1.0
+    return CopyTest(
+        share=_share(nearer),
+        expected=rank / (n + 1),
+        threshold=float(threshold),
+        p_value=float(p_value),
+        generated_distances=distances,
+        unseen_distances=unseen_distances,
+        nearest=nearest,
+    )
+
+
+# --- arguments -------------------------------------------------------------------------------------
+
+
+def _as_count(name: str, value: int, least: int = 1) -> int:
+    count = as_integer(name, value)
+    if count < least:
+        raise ValueError(f"{name}: expected at least {least}; got {count}")
+    return count
+
+
+def _as_pair(
+    first: str, x: ArrayLike, second: str, y: ArrayLike, least: int, least_second: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    x, y = as_matrix(first, x, least), as_matrix(second, y, least_second or least)
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f"{second}: expected {x.shape[1]} columns, as {first}; got shape {y.shape}")
+    return x, y
+
+
+def _as_moments(name: str, value: Moments | ArrayLike) -> Moments:
+    if not isinstance(value, Moments):
+        rows = as_matrix(name, value)
+        value = Moments.empty(rows.shape[1]).update(rows)
+    if value.count < 2:
+        raise ValueError(f"{name}: expected moments of at least 2 rows; got {value.count}")
+    return value
+
+
+def _spectrum(moments: Moments) -> tuple[np.ndarray, np.ndarray]:
+    variances, axes = np.linalg.eigh(moments.covariance)
+    # What rounding leaves of a variance of 0 would count by its root: 1e-8, not 1e-16.
+    rounding = len(variances) * np.finfo(np.float64).eps * variances[-1]
+    return np.where(variances > rounding, variances, 0.0), axes
+
+
+# --- blocks of pairs -------------------------------------------------------------------------------
+
+
+def _centre(rows: np.ndarray) -> np.ndarray:
+    return rows.mean(axis=0, dtype=np.float64)
+
+
+def _blocks(
+    rows: np.ndarray, centre: np.ndarray | float = 0.0, dtype: DTypeLike = np.float32
+) -> list[jax.Array]:
+    """Give the rows, less the centre, in blocks on the device."""
+    with jax.enable_x64(True):
+        return [
+            jnp.asarray((rows[start : start + BLOCK] - centre).astype(dtype))
+            for start in range(0, len(rows), BLOCK)
+        ]
+
+
+def _products(a, b):
+    return jnp.matmul(a, b.T, precision=lax.Precision.HIGHEST)
+
+
+def _squares(a, b):
+    """Squared distances, (m, n), and the sums of squared lengths, to which their error is proportional."""
+    lengths = jnp.sum(a**2, axis=1)[:, None] + jnp.sum(b**2, axis=1)[None, :]
+    return lengths - 2 * _products(a, b), lengths
+
+
+@jax.jit
+def _project(directions, block):
+    return _products(directions, block)
+
+
+@jax.jit
+def _closest(queries, references):
+    squares = _squares(queries, references)[0]
+    return jnp.argmin(squares, axis=1), jnp.min(squares, axis=1)
+
+
+def _nearest(queries, references, blocks, centre):
+    """Nearest reference of each query: its row, and the distance, 0 for a copy."""
+    places, distances = [], []
+    for query in _blocks(queries, centre, np.float64):
+        with jax.enable_x64(True):
+            found = [_closest(query, block) for block in blocks]
+        block = np.argmin([square for _, square in found], axis=0)
+        place = np.stack([place for place, _ in found])[block, np.arange(len(query))] + block * BLOCK
+        places.append(place)
+    nearest = np.concatenate(places)
+    for start in range(0, len(queries), BLOCK):
+        part = slice(start, start + BLOCK)
+        apart = queries[part].astype(np.float64) - references[nearest[part]]
+        distances.append(np.linalg.norm(apart, axis=1))
+    return nearest, np.concatenate(distances)
+
+
+def _smallest(a, b, k, same):
+    """Give the k smallest squared distances of each row of a, and of each row of b if b is another block."""
+    squares = _squares(a, b)[0]
+    if same:
+        squares = jnp.where(jnp.eye(len(a), dtype=bool), jnp.inf, squares)
+
+    def of_rows(squares):
+        # Found in float32, for which alone XLA has a fast way on a CPU.
+        place = lax.top_k(-squares.astype(jnp.float32), min(k, squares.shape[1]))[1]
+        return jnp.take_along_axis(squares, place, axis=1)
+
+    return (of_rows(squares),) if same else (of_rows(squares), of_rows(squares.T))
+
+
+_smallest = jax.jit(_smallest, static_argnums=(2, 3))
+
+
+def _ball_squares(blocks: list[jax.Array], k: int) -> list[np.ndarray]:
+    """Squared distance of each row to its k-th nearest other row, by blocks. Each pair of blocks once."""
+    found = [np.full((len(block), k), np.inf) for block in blocks]
+    with jax.enable_x64(True):
+        for i, a in enumerate(blocks):
+            for j, b in enumerate(blocks[i:], start=i):
+                for place, squares in zip((i, j), _smallest(a, b, k, i == j), strict=False):
+                    both = np.concatenate([found[place], squares], axis=1)
+                    found[place] = np.partition(both, k - 1, axis=1)[:, :k]
+    return [squares.max(axis=1) for squares in found]
+
+
+def _kernel_sums(a, b, degree, same):
+    # The distance of two good sets is some 1e-5 of the kernel: sums in float32 would not resolve it.
+    kernel = (_products(a, b).astype(jnp.float64) / a.shape[1] + 1) ** degree
+    if same:
+        kernel = jnp.where(jnp.eye(len(a), dtype=bool), 0, kernel)
+    return jnp.sum(kernel, axis=1), jnp.sum(kernel, axis=0)
+
+
+_kernel_sums = jax.jit(_kernel_sums, static_argnums=(2, 3))
+
+
+def _kernel_sums_within(blocks: list[jax.Array], degree: int) -> np.ndarray:
+    """Sum of the kernel of each row with all other rows."""
+    sums = [np.zeros(len(block)) for block in blocks]
+    with jax.enable_x64(True):
+        for i, a in enumerate(blocks):
+            for j, b in enumerate(blocks[i:], start=i):
+                of_a, of_b = _kernel_sums(a, b, degree, i == j)
+                sums[i] += np.asarray(of_a)
+                if i != j:
+                    sums[j] += np.asarray(of_b)
+    return np.concatenate(sums)
+
+
+def _kernel_sums_across(x_blocks, y_blocks, degree) -> tuple[np.ndarray, np.ndarray]:
+    """Sum of the kernel of each row of the one set with all rows of the other."""
+    of_x, of_y = ([np.zeros(len(block)) for block in blocks] for blocks in (x_blocks, y_blocks))
+    with jax.enable_x64(True):
+        for i, a in enumerate(x_blocks):
+            for j, b in enumerate(y_blocks):
+                of_a, of_b = _kernel_sums(a, b, degree, False)
+                of_x[i] += np.asarray(of_a)
+                of_y[j] += np.asarray(of_b)
+    return np.concatenate(of_x), np.concatenate(of_y)
+
+
+@jax.jit
+def _inside(centres, ball_squares, points):
+    """Give for each point how many balls hold it and the sum of their places; for each ball likewise."""
+    squares, lengths = _squares(centres, points)
+    inside = (squares <= ball_squares[:, None] + _ROUNDING * lengths).astype(jnp.float32)
+
+    def ones_and_places(n):
+        return jnp.stack([jnp.ones(n, jnp.float32), jnp.arange(n, dtype=jnp.float32)])
+
+    # Products take a third of the time of sums over both axes, and are exact: all below 2^24.
+    m, n = inside.shape
+    return _products(inside.T, ones_and_places(m)), _products(inside, ones_and_places(n))
+
+
+@dataclass(frozen=True)
+class _Held:
+    """How many balls hold each point, how many points each ball holds, and the sums of their row numbers."""
+
+    by_point: np.ndarray
+    by_ball: np.ndarray
+    balls: np.ndarray
+    points: np.ndarray
+
+
+def _held(centres: list[jax.Array], points: list[jax.Array], k: int) -> _Held:
+    ball_squares = _ball_squares(centres, k)
+    of_points = [np.zeros((len(block), 2), np.int64) for block in points]
+    of_balls = [np.zeros((len(block), 2), np.int64) for block in centres]
+    with jax.enable_x64(True):
+        for i, centre in enumerate(centres):
+            for j, point in enumerate(points):
+                found = _inside(centre, ball_squares[i], point)
+                for total, new, start in zip((of_points[j], of_balls[i]), found, (i, j), strict=True):
+                    count, places = np.asarray(new).astype(np.int64).T
+                    total += np.stack([count, places + start * BLOCK * count], axis=1)
+    (by_point, balls), (by_ball, numbers) = np.concatenate(of_points).T, np.concatenate(of_balls).T
+    return _Held(by_point, by_ball, balls, numbers)
+
+
+def _share(count: np.ndarray, others: np.ndarray | None = None, n_others: int = 1) -> Metric:
+    """Share of rows that others hold, by how many do and by the sum of their row numbers: of one, its own."""
+    n, held = len(count), int(np.count_nonzero(count))
+    inner = (held + 1) / (n + 2) if held in (0, n) else held / n
+    variance = inner * (1 - inner) / n
+    if others is not None:
+        # What the share loses with each of the others, squared and summed. Squares without their diagonal,
+        # `lost (lost - 1)`: the noise of the rows themselves is in the binomial term already.
+        lost = np.bincount(others[count == 1])
+        together = lost @ (lost - 1) - lost.sum() * (lost.sum() - 1) / n_others
+        variance += max(together, 0.0) / n**2
+    return Metric(held / n, math.sqrt(variance))
