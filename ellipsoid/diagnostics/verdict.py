@@ -67,8 +67,9 @@ def judge(state: PCAState, diagnostics: Diagnostics) -> Verdict:
     count = d.n_components * (d.n_components - 1) // 2
     headline = (
         f"The latents are {word} normal: of {count:,} pair{'s' * (count > 1)} of components, {share:.0%} "
-        f"hold the share of latents that they should, within {TOLERANCE:.0%} and the error of counting "
-        f"{d.calibration.n:,}; components {i + 1} and {j + 1} are the farthest off, by {errors[i, j]:.1%}."
+        f"hold the share of latents that they should, within {TOLERANCE:.0%} and the sampling error of "
+        f"{d.calibration.n:,} latents; components {i + 1} and {j + 1} are the farthest off, by "
+        f"{errors[i, j]:.1%}."
     )
     law, level, reason = _recommendation(d, concerns)
     return Verdict(headline, tuple(_findings(state, d)), tuple(concerns), law, level, reason)
