@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 import ellipsoid as el
 from ellipsoid import diagnostics, figures
-from ellipsoid.diagnostics import Diagnostics
-from ellipsoid.halfwidth import HALF_WIDTHS, core, half_widths
+from ellipsoid.diagnostics import Diagnostics, Marginals
+from ellipsoid.halfwidth import HALF_WIDTHS, half_widths
 from ellipsoid.page import Section
 
 #: The source's level and its range of facts, and one above it for comparison.
@@ -190,14 +190,21 @@ class Sections:
         original = [int(alive[place]) for place in _spread(len(alive), 6)]
         rows = diagnostics.subset(self.scores, diagnostics.PAIR_ROWS)
         widths = {name: half_widths(rows, name) for name in HALF_WIDTHS}
-        if len(rows) >= 5 * found.n_components:
-            widths["core"] = np.sqrt(core(rows)[1].diagonal())
+        if found.distances.core_scale is not None:
+            widths["core"] = found.distances.core_scale
+        rows_before = diagnostics.subset(self.latents[:, original], diagnostics.PAIR_ROWS)
         noise = {
             "skewness": 2 * math.sqrt(6 / n),
             "kurtosis": 2 * math.sqrt(24 / n),
             "distance": 0.886 / math.sqrt(n),  # 95 % of Lilliefors' statistic
             "anderson_darling": 0.752,
         }
+
+        def statistics(of: Marginals) -> Figure:
+            names = ("skewness", "kurtosis", "distance", "anderson_darling")
+            numbers = {name: getattr(of, name)[of.std > 0] for name in names}
+            return figures.component_statistics(**numbers, noise=noise)
+
         return Section(
             "Components",
             "Numbers of latents by value, with the Gaussian of the same mean and standard deviation. "
@@ -225,7 +232,7 @@ class Sections:
                         self.latents[:, original],
                         [f"latent dimension {i + 1}" for i in original],
                         {
-                            name: half_widths(diagnostics.subset(self.latents, len(rows))[:, original], name)
+                            name: half_widths(rows_before, name)
                             for name in HALF_WIDTHS
                             if name != "histogram_raw"
                         },
@@ -236,25 +243,13 @@ class Sections:
                 ),
                 self.picture(
                     "component_statistics",
-                    figures.component_statistics(
-                        found.principal.skewness,
-                        found.principal.kurtosis,
-                        found.principal.distance,
-                        found.principal.anderson_darling,
-                        noise=noise,
-                    ),
+                    statistics(found.principal),
                     "What sets each principal component apart from a Gaussian. Anderson and Darling's "
                     f"statistic is that of {min(n, diagnostics.TEST_ROWS):,} latents",
                 ),
                 self.picture(
                     "dimension_statistics",
-                    figures.component_statistics(
-                        found.original.skewness[alive],
-                        found.original.kurtosis[alive],
-                        found.original.distance[alive],
-                        found.original.anderson_darling[alive],
-                        noise=noise,
-                    ),
+                    statistics(found.original),
                     "The same of each latent dimension, before the rotation",
                 ),
                 self.picture(

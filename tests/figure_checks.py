@@ -4,6 +4,7 @@ import io
 import itertools
 from unittest import mock
 
+import numpy as np
 from matplotlib.text import Text
 
 
@@ -34,3 +35,10 @@ def assert_legible(figure):
     upright = [(text, box) for text, box in texts if text.get_rotation() % 90 == 0]
     for (one, box), (other, other_box) in itertools.combinations(upright, 2):
         assert not box.padded(-1).overlaps(other_box.padded(-1)), (one, other)
+
+
+def correlated_latents():
+    """Latents of 6 dimensions, 5,000 of them, away from the origin."""
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(6, 6)) * np.geomspace(3, 0.1, 6)
+    return (rng.normal(size=(5000, 6)) @ mixing.T + 5).astype(np.float32)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
 import pytest
-from figure_checks import assert_legible, drawn_texts
+from figure_checks import assert_legible, correlated_latents, drawn_texts
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -14,9 +14,7 @@ from ellipsoid import figures
 
 @pytest.fixture(scope="module")
 def latents():
-    rng = np.random.default_rng(0)
-    mixing = rng.normal(size=(6, 6)) * np.geomspace(3, 0.1, 6)
-    return (rng.normal(size=(5000, 6)) @ mixing.T + 5).astype(np.float32)
+    return correlated_latents()
 
 
 @pytest.fixture(scope="module")

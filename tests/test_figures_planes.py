@@ -1,18 +1,17 @@
 import numpy as np
 import pytest
+from figure_checks import correlated_latents
 from matplotlib.patches import Ellipse
 
 import ellipsoid as el
-from ellipsoid import figures
+from ellipsoid import diagnostics, figures
 
 LEVEL = 1.645
 
 
 @pytest.fixture(scope="module")
 def latents():
-    rng = np.random.default_rng(0)
-    mixing = rng.normal(size=(6, 6)) * np.geomspace(3, 0.1, 6)
-    return (rng.normal(size=(5000, 6)) @ mixing.T + 5).astype(np.float32)
+    return correlated_latents()
 
 
 @pytest.fixture(scope="module")
@@ -233,3 +232,14 @@ def test_surface_shows_points_draws_and_their_ellipsoid():
         figures.surface(points, draws, [3, 2, -1], names=["a", "b", "c"])
     with pytest.raises(ValueError, match=r"draws: expected shape \(m, 3\); got \(400, 2\)"):
         figures.surface(points, draws[:, :2], semi_axes, names=["a", "b", "c"])
+
+
+def test_the_ellipses_drawn_are_those_of_two_independent_constructions(latents):
+    (axes,) = figures.density_contours(latents, [(1, 4)], levels=(1.7,), names=list("abcdef")).axes
+    (ellipse,) = [patch for patch in axes.patches if isinstance(patch, Ellipse)]
+    drawn = ellipse.get_path().interpolated(4).transformed(ellipse.get_patch_transform()).vertices
+    pair = latents[:, (1, 4)].astype(np.float64)
+    for outline in (diagnostics.ellipse_outline, diagnostics.ellipse_outline_by_correlation):
+        points = outline(np.cov(pair.T), 1.7, 20_001) + pair.mean(axis=0)
+        nearest = np.linalg.norm(drawn[::9, None] - points[None], axis=2).min(axis=1)
+        assert nearest.max() < 1e-2 * np.ptp(points, axis=0).max()

@@ -134,6 +134,8 @@ class Distances:
         NaN if there are fewer than 5 rows a component.
     core_squares : ndarray, shape (m,), or None
         Squared distances of the rows that this was counted on, from the centre of the core by its covariance.
+    core_scale : ndarray, shape (K,), or None
+        Standard deviation of the core along each component, in the units of the scores.
     """
 
     squares: np.ndarray
@@ -141,6 +143,7 @@ class Distances:
     far_share: float
     core_share: float
     core_squares: np.ndarray | None
+    core_scale: np.ndarray | None
 
 
 def distances(scores: ArrayLike, scale: ArrayLike) -> Distances:
@@ -153,7 +156,7 @@ def distances(scores: ArrayLike, scale: ArrayLike) -> Distances:
     )
     low, high = np.quantile(squares, (0.1, 0.9))
     low_gaussian, high_gaussian = stats.chi2.ppf((0.1, 0.9), k)
-    core_squares = _core_squares(subset(scores, PAIR_ROWS))
+    core_squares, core_scale = _core(subset(scores, PAIR_ROWS))
     return Distances(
         squares=squares,
         spread=float((high - low) / (high_gaussian - low_gaussian)),
@@ -162,18 +165,19 @@ def distances(scores: ArrayLike, scale: ArrayLike) -> Distances:
         if core_squares is None
         else min(float(np.mean(core_squares <= stats.chi2.ppf(0.975, k))) / 0.975, 1.0),
         core_squares=core_squares,
+        core_scale=core_scale,
     )
 
 
-def _core_squares(scores: np.ndarray) -> np.ndarray | None:
+def _core(scores: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
     n, k = scores.shape
     if n < 5 * k:
-        return None
+        return None, None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # where most rows are alike: median and mad will do
         mean, covariance = core(scores)
     white = np.linalg.solve(np.linalg.cholesky(covariance), (scores - mean).T)
-    return np.square(white).sum(axis=0)
+    return np.square(white).sum(axis=0), np.sqrt(covariance.diagonal())
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,8 @@ class Clusters:
 
     Attributes
     ----------
+    n_components : int
+        Number of leading components that were looked at.
     separation : float
         Distance between the parts along the line that tells them apart best, over the root mean square of
         their standard deviations there (Ashman, Bird and Zepf, 1994): two modes from about 2, a clear gap
@@ -193,6 +199,7 @@ class Clusters:
         Bayesian information criterion.
     """
 
+    n_components: int
     separation: float
     smaller_share: float
     gain: float
@@ -220,6 +227,7 @@ def clusters(scores: ArrayLike) -> Clusters:
     direction = np.linalg.solve(covariances.sum(axis=0), apart)
     variance = np.einsum("i,nij,j->n", direction, covariances, direction).mean()
     return Clusters(
+        n_components=rows.shape[1],
         separation=float(abs(direction @ apart) / math.sqrt(max(variance, np.finfo(float).tiny))),
         smaller_share=float(weights.min()),
         gain=float((one.bic(rows) - two.bic(rows)) / (2 * len(rows))),

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ellipsoid.diagnostics.everything import Diagnostics
-from ellipsoid.diagnostics.pairs import correlation
-from ellipsoid.diagnostics.rows import LEADING, TOLERANCE
+from ellipsoid.diagnostics.pairs import correlation, strongest_pairs
+from ellipsoid.diagnostics.rows import TOLERANCE
 from ellipsoid.levels import matched_level
 from ellipsoid.sampling import DEFAULT_LEVEL
 from ellipsoid.state import PCAState
@@ -119,7 +119,7 @@ def _concerns(d):
     if clustered:
         yield Concern(
             "clusters",
-            f"Several clusters: by the first {min(LEADING, d.n_components)} components the latents split "
+            f"Several clusters: by the first {parts.n_components} components the latents split "
             f"into parts of {1 - parts.smaller_share:.0%} and {parts.smaller_share:.0%} whose centres lie "
             f"{parts.separation:.1f} standard deviations apart. One region covers the gap between them as "
             "well: fit one state for each group.",
@@ -155,14 +155,13 @@ def _concerns(d):
             "too far on one side and not far enough on the other.",
         )
     ties = d.dependence
-    strongest = np.abs(ties.distance - np.eye(len(ties.distance))).max()
-    if strongest >= max(0.25, 1.5 * ties.distance_bound):
-        i, j = np.unravel_index(np.argmax(ties.distance - np.eye(len(ties.distance))), ties.distance.shape)
+    i, j = strongest_pairs(ties.distance, 1)[0]
+    if ties.distance[i, j] >= max(0.25, 1.5 * ties.distance_bound):
         r = correlation(d.covariance_after)
         yield Concern(
             "dependent",
             f"Dependent components: of the first {len(ties.distance)}, {i + 1} and {j + 1} have a distance "
-            f"correlation of {strongest:.2f}, and a correlation of {r[i, j]:.2f}. "
+            f"correlation of {ties.distance[i, j]:.2f}, and a correlation of {r[i, j]:.2f}. "
             + (
                 "A curve or groups, which no rotation takes away: draws will also fall where there are no "
                 "latents."
