@@ -200,10 +200,10 @@ class Sections:
             "anderson_darling": 0.752,
         }
 
-        def statistics(of: Marginals) -> Figure:
+        def statistics(of: Marginals, label: str) -> Figure:
             names = ("skewness", "kurtosis", "distance", "anderson_darling")
             numbers = {name: getattr(of, name)[of.std > 0] for name in names}
-            return figures.component_statistics(**numbers, noise=noise)
+            return figures.component_statistics(**numbers, noise=noise, label=label)
 
         return Section(
             "Components",
@@ -243,13 +243,13 @@ class Sections:
                 ),
                 self.picture(
                     "component_statistics",
-                    statistics(found.principal),
+                    statistics(found.principal, "component"),
                     "What sets each principal component apart from a Gaussian. Anderson and Darling's "
                     f"statistic is that of {min(n, diagnostics.TEST_ROWS):,} latents",
                 ),
                 self.picture(
                     "dimension_statistics",
-                    statistics(found.original),
+                    statistics(found.original, "latent dimension that varies"),
                     "The same of each latent dimension, before the rotation",
                 ),
                 self.picture(

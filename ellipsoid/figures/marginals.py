@@ -122,6 +122,7 @@ def component_statistics(
     anderson_darling: ArrayLike | None = None,
     *,
     noise: Mapping[str, float] | None = None,
+    label: str = "component",
     title: str | None = None,
 ) -> Figure:
     """Show what sets each component apart from a Gaussian, over the number of the component.
@@ -137,6 +138,8 @@ def component_statistics(
     noise : mapping of str to float, optional
         By the name of an argument, how far from 0 Gaussian samples of the same size come: drawn as a band,
         to both sides for skewness and kurtosis.
+    label : str
+        What each number is of.
     title : str, optional
 
     Raises
@@ -160,7 +163,7 @@ def component_statistics(
     figure = new_figure(1.35 * len(statistics) + 0.7, title)
     panels = figure.subplots(len(statistics), sharex=True, squeeze=False)[:, 0]
     number = np.arange(1, len(skewness) + 1)
-    for axes, (key, (values, label)) in zip(panels, statistics.items(), strict=True):
+    for axes, (key, (values, name)) in zip(panels, statistics.items(), strict=True):
         if key in noise:
             half_width = noise[key] * (100 if key == "distance" else 1)
             low = -half_width if key in ("skewness", "kurtosis") else 0
@@ -170,9 +173,9 @@ def component_statistics(
         if values.min() >= 0:
             axes.set_ylim(0, None)
         count_from_one(axes)
-        finish(axes, "component" if axes is panels[-1] else "", label)
+        finish(axes, label if axes is panels[-1] else "", name)
     handles = [panels[0].lines[0], panels[0].lines[1], Patch(color="0.87")]
-    labels = ["component", "median", "Gaussian samples of this size"]
+    labels = [label, "median", "Gaussian samples of this size"]
     shown = 3 if noise else 2
     legend_below(figure, handles[:shown], labels[:shown])
     figure.align_ylabels()
