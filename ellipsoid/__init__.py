@@ -10,12 +10,17 @@ from ellipsoid.levels import log_joint_coverage as log_joint_coverage
 from ellipsoid.levels import matched_level as matched_level
 from ellipsoid.levels import pair_coverage as pair_coverage
 from ellipsoid.levels import pair_level as pair_level
+from ellipsoid.mixture import Mixture as Mixture
+from ellipsoid.mixture import load as load
+from ellipsoid.mixture_fitting import fit_by_label as fit_by_label
+from ellipsoid.mixture_fitting import fit_mixture as fit_mixture
 from ellipsoid.random import key as key
 from ellipsoid.regions import Box as Box
 from ellipsoid.regions import Ellipsoid as Ellipsoid
 from ellipsoid.regions import PairwiseEllipses as PairwiseEllipses
 from ellipsoid.sampling import DEFAULT_LEVEL as DEFAULT_LEVEL
 from ellipsoid.sampling import Draws as Draws
+from ellipsoid.sampling import MixtureDraws as MixtureDraws
 from ellipsoid.sampling import contains as contains
 from ellipsoid.sampling import gauge as gauge
 from ellipsoid.sampling import log_prob as log_prob

@@ -27,14 +27,23 @@ from jax.typing import ArrayLike, DTypeLike
 
 from ellipsoid import manifest
 from ellipsoid.manifest import Record, Recorder, Records
+from ellipsoid.mixture import Label, Mixture
 from ellipsoid.progress import progress_bar
 from ellipsoid.random import as_integer, key_words
 from ellipsoid.regions import Region, as_region
-from ellipsoid.sampling import DEFAULT_LEVEL, block_rows, contains, gauge, n_cores, sample_at
+from ellipsoid.sampling import (
+    DEFAULT_LEVEL,
+    block_rows,
+    checked_state,
+    contains,
+    gauge,
+    n_cores,
+    sample_at,
+)
 from ellipsoid.sinks import Column, Plan, Sink, as_sink
 from ellipsoid.state import PCAState
 
-_BESIDE = ("latents", "scores", "gauge")
+_BESIDE = ("latents", "scores", "gauge", "part")
 # The C library hands blocks above 32 MB back to the system after each use; new pages for them cost a third of
 # the time (400,000 rows of 256 float32: 2.1 s of CPU time in chunks of 64 MB, 1.6 s in chunks of 16 MB).
 _CHUNK_BYTES = 2**24
@@ -46,7 +55,7 @@ _JUDGED_BATCH = 2048
 
 def generate(
     key: jax.Array,
-    state: PCAState,
+    state: PCAState | Mixture,
     n: int,
     sink: str | os.PathLike[str] | Callable[..., Any] | Sink,
     *,
@@ -54,6 +63,7 @@ def generate(
     level: float = DEFAULT_LEVEL,
     fact: float = 1.0,
     region: str | Region = "pairwise",
+    label: Label | None = None,
     dtype: DTypeLike = "float32",
     decode: Callable[[np.ndarray], ArrayLike] | None = None,
     decoder_digest: str | None = None,
@@ -74,7 +84,7 @@ def generate(
 
     Parameters
     ----------
-    key, state, n, law, level, fact, region
+    key, state, n, law, level, fact, region, label
         As for :func:`ellipsoid.sample`.
     sink : path, callable or Sink
         A name is understood by its end:
@@ -99,10 +109,11 @@ def generate(
         Anything that tells the decoder from others. A run that goes on with another is refused.
     batch : int
         Rows that `decode` is given, always exactly so many.
-    beside : sequence of {"latents", "scores", "gauge"}
-        What to write beside the images or latents. The gauge is that of the scores as they are handed
-        out, at most 1; with a 16-bit `dtype` it is that of the latents as they are written. How many of those
-        rounding has put outside is told by the manifest, of all or of 100,000 rows spread evenly.
+    beside : sequence of {"latents", "scores", "gauge", "part"}
+        What to write beside the images or latents; the part that a row was drawn from only of a mixture. The
+        gauge is that of the scores as they are handed out, at most 1; with a 16-bit `dtype` it is that of
+        the latents as they are written. How many of those rounding has put outside is told by the manifest,
+        of all or of 100,000 rows spread evenly.
     chunk : int, optional
         Rows that are written and recorded at a time, about 16 MB by default. It changes no row.
     verify : bool
@@ -139,13 +150,17 @@ def generate(
     processes, process_id = _process(processes, process_id)
     sink, region = as_sink(sink), as_region(region)
     settings = {"level": level, "fact": fact, "region": region}
+    names = _column_names(decode, beside)
+    if "part" in names and not isinstance(state, Mixture):
+        raise ValueError("beside: expected no part, as one state has no parts; fit a mixture")
+    state = checked_state(state, label)
     compute = functools.partial(
         _compute,
         functools.partial(_draw, key, state, law=law, dtype=dtype, **settings),
         functools.partial(gauge, state, **settings),
         functools.partial(contains, state, **settings),
         None if decode is None else functools.partial(_decode, decode, batch),
-        _column_names(decode, beside),
+        names,
         max(1, n // _JUDGED_ROWS),
     )
     parts = _parts(sink)
@@ -168,7 +183,7 @@ def generate(
         "region": region.name,
         "pairs_digest": manifest.digest(region),
         "key": np.asarray(key_words(key)).tolist(),
-        "state_digest": manifest.digest([state.mean, state.components, state.scale]),
+        "state_digest": manifest.digest(_drawn_from(state)),
         "decoder_digest": decoder_digest,
         "made_by": _versions(),
     }
@@ -234,6 +249,13 @@ def _column_names(decode, beside):
     return list(dict.fromkeys(["latents" if decode is None else "images", *beside]))
 
 
+def _drawn_from(state):
+    """Give all that draws from a state depend on."""
+    if isinstance(state, Mixture):
+        return [state.weights, *_drawn_from(state.parts)]
+    return [state.mean, state.components, state.scale]
+
+
 def _default_chunk(first, n, batch, state, law):
     rows = len(next(iter(first.values())))
     by_bytes = 2 ** int(
@@ -281,7 +303,7 @@ def _compute(draw, gauge_of, inside, decode, names, judge_every, start, stop):
     That function returns the columns on the host, how many rows were judged, and how many are outside.
     """
     draws = draw(start, stop)
-    columns = {"latents": [draws.latents], "scores": [draws.scores], "gauge": [draws.gauge]}
+    columns = {name: [values] for name, values in draws._asdict().items()}
     sample = np.empty((0, 0))
     if draws.latents.dtype != np.float32:
         written = np.asarray(draws.latents)[: stop - start]

@@ -48,6 +48,7 @@ class Purpose(enum.IntEnum):
     PIECE = 5  # which piece of the region, and where in it
     REDRAW = 6  # events of the redraw law
     ORDER = 7  # random order of the components
+    PART = 8  # which part of a mixture
 
 
 def philox4x32(key, counter):

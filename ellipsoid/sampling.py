@@ -22,7 +22,8 @@ from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ellipsoid.laws import get_law
-from ellipsoid.random import as_integer, key_words
+from ellipsoid.mixture import Mixture
+from ellipsoid.random import Purpose, as_integer, key_words, row_block, unit
 from ellipsoid.regions import ELLIPSOID, PAIRWISE, as_region, pairs_gauge
 from ellipsoid.state import PCAState
 
@@ -54,6 +55,27 @@ class Draws(NamedTuple):
     gauge: jax.Array
 
 
+class MixtureDraws(NamedTuple):
+    """Vectors drawn from a mixture.
+
+    Attributes
+    ----------
+    latents, scores, gauge
+        As those of :class:`Draws`, the scores on the axes of the row's own part, the gauge in its region.
+    part : (n,) array
+        Int32, number of the part that each row was drawn from.
+    """
+
+    latents: jax.Array
+    scores: jax.Array
+    gauge: jax.Array
+    part: jax.Array
+
+
+def _as_draws(latents, scores, gauge, part):
+    return Draws(latents, scores, gauge) if part is None else MixtureDraws(latents, scores, gauge, part)
+
+
 def block_rows(k: int, law: str, platform: str) -> int:
     """Rows in a block for `k` components, a power of two.
 
@@ -65,8 +87,13 @@ def block_rows(k: int, law: str, platform: str) -> int:
     return 2 ** max(log_numbers - math.ceil(math.log2(max(k, 64))), 8)
 
 
-def _normalised(scores, semi_axes):
-    return scores.astype(np.float32) / jnp.broadcast_to(semi_axes, scores.shape)
+def _of_rows(semi_axes, part, shape):
+    """Semi-axes of each row: those of its part, or one for all."""
+    return jnp.broadcast_to(semi_axes, shape) if part is None else semi_axes[part]
+
+
+def _normalised(scores, semi_axes, part=None):
+    return scores.astype(np.float32) / _of_rows(semi_axes, part, scores.shape)
 
 
 def _round_inward(scores, dtype):
@@ -97,39 +124,52 @@ def _by_rows(function, sharding):
 # Both can write `into` the memory of an earlier block, as new pages cost as much as the draw itself.
 
 
+@functools.partial(jax.jit, static_argnames=("sharding",))
+def _choose_parts(rows, key_words, weights, *, sharding=None):
+    def choose(rows, key_words, weights):
+        words, *_ = row_block(key_words, rows, Purpose.PART, jnp.zeros_like(rows[0]))
+        part = jnp.searchsorted(jnp.cumsum(weights), unit(words)).astype(np.int32)
+        return jnp.minimum(part, weights.shape[0] - 1)  # where the sum is rounded to less than 1
+
+    return _by_rows(choose, sharding)(rows, key_words, weights)
+
+
 @functools.partial(
     jax.jit, static_argnames=("law", "dtype", "sharding"), donate_argnames=("into",), keep_unused=True
 )
 def _draw_scores(rows, key_words, semi_axes, settings, region, into=None, *, law, dtype, sharding=None):
     def draw(rows, key_words, semi_axes, settings, region):
-        u = get_law(law, region).draw(key_words, rows, semi_axes.shape[0], settings)
-        scores = u * jnp.broadcast_to(semi_axes * _INWARD, u.shape)
+        numbers, part = rows
+        u = get_law(law, region).draw(key_words, numbers, semi_axes.shape[-1], settings)
+        scores = u * _of_rows(semi_axes * _INWARD, part, u.shape)
         return scores if dtype == "float32" else _round_inward(scores, jnp.dtype(dtype))
 
     return _by_rows(draw, sharding)(rows, key_words, semi_axes, settings, region)
 
 
 @functools.partial(jax.jit, static_argnames=("sharding",), donate_argnames=("into",), keep_unused=True)
-def _complete(scores, state, semi_axes, region, into=None, *, sharding=None):
-    def complete(scores, state, semi_axes, region):
-        gauge = region.gauge(_normalised(scores, semi_axes))
-        return state.reconstruct(scores).astype(scores.dtype), gauge
+def _complete(rows, state, semi_axes, region, into=None, *, sharding=None):
+    def complete(rows, state, semi_axes, region):
+        scores, part = rows
+        gauge = region.gauge(_normalised(scores, semi_axes, part))
+        latents = state.reconstruct(scores) if part is None else state.reconstruct(scores, part)
+        return latents.astype(scores.dtype), gauge
 
-    return _by_rows(complete, sharding)(scores, state, semi_axes, region)
+    return _by_rows(complete, sharding)(rows, state, semi_axes, region)
 
 
 @functools.partial(jax.jit, static_argnames=("sharding",))
-def _verifying_gauge(scores, semi_axes, region, *, sharding=None):
+def _verifying_gauge(rows, semi_axes, region, *, sharding=None):
     """Gauge of each row: for the pairwise region by the full masked pair form, row by row."""
 
-    def verify(scores, semi_axes, region):
+    def verify(rows, semi_axes, region):
         def one(row):
-            u = _normalised(row, semi_axes)
+            u = _normalised(row[0], semi_axes, row[1])
             return pairs_gauge(u, region.pairs) if region.name == PAIRWISE else region.gauge(u)
 
-        return lax.map(one, scores)
+        return lax.map(one, rows)
 
-    return _by_rows(verify, sharding)(scores, semi_axes, region)
+    return _by_rows(verify, sharding)(rows, semi_axes, region)
 
 
 @functools.partial(jax.jit, static_argnames=("n", "sharding"))
@@ -137,7 +177,7 @@ def _join(blocks, n, *, sharding=None):
     """First `n` rows of all blocks; of each device, where there are several."""
 
     def join(blocks):
-        return Draws(*(jnp.concatenate(parts)[:n] for parts in zip(*blocks, strict=True)))
+        return type(blocks[0])(*(jnp.concatenate(parts)[:n] for parts in zip(*blocks, strict=True)))
 
     return _by_rows(join, sharding)(blocks)
 
@@ -160,13 +200,22 @@ def _radius(level, fact):
     return float(level) * float(fact)
 
 
-def _checked_state(state):
-    if not isinstance(state, PCAState):
+def checked_state(state, label=None):
+    """State or mixture as draws need it: of the parts that have a label, without what no draw depends on."""
+    if not isinstance(state, PCAState | Mixture):
         raise TypeError(
-            f"state: expected a PCAState, as made by ellipsoid.fit(latents), got {type(state).__name__}"
+            f"state: expected a PCAState, as made by ellipsoid.fit(latents), or a Mixture, "
+            f"got {type(state).__name__}"
         )
-    # The number of latents may be beyond the 32-bit integers that jit takes, and no draw depends on it.
-    return dataclasses.replace(state, n_samples=0)
+    # No draw depends on the number of latents, which may be beyond the 32-bit integers that jit takes, nor on
+    # the labels, each of which would be compiled anew.
+    if isinstance(state, PCAState):
+        if label is not None:
+            raise ValueError("label: one state has no labels; fit a mixture with ellipsoid.fit_by_label")
+        return dataclasses.replace(state, n_samples=0)
+    if label is not None:
+        state = state.select(label)
+    return dataclasses.replace(state, shared=dataclasses.replace(state.shared, n_samples=0), names=(), has=())
 
 
 def _semi_axes(state, radius):
@@ -265,12 +314,12 @@ def _gather_on_host(draw_block, new_memory, starts, n):
         copy(starts[0], first)
         for _ in others:
             pass
-    return Draws(*jax.device_put(parts, may_alias=True))
+    return type(first)(*jax.device_put(parts, may_alias=True))
 
 
-def _draw(key, state, n, index, *, law, level, fact, region, verify, dtype, sharding):
+def _draw(key, state, n, index, *, law, level, fact, region, label, verify, dtype, sharding):
     """Draw the `n` rows that `index` names, or the first `n` rows where it is None."""
-    state = _checked_state(state)
+    state = checked_state(state, label)
     k = state.n_components
     region = as_region(region)
     region.check(k)
@@ -286,13 +335,18 @@ def _draw(key, state, n, index, *, law, level, fact, region, verify, dtype, shar
         )
     words, semi_axes = key_words(key), _semi_axes(state, radius)
 
+    def choose_parts(numbers):
+        if isinstance(state, PCAState):
+            return None
+        return _choose_parts(numbers, words, state.weights, sharding=sharding)
+
     def draw_scores(rows, into=None):
         return _draw_scores(
             rows, words, semi_axes, settings, region, into, law=law, dtype=dtype, sharding=sharding
         )
 
-    def complete(scores, into=None):
-        return _complete(scores, state, semi_axes, region, into, sharding=sharding)
+    def complete(rows, into=None):
+        return _complete(rows, state, semi_axes, region, into, sharding=sharding)
 
     if _is_traced((words, state, radius, region, index)):
         if verify:
@@ -306,9 +360,11 @@ def _draw(key, state, n, index, *, law, level, fact, region, verify, dtype, shar
         size = block_rows(k, law, jax.default_backend())
         rows = np.arange(n, dtype=np.uint64) if index is None else index
         rows = (jnp if _is_traced(rows) else np).pad(rows, (0, -n % size)).reshape(-1, size)
-        scores = lax.map(draw_scores, _halves(rows))
-        latents, gauge = lax.map(complete, scores)
-        draws = Draws(latents, scores, gauge)
+        numbers = _halves(rows)
+        part = lax.map(choose_parts, numbers)
+        scores = lax.map(draw_scores, (numbers, part))
+        latents, gauge = lax.map(complete, (scores, part))
+        draws = _as_draws(latents, scores, gauge, part)
         return jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[:n], draws)
 
     n_parts = 1
@@ -330,13 +386,15 @@ def _draw(key, state, n, index, *, law, level, fact, region, verify, dtype, shar
         return (low, high) if sharding is None else jax.device_put((low, high), sharding)
 
     def draw_block(start, into=(None, None)):
-        scores = draw_scores(rows_from(start), into[0])
-        latents, gauge = complete(scores, into[1])
+        numbers = rows_from(start)
+        part = choose_parts(numbers)
+        scores = draw_scores((numbers, part), into[0])
+        latents, gauge = complete((scores, part), into[1])
         if verify:
-            largest = float(jnp.max(_verifying_gauge(scores, semi_axes, region, sharding=sharding)))
+            largest = float(jnp.max(_verifying_gauge((scores, part), semi_axes, region, sharding=sharding)))
             if not largest <= 1:
                 raise RuntimeError(f"verify: a drawn vector has the gauge {largest:.9g}, above 1")
-        return Draws(latents, scores, gauge)
+        return _as_draws(latents, scores, gauge, part)
 
     def new_memory():
         return jnp.empty((size, k), dtype), jnp.empty((size, state.n_features), dtype)
@@ -356,17 +414,20 @@ def sample(
     level=DEFAULT_LEVEL,
     fact=1.0,
     region="pairwise",
+    label=None,
     verify=False,
     dtype="float32",
     sharding=None,
-) -> Draws:
+) -> Draws | MixtureDraws:
     """Draw new latents inside the shape of the latents that a state was fitted on.
 
     Parameters
     ----------
     key : typed JAX key
         From :func:`ellipsoid.key` or ``jax.random.key``.
-    state : PCAState
+    state : PCAState or Mixture
+        Of a mixture each row first chooses its part, by the weights, and is then drawn inside that part's own
+        region.
     n : int
         Number of vectors.
     law : {"redraw", "sequential", "uniform", "normal"}
@@ -377,6 +438,8 @@ def sample(
         Factor on the level; ``fact * level`` is what counts.
     region : {"pairwise", "ellipsoid", "box"} or a region object
         See :mod:`ellipsoid.regions`. A region object with a mask restricts the pairs.
+    label : str, int, sequence of these, or mapping of str to bool, optional
+        Draw from the parts of a mixture that have this label only, see :meth:`ellipsoid.Mixture.select`.
     verify : bool
         Check every vector by the full masked K x K form (for the other regions, by their gauge)
         before it is handed out. Slow: for doubters.
@@ -390,15 +453,15 @@ def sample(
     Returns
     -------
     Draws
-        ``latents`` (n, D), ``scores`` (n, K) and ``gauge`` (n,). Every gauge is at most 1 in the
-        scores as they are handed out.
+        ``latents`` (n, D), ``scores`` (n, K) and ``gauge`` (n,); :class:`MixtureDraws` also has ``part``
+        (n,). Every gauge is at most 1 in the scores as they are handed out.
 
     Raises
     ------
     TypeError
         For a key, state or number of the wrong kind.
     ValueError
-        For ``n < 1``, a level or fact that is not positive, an unknown law or region, or a law that
+        For ``n < 1``, a level or fact that is not positive, an unknown law, region or label, or a law that
         the region doesn't have.
     RuntimeError
         If `verify` finds a vector outside.
@@ -423,6 +486,7 @@ def sample(
         level=level,
         fact=fact,
         region=region,
+        label=label,
         verify=verify,
         dtype=dtype,
         sharding=sharding,
@@ -438,10 +502,11 @@ def sample_at(
     level=DEFAULT_LEVEL,
     fact=1.0,
     region="pairwise",
+    label=None,
     verify=False,
     dtype="float32",
     sharding=None,
-) -> Draws:
+) -> Draws | MixtureDraws:
     """Draw the rows that `index` names of the infinite sequence that :func:`sample` begins.
 
     ``sample_at(key, state, arange(n))`` equals ``sample(key, state, n)``, bit for bit on one backend.
@@ -450,12 +515,12 @@ def sample_at(
     ----------
     index : (n,) array of integers
         Row numbers in ``[0, 2**64)``, in any order.
-    key, state, law, level, fact, region, verify, dtype, sharding
+    key, state, law, level, fact, region, label, verify, dtype, sharding
         As for :func:`sample`.
 
     Returns
     -------
-    Draws
+    Draws or MixtureDraws
 
     Raises
     ------
@@ -472,6 +537,7 @@ def sample_at(
         level=level,
         fact=fact,
         region=region,
+        label=label,
         verify=verify,
         dtype=dtype,
         sharding=sharding,
@@ -493,7 +559,7 @@ def gauge(state, latents, *, level=DEFAULT_LEVEL, fact=1.0, region="pairwise"):
 
     Parameters
     ----------
-    state : PCAState
+    state : PCAState or Mixture
     latents : (..., D) array
     level, fact, region
         As for :func:`sample`.
@@ -501,24 +567,30 @@ def gauge(state, latents, *, level=DEFAULT_LEVEL, fact=1.0, region="pairwise"):
     Returns
     -------
     (...) array
-        At most 1 inside. A latent vector is judged by its K scores: what lies off the K principal
-        axes is not seen.
+        At most 1 inside; in a mixture that of the part whose region is nearest. A latent vector is judged by
+        its K scores: what lies off the K principal axes is not seen.
 
     Raises
     ------
     TypeError, ValueError
         For a state, level, fact or region as :func:`sample` refuses it, or latents of another size.
     """
-    state = _checked_state(state)
+    state = checked_state(state)
     region = as_region(region)
     region.check(state.n_components)
     latents = _checked_last_axis("latents", latents, state.n_features)
-    return _gauge(state, latents, _radius(level, fact), region)
+    gauges = _gauges(state, latents, _radius(level, fact), region)
+    return gauges if isinstance(state, PCAState) else jnp.min(gauges, axis=0)
 
 
 @jax.jit
-def _gauge(state, latents, radius, region):
-    return region.gauge(_normalised(state.project(latents), _semi_axes(state, radius)))
+def _gauges(state, latents, radius, region):
+    """Gauge of latents; those of all parts, ``(M, ...)``, in a mixture."""
+
+    def gauge(part):
+        return region.gauge(_normalised(part.project(latents), _semi_axes(part, radius)))
+
+    return lax.map(gauge, state.parts) if isinstance(state, Mixture) else gauge(state)
 
 
 def contains(state, latents, *, level=DEFAULT_LEVEL, fact=1.0, region="pairwise", tolerance=None):
@@ -541,12 +613,20 @@ def contains(state, latents, *, level=DEFAULT_LEVEL, fact=1.0, region="pairwise"
     TypeError, ValueError
         As for :func:`gauge`; also for a negative tolerance.
     """
-    values = gauge(state, latents, level=level, fact=fact, region=region)
-    if tolerance is None:
-        tolerance = _round_trip_tolerance(state, _radius(level, fact))
-    elif not tolerance >= 0:
+    if tolerance is not None and not tolerance >= 0:
         raise ValueError(f"tolerance: expected a number of at least 0, got {tolerance}")
-    return values <= 1 + tolerance
+    state = checked_state(state)
+    region = as_region(region)
+    region.check(state.n_components)
+    latents = _checked_last_axis("latents", latents, state.n_features)
+    radius = _radius(level, fact)
+    gauges = _gauges(state, latents, radius, region)
+    if isinstance(state, PCAState):
+        return gauges <= 1 + (_round_trip_tolerance(state, radius) if tolerance is None else tolerance)
+    if tolerance is None:
+        tolerance = jax.vmap(_round_trip_tolerance, (0, None))(state.parts, radius)
+    limits = jnp.broadcast_to(jnp.asarray(1 + tolerance), state.n_parts)
+    return jnp.any(gauges <= limits.reshape(-1, *[1] * (gauges.ndim - 1)), axis=0)
 
 
 def _round_trip_tolerance(state, radius):
@@ -562,9 +642,10 @@ def log_prob(state, scores, *, law="uniform", level=DEFAULT_LEVEL, fact=1.0, reg
 
     Parameters
     ----------
-    state : PCAState
+    state : PCAState or Mixture
     scores : (..., K) array
-        In latent units.
+        In latent units. For a mixture those on the axes that its parts share, ``state.project(latents)``: the
+        density is the weighted sum of those of all parts.
     law : {"uniform", "normal"}
         The laws that have a closed form.
     level, fact, region
@@ -583,7 +664,7 @@ def log_prob(state, scores, *, law="uniform", level=DEFAULT_LEVEL, fact=1.0, reg
     TypeError
         For a state, level or fact of the wrong kind.
     """
-    state = _checked_state(state)
+    state = checked_state(state)
     region = as_region(region)
     region.check(state.n_components)
     density = get_law(law, region).log_density
@@ -591,9 +672,18 @@ def log_prob(state, scores, *, law="uniform", level=DEFAULT_LEVEL, fact=1.0, reg
         raise ValueError(f"law: {law!r} has no closed-form density; uniform and normal have")
     scores = _checked_last_axis("scores", scores, state.n_components)
     radius = _radius(level, fact)
-    semi_axes = _semi_axes(state, radius)
-    u = _normalised(scores, semi_axes)
-    inside = region.gauge(u) <= 1
-    # The density of a point outside is never used, nor its gradient: hence the second where.
-    u = jnp.where(inside[..., None], u, 0)
-    return jnp.where(inside, density(u, radius, region) - jnp.sum(jnp.log(semi_axes)), -jnp.inf)
+
+    def of_state(state, scores):
+        semi_axes = _semi_axes(state, radius)
+        u = _normalised(scores, semi_axes)
+        inside = region.gauge(u) <= 1
+        # The density of a point outside is never used, nor its gradient: hence the second where.
+        u = jnp.where(inside[..., None], u, 0)
+        return jnp.where(inside, density(u, radius, region) - jnp.sum(jnp.log(semi_axes)), -jnp.inf)
+
+    if isinstance(state, PCAState):
+        return of_state(state, scores)
+    # The axes of a part are those that are shared, rotated: a density over either is the same number.
+    latents = state.shared.reconstruct(scores)
+    densities = lax.map(lambda part: of_state(part, part.project(latents)), state.parts)
+    return jax.nn.logsumexp(densities, axis=0, b=state.weights.reshape(-1, *[1] * (scores.ndim - 1)))

@@ -3,17 +3,16 @@
 import dataclasses
 import operator
 import os
-import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
-from ellipsoid.files import published
+from ellipsoid.archive import load_archive, save_archive
 
 _FORMAT = "ellipsoid.PCAState"
 _FORMAT_VERSION = 1
@@ -137,10 +136,9 @@ class PCAState:
         ValueError
             If the fields do not make one valid state: a stack of states, say, or values that are not finite.
         """
-        fields = {field.name: np.asarray(getattr(self, field.name)) for field in dataclasses.fields(self)}
-        _validate(fields)
-        with published(path) as temporary, open(temporary, "xb") as file:
-            np.savez(file, allow_pickle=False, format=_FORMAT, format_version=_FORMAT_VERSION, **fields)
+        fields = {name: np.asarray(getattr(self, name)) for name in FIELDS}
+        check_fields(fields)
+        save_archive(path, _FORMAT, _FORMAT_VERSION, fields)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -153,16 +151,19 @@ class PCAState:
         ValueError
             If the file is damaged, is not a PCA state, or is of another format version.
         """
-        if not Path(path).exists():
-            raise FileNotFoundError(f"path: expected a saved PCA state; there is no file {path}")
-        with open(path, "rb") as file:
-            try:
-                fields = _read(file)
-                _validate(fields)
-            except Exception as error:  # damaged bytes make zipfile, zlib and NumPy raise a dozen kinds
-                raise ValueError(f"path: {path} cannot be read as a PCA state: {error}") from error
-        n_samples = int(fields.pop("n_samples"))
-        return cls(**{name: jnp.asarray(value) for name, value in fields.items()}, n_samples=n_samples)
+        fields = load_archive(path, _FORMAT, _FORMAT_VERSION, "PCA state", FIELDS, check_fields)
+        return cls.from_fields(fields)
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, np.ndarray]) -> Self:
+        """Make a state, or a stack of them, of arrays by name, as they are."""
+        n_samples = fields["n_samples"]
+        values = {name: jnp.asarray(fields[name]) for name in FIELDS if name != "n_samples"}
+        return cls(**values, n_samples=jnp.asarray(n_samples) if n_samples.ndim else int(n_samples))
+
+
+#: Names of what a state consists of.
+FIELDS = tuple(field.name for field in dataclasses.fields(PCAState))
 
 
 def _with_last_axis(name: str, value: ArrayLike, size: int, dtype: DTypeLike) -> jax.Array:
@@ -172,30 +173,14 @@ def _with_last_axis(name: str, value: ArrayLike, size: int, dtype: DTypeLike) ->
     return array
 
 
-def _read(file: IO[bytes]) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(file) as archive:
-        if "format.npy" not in archive.namelist():
-            raise ValueError("it is an archive of something else")
-        # Before any array is read: a damaged header could ask for any amount of memory.
-        damaged = archive.testzip()
-        if damaged is not None:
-            raise ValueError(f"{damaged} is damaged")
-    file.seek(0)
-    with np.load(file, allow_pickle=False) as archive:
-        if str(archive["format"]) != _FORMAT:
-            raise ValueError("it is an archive of something else")
-        if str(archive["format_version"]) != str(_FORMAT_VERSION):
-            raise ValueError(f"expected format version {_FORMAT_VERSION}; got {archive['format_version']}")
-        return {field.name: archive[field.name] for field in dataclasses.fields(PCAState)}
-
-
-def _validate(fields: dict[str, np.ndarray]) -> None:
+def check_fields(fields: Mapping[str, np.ndarray]) -> None:
+    """Raise ``ValueError`` if arrays by name do not make one valid state."""
     components, n_samples = fields["components"], fields["n_samples"]
     if components.ndim != 2 or not 1 <= components.shape[0] <= components.shape[1]:
         raise ValueError(f"components: expected shape (K, D) with 1 <= K <= D; got {components.shape}")
     k, d = components.shape
-    if n_samples.shape != () or n_samples.dtype.kind not in "iu" or n_samples < 2:
-        raise ValueError(f"n_samples: expected one integer above 1; got {n_samples}")
+    if n_samples.shape != () or n_samples.dtype.kind not in "iu" or n_samples < 1:
+        raise ValueError(f"n_samples: expected one integer above 0; got {n_samples}")
     for name, value in fields.items():
         if name == "n_samples":
             continue

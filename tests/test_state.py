@@ -144,7 +144,7 @@ def test_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         ({"components": jnp.zeros((D, K))}, r"components: expected shape \(K, D\) with 1 <= K <= D"),
         ({"scale": jnp.zeros(K)}, "scale: expected positive values"),
         ({"scale": jnp.ones(K, jnp.bfloat16)}, "scale: expected float32 or float64"),
-        ({"n_samples": 1}, "n_samples: expected one integer above 1; got 1"),
+        ({"n_samples": 0}, "n_samples: expected one integer above 0; got 0"),
     ],
 )
 def test_save_refuses_what_load_would(tmp_path, change, message):
