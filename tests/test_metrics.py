@@ -9,6 +9,7 @@ from scipy import linalg, stats
 import ellipsoid as el
 from ellipsoid import metrics
 from ellipsoid.metrics import (
+    Reference,
     copy_test,
     density_coverage,
     frechet_distance,
@@ -158,8 +159,8 @@ def test_uncentred_float32_would_miss_neighbours_that_are_found():
     careless = lengths[:, None] + lengths[None, :] - 2 * real @ real.T
     careless = np.sort(careless, axis=1)[:, 3]
     exact = balls(real.astype(np.float64), 3)
-    blocks = metrics._blocks(real, metrics._centre(real), np.float64)
-    np.testing.assert_allclose(np.concatenate(metrics._ball_squares(blocks, 3)), exact, rtol=1e-12)
+    found = metrics._ball_squares(metrics._blocks(real), metrics._centre(real), [3], "", False)
+    np.testing.assert_allclose(found[:, 0], exact, rtol=1e-12)
     assert np.abs(careless / exact - 1).max() > 1e-3
 
 
@@ -168,6 +169,30 @@ def test_nothing_depends_on_the_blocks(monkeypatch):
     whole = precision_recall(real, generated) + density_coverage(real, generated)
     monkeypatch.setattr(metrics, "BLOCK", 128)
     np.testing.assert_allclose(precision_recall(real, generated) + density_coverage(real, generated), whole)
+
+
+def test_a_reference_gives_what_the_functions_give(monkeypatch):
+    monkeypatch.setattr(metrics, "BLOCK", 90)
+    real = gaussian(180, 5)
+    sets = [gaussian(90, 5, 1, 1.2), gaussian(90, 5, 2, 0.8)]
+    expected = [precision_recall(real, x, k=6) + density_coverage(real, x, k=4) for x in sets]
+    by_default = precision_recall(real, sets[0]) + density_coverage(real, sets[0])
+    assert Reference(real).compare(sets[0]) == by_default
+    reference = Reference(real, k_manifold=6, k_density=4)
+    real += 1  # what was given is no longer needed
+    assert [reference.compare(x) for x in sets] == expected
+
+
+def test_progress_is_shown_on_request(capfd, monkeypatch):
+    monkeypatch.setattr(metrics, "BLOCK", 8)
+    x, y = gaussian(24, 2), gaussian(16, 2, 1)
+    Reference(x).compare(y)
+    assert capfd.readouterr() == ("", "")
+    Reference(x, progress=True).compare(y, progress=True)
+    shown = capfd.readouterr().err
+    # Three blocks are six pairs with each other, two are three; six join them.
+    for label, pairs in {"of real rows": "6/6", "of generated rows": "3/3", "real against": "6/6"}.items():
+        assert any(label in line and pairs in line for line in shown.splitlines()), shown
 
 
 def test_known_answers():
@@ -307,6 +332,10 @@ def test_metrics_read_well():
         (lambda x: density_coverage(x, x[:1]), r"generated: expected at least 2 rows"),
         (lambda x: precision_recall(x, x[:, :1]), r"generated: expected 2 columns, as real"),
         (lambda x: precision_recall(x, x, k=0), r"k: expected at least 1; got 0"),
+        (lambda x: Reference(x[:5]), r"real: expected at least 6 rows"),
+        (lambda x: Reference(x, k_density=0), r"k_density: expected at least 1; got 0"),
+        (lambda x: Reference(x).compare(x[:3]), r"generated: expected at least 4 rows"),
+        (lambda x: Reference(x).compare(x[:, :1]), r"generated: expected 2 columns, as real"),
         (lambda x: frechet_distance(x, el.Moments.empty(2)), r"b: expected moments of at least 2 rows"),
         (lambda x: frechet_distance(x, x[:, :1]), r"b: expected 2 columns, as a; got 1"),
         (lambda x: kernel_distance(x[:2], x), r"x: expected at least 3 rows"),
