@@ -1,12 +1,17 @@
 """Neighbour metrics of n rows of D features against NumPy and scikit-learn, and the peak memory of them.
 
 python benchmarks/metrics.py [--rows 10000] [--columns 256] [--repeats 3]
+python benchmarks/metrics.py --stripe --rows 50000 --columns 2048
 
 The same precision and recall (k = 3) three times: by `ellipsoid.metrics`, by NumPy in float32 with the whole
 matrices of distances, and by scikit-learn's exact neighbours. Ratios are medians over interleaved runs.
+
+With `--stripe`: peak memory of `Reference(real).compare(generated)` with all rows present, where each pass
+over the pairs of blocks ends after its first stripe (one block against all), and the time that it would take.
 """
 
 import argparse
+import itertools
 import os
 import platform
 import subprocess
@@ -78,6 +83,41 @@ def peak_memory(which: str, rows: int, columns: int) -> float:
     return float(subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ).stdout)
 
 
+def forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def stripe(rows: int, columns: int) -> None:
+    all_pairs, passes = metrics._pairs, []
+
+    def first_stripe(a, b, label, progress):
+        start = time.perf_counter()
+        yield from itertools.islice(all_pairs(a, b, label, progress), len(b))
+        n_pairs = len(b) * (len(b) + 1) // 2 if a is b else len(a) * len(b)
+        passes.append((label, (time.perf_counter() - start) / len(b), n_pairs))
+
+    def compare(real, generated):
+        metrics.Reference(real).compare(generated)
+
+    metrics._pairs = first_stripe
+    real, generated = (features(rows, columns, seed) for seed in (0, 1))
+    some = 2 * metrics.BLOCK + rows % metrics.BLOCK
+    compare(real[:some], generated[:some])  # compiles
+    passes.clear()
+    forget_peak()
+    before = largest()
+    compare(real, generated)
+    print(
+        f"{rows:,} against {rows:,} rows of {columns}: {before:,.0f} MiB before, {largest():,.0f} at the peak"
+    )
+    for label, seconds_a_pair, n_pairs in passes:
+        print(
+            f"{label:28} {seconds_a_pair:6.3f} s a pair of blocks, "
+            f"{2 * columns * metrics.BLOCK**2 / seconds_a_pair / 1e9:6.1f} GFLOP/s; "
+            f"{n_pairs} pairs: {n_pairs * seconds_a_pair / 60:5.1f} min"
+        )
+
+
 CONTENDERS = {"ellipsoid": by_ellipsoid, "NumPy float32": by_numpy, "scikit-learn": by_sklearn}
 
 
@@ -86,12 +126,16 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--columns", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--stripe", action="store_true")
     parser.add_argument("--peak-of", choices=CONTENDERS, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.stripe:
+        stripe(args.rows, args.columns)
+        return
     real, generated = (features(args.rows, args.columns, seed) for seed in (0, 1))
     if args.peak_of:
         CONTENDERS[args.peak_of](real[:100], generated[:100])  # imports and threads are not counted
-        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak, which else includes the parent's
+        forget_peak()  # which else includes the parent's
         before = largest()
         CONTENDERS[args.peak_of](real, generated)
         print(largest() - before)
@@ -114,8 +158,11 @@ def main() -> None:
         )
 
     print("\nthe others, once after a warm-up:")
+    reference = metrics.Reference(real)
     for name, function in {
         "density, coverage": metrics.density_coverage,
+        "Reference": lambda x, y: metrics.Reference(x),
+        "Reference.compare": lambda x, y: reference.compare(y),
         "kernel distance": metrics.kernel_distance,
         "Fréchet distance": metrics.frechet_distance,
         "sliced Wasserstein": lambda x, y: metrics.sliced_wasserstein(x, y, el.key(0)),
