@@ -90,9 +90,9 @@ def forget_peak() -> None:
 def stripe(rows: int, columns: int) -> None:
     all_pairs, passes = metrics._pairs, []
 
-    def first_stripe(a, b, label, progress):
+    def first_stripe(a, b, label, *args):
         start = time.perf_counter()
-        yield from itertools.islice(all_pairs(a, b, label, progress), len(b))
+        yield from itertools.islice(all_pairs(a, b, label, *args), len(b))
         n_pairs = len(b) * (len(b) + 1) // 2 if a is b else len(a) * len(b)
         passes.append((label, (time.perf_counter() - start) / len(b), n_pairs))
 

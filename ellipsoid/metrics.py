@@ -511,14 +511,28 @@ def _n_rows(blocks: list[jax.Array]) -> int:
 
 
 def _pairs(
-    a: list[jax.Array], b: list[jax.Array], label: str, progress: bool
+    a: list[jax.Array],
+    b: list[jax.Array],
+    label: str,
+    progress: bool,
+    centre: np.ndarray | None = None,
 ) -> Iterator[tuple[slice, jax.Array, slice, jax.Array]]:
-    """Give each pair of blocks, and which rows they are; of one set with itself each pair once."""
-    pairs = [(i, j) for i in range(len(a)) for j in range(i if a is b else 0, len(b))]
-    with progress_bar(label, len(pairs), enabled=progress, unit="blocks") as advance:
-        for i, j in pairs:
-            yield _rows(i, a[i]), a[i], _rows(j, b[j]), b[j]
-            advance(1)
+    """Give each pair of blocks and which rows they are; of one set with itself each once.
+
+    With a centre, the blocks are in float64, less the centre.
+    """
+
+    def prepared(block):
+        return block if centre is None else _centred(block, centre)
+
+    first = [i if a is b else 0 for i in range(len(a))]
+    total = sum(len(b) - start for start in first)
+    with progress_bar(label, total, enabled=progress, unit="blocks") as advance:
+        for i, start in enumerate(first):
+            rows, block = _rows(i, a[i]), prepared(a[i])
+            for j in range(start, len(b)):
+                yield rows, block, _rows(j, b[j]), prepared(b[j])
+                advance(1)
 
 
 def _rows(number: int, block: jax.Array) -> slice:
@@ -529,13 +543,13 @@ def _products(a, b):
     return jnp.matmul(a, b.T, precision=lax.Precision.HIGHEST)
 
 
+@jax.jit
 def _centred(rows, centre):
     return rows.astype(jnp.float64) - centre[None, :]
 
 
-def _squares(a, b, centre):
+def _squares(a, b):
     """Squared distances, (m, n), and the sums of squared lengths, to which their error is proportional."""
-    a, b = _centred(a, centre), _centred(b, centre)
     lengths = jnp.sum(a**2, axis=1)[:, None] + jnp.sum(b**2, axis=1)[None, :]
     return lengths - 2 * _products(a, b), lengths
 
@@ -546,8 +560,8 @@ def _project(directions, rows, centre):
 
 
 @jax.jit
-def _closest(queries, references, centre):
-    squares = _squares(queries, references, centre)[0]
+def _closest(queries, references):
+    squares = _squares(queries, references)[0]
     return jnp.argmin(squares, axis=1), jnp.min(squares, axis=1)
 
 
@@ -556,8 +570,8 @@ def _nearest(queries, references, blocks, label, progress):
     centre = _centre(references)
     nearest, smallest = np.zeros(len(queries), np.int64), np.full(len(queries), np.inf)
     with jax.enable_x64(True):
-        for rows, query, others, block in _pairs(_blocks(queries), blocks, label, progress):
-            place, squares = map(np.asarray, _closest(query, block, centre))
+        for rows, query, others, block in _pairs(_blocks(queries), blocks, label, progress, centre):
+            place, squares = map(np.asarray, _closest(query, block))
             nearest[rows] = np.where(squares < smallest[rows], others.start + place, nearest[rows])
             smallest[rows] = np.minimum(squares, smallest[rows])
     # Once more by differences: of |a|^2 + |b|^2 - 2 a b, the root of what rounding leaves would stay.
@@ -569,9 +583,9 @@ def _nearest(queries, references, blocks, label, progress):
     return nearest, distances
 
 
-def _smallest(a, b, centre, k, same):
+def _smallest(a, b, k, same):
     """Give the k smallest squared distances of each row of a, and of each row of b if b is another block."""
-    squares = _squares(a, b, centre)[0]
+    squares = _squares(a, b)[0]
     if same:
         squares = jnp.where(jnp.eye(len(a), dtype=bool), jnp.inf, squares)
 
@@ -583,7 +597,7 @@ def _smallest(a, b, centre, k, same):
     return (of_rows(squares),) if same else (of_rows(squares), of_rows(squares.T))
 
 
-_smallest = jax.jit(_smallest, static_argnums=(3, 4))
+_smallest = jax.jit(_smallest, static_argnums=(2, 3))
 
 
 def _ball_squares(
@@ -593,8 +607,8 @@ def _ball_squares(
     k = max(counts)
     found = np.full((_n_rows(blocks), k), np.inf)
     with jax.enable_x64(True):
-        for rows, a, others, b in _pairs(blocks, blocks, label, progress):
-            for part, squares in zip((rows, others), _smallest(a, b, centre, k, a is b), strict=False):
+        for rows, a, others, b in _pairs(blocks, blocks, label, progress, centre):
+            for part, squares in zip((rows, others), _smallest(a, b, k, rows == others), strict=False):
                 both = np.concatenate([found[part], squares], axis=1)
                 found[part] = np.partition(both, k - 1, axis=1)[:, :k]
     return np.sort(found, axis=1)[:, np.array(counts) - 1]
@@ -636,9 +650,9 @@ def _kernel_sums_across(x_blocks, y_blocks, degree, label, progress) -> tuple[np
 
 
 @jax.jit
-def _inside(real, generated, centre, real_balls, generated_balls):
+def _inside(real, generated, real_balls, generated_balls):
     """For each kind of ball, and each row, with how many rows it joins it, and the sum of their places."""
-    squares, lengths = _squares(real, generated, centre)
+    squares, lengths = _squares(real, generated)
     m, n = squares.shape
 
     def ones_and_places(n):
@@ -677,9 +691,10 @@ def _held(
     of_real, of_generated = (
         np.zeros((n_kinds, 2, len(balls)), np.int64) for balls in (real_balls, generated_balls)
     )
+    label = "real against generated rows"
     with jax.enable_x64(True):
-        for rows, a, others, b in _pairs(real, generated, "real against generated rows", progress):
-            found = _inside(a, b, centre, real_balls[rows], generated_balls[others])
+        for rows, a, others, b in _pairs(real, generated, label, progress, centre):
+            found = _inside(a, b, real_balls[rows], generated_balls[others])
             of_a, of_b = (np.asarray(sums).astype(np.int64) for sums in found)
             of_a[:, 1] += others.start * of_a[:, 0]
             of_b[:, 1] += rows.start * of_b[:, 0]
