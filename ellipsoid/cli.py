@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -94,24 +95,46 @@ class Train:
 
 @dataclass(frozen=True)
 class Fit:
-    """Fit a PCA state to latents."""
+    """Fit a PCA state to latents, or a mixture of several."""
 
     latents: Positional[Path]
     """A .npy array of latents, (n, D), from any framework; or a run folder."""
     out: Path
-    """The state, a .npz file."""
+    """The state or mixture, a .npz file."""
     n_components: int | float | None = None
     """A number of components, or a share of the variance below 1; all that have variance by default."""
     half_width: HalfWidth = "std"
-    """How each component's standard deviation is read off the data."""
+    """How each component's standard deviation is read off the data. A mixture knows std only."""
+    n_parts: tuple[int, ...] = ()
+    """Fit a mixture of so many parts; of several numbers, the one under which rows held out are likeliest.
+    With labels, the number of parts for each label."""
+    labels: Path | None = None
+    """Fit a mixture with parts for each label: a .npy array of labels, or a .npz file of attributes, one
+    array of booleans each."""
 
     def run(self) -> None:
         """Fit and save."""
-        path = self.latents / "latents.npy" if self.latents.is_dir() else self.latents
-        state = el.fit(_load_array(path), self.n_components, self.half_width)
+        latents = _load_array(self.latents / "latents.npy" if self.latents.is_dir() else self.latents)
+        if not self.n_parts and self.labels is None:
+            state = el.fit(latents, self.n_components, self.half_width)
+            shared, what = state, ""
+        else:
+            if self.half_width != "std":
+                raise ValueError(f"half_width: expected std for a mixture, got {self.half_width}")
+            state = self._fit_mixture(latents)
+            shared, what = state.shared, f"{state.n_parts} parts, "
         state.save(self.out)
-        share = float(np.sum(state.explained_variance_ratio))
-        _say(f"wrote {self.out}: {state.n_components} components, {share:.1%} of the variance")
+        share = float(np.sum(shared.explained_variance_ratio))
+        _say(f"wrote {self.out}: {what}{state.n_components} components, {share:.1%} of the variance")
+
+    def _fit_mixture(self, latents: np.ndarray) -> el.Mixture:
+        if self.labels is None:
+            return el.fit_mixture(latents, self.n_parts, self.n_components, progress=True)
+        if len(self.n_parts) > 1:
+            raise ValueError(f"n_parts: expected one number for all labels, got {self.n_parts}")
+        labels = _load_array(self.labels)
+        n_parts = self.n_parts[0] if self.n_parts else 1
+        return el.fit_by_label(latents, labels, self.n_components, n_parts=n_parts, progress=True)
 
 
 @dataclass(frozen=True)
@@ -226,12 +249,14 @@ class Report:
 Command = Demo | Train | Fit | Sample | Generate | Report
 
 
-def _load_array(path: Path) -> np.ndarray:
+def _load_array(path: Path):
+    """Array of a .npy file, or arrays by name of a .npz file."""
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file; expected a .npy array of latents or a run folder")
+        raise FileNotFoundError(f"{path}: no such file; expected a .npy array, or a run folder")
     try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        found = np.load(path, allow_pickle=False)
+        return found if isinstance(found, np.ndarray) else dict(found)
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a readable .npy array ({error})") from None
 
 

@@ -64,6 +64,28 @@ def test_faces_are_mirrored_unless_told_otherwise(folder, tmp_path, monkeypatch)
     assert mirror("lfw") is True
 
 
+def test_fit_a_mixture(folder, capsys):
+    run, out = str(folder / "run"), folder / "mixture.npz"
+    assert main(["fit", run, "--out", str(out), "--n-components", "4", "--n-parts", "1", "3"]) == 0
+    assert "parts, 4 components" in capsys.readouterr().out
+    assert el.Mixture.load(out).names == ()
+
+    labels = np.arange(100) % 3
+    np.save(folder / "labels.npy", labels)
+    np.savez(folder / "attributes.npz", first=labels == 0, odd=labels == 1)
+    for name, parts in (("labels.npy", 3), ("attributes.npz", 3)):
+        assert main(["fit", run, "--out", str(out), "--labels", str(folder / name)]) == 0
+        assert el.Mixture.load(out).n_parts == parts
+    assert el.Mixture.load(out).names == ("first", "odd")
+    several = ["--labels", str(folder / "labels.npy"), "--n-parts", "2"]
+    assert main(["fit", run, "--out", str(out), *several]) == 0
+    assert el.Mixture.load(out).n_parts == 6
+
+    command = ["fit", run, "--out", str(out), "--n-parts", "2"]
+    assert "expected std for a mixture" in error_of(capsys, *command, "--half-width", "core")
+    assert "expected one number for all labels" in error_of(capsys, *command, "3", *several[:2])
+
+
 def test_fit_sample_and_generate(folder, capsys):
     assert main(["fit", str(folder / "run"), "--out", str(folder / "s.npz"), "--n-components", "3"]) == 0
     state = el.PCAState.load(folder / "s.npz")
