@@ -282,7 +282,7 @@ def encoded_batches(
     """Encode images as `encode_images` does, and yield the latents of each batch with their rows."""
     _check_images(images, autoencoder.config)
     graph, weights = nnx.split(autoencoder)
-    for rows, batch in _padded_batches(images, batch_size, "encode", progress):
+    for rows, batch in padded_batches(images, batch_size, "encode", progress):
         yield rows, np.asarray(_encode_uint8(graph, weights, batch))[: rows.stop - rows.start]
 
 
@@ -316,7 +316,7 @@ def decode_latents(
         raise ValueError(f"latents: expected shape (n, {autoencoder.config.latent_dim}); got {latents.shape}")
     images = np.empty((len(latents), *autoencoder.config.image_shape), np.uint8)
     graph, weights = nnx.split(autoencoder)
-    for rows, batch in _padded_batches(latents, batch_size, "decode", progress):
+    for rows, batch in padded_batches(latents, batch_size, "decode", progress):
         if not np.isfinite(batch).all():
             raise ValueError(
                 f"latents: expected finite numbers; got NaN or infinity in rows {rows.start}:{rows.stop}"
@@ -342,7 +342,7 @@ def as_floats(images: Array) -> Array:
     return images.astype(jnp.float32) / 255.0
 
 
-def _padded_batches(
+def padded_batches(
     rows: np.ndarray, batch_size: int, label: str, progress: bool
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield consecutive batches and the rows they hold, the last one filled up with zeros."""

@@ -1,0 +1,253 @@
+"""A small convolutional network that learns from the images at hand, to judge generated ones by.
+
+With labels it learns to tell them; without, to find the other one of two distorted views of an image among
+those of all images in the batch (SimCLR with its NT-Xent loss; Chen et al. 2020). Both are a classification
+by cross-entropy. The features are what the encoder gives to the head, which is thrown away.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array
+
+from ellipsoid.models.autoencoder import AutoencoderConfig, Encoder, as_floats
+from ellipsoid.models.batches import batch_order
+from ellipsoid.progress import progress_bar
+from ellipsoid.random import key
+
+
+@dataclass(frozen=True)
+class FeatureNetworkConfig:
+    """Shape of a feature network, and how it is trained: Adam with a warm-up and a cosine decay to zero.
+
+    Raises
+    ------
+    ValueError
+        If a value is not one of those described.
+    """
+
+    filters: tuple[int, ...] = (32, 64, 128, 256)
+    """Channels of the strided layers, first to last."""
+    n_features: int = 128
+    """Width of the layer whose values are the features."""
+    steps: int = 1500
+    """Number of batches."""
+    batch_size: int = 128
+    """Images in a step, in two views each where there are no labels."""
+    max_images: int = 50_000
+    """Of more images than these, a random part is trained on: it is held in memory."""
+    learning_rate: float = 2e-3
+    """At its highest, after the first 5 % of the steps."""
+    weight_decay: float = 0.01
+    """Pulls kernels, not biases, towards zero: by this times the learning rate in a step."""
+    temperature: float = 0.2
+    """Divides the cosines between views."""
+    crop: float = 0.6
+    """Least share of an image's side that a view shows, enlarged to the whole side."""
+    mirror: bool = False
+    """Whether views are mirrored, left to right, with a chance of one half."""
+    light: float = 0.3
+    """Brightness and contrast of each channel of a view change by up to this share."""
+    noise: float = 0.05
+    """Highest standard deviation of the Gaussian noise in a view, in units of the pixels in [0, 1]."""
+    erase: float = 0.3
+    """Longest side of the rectangle that is grey in a view, as a share of the image's side."""
+    validation_fraction: float = 0.05
+    """Share of the images that is kept back to measure the accuracy on."""
+    seed: int = 0
+    """Of the initial weights, the images kept back, their order and the views."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "filters", tuple(self.filters))
+        least = {"n_features": 2, "steps": 1, "batch_size": 2, "max_images": 4, "seed": 0}
+        for name, lowest in least.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+                raise ValueError(f"{name}: expected an integer of at least {lowest}; got {value!r}")
+        for name in ("learning_rate", "temperature"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: expected a finite number above 0; got {getattr(self, name)}")
+        for name in ("weight_decay", "light", "noise"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: expected a finite number of at least 0; got {getattr(self, name)}")
+        for name in ("erase", "validation_fraction"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected a share from 0 to below 1; got {getattr(self, name)}")
+        if not 0 < self.crop <= 1:
+            raise ValueError(f"crop: expected a share above 0, up to 1; got {self.crop}")
+
+
+class _Learner(nnx.Module):
+    """What is trained: the encoder, and a head for the classification."""
+
+    def __init__(self, shape: AutoencoderConfig, n_outputs: int, *, rngs: nnx.Rngs):
+        self.encoder = Encoder(shape, rngs=rngs)
+        self.head = nnx.Linear(shape.latent_dim, n_outputs, rngs=rngs)
+
+    def __call__(self, pixels: Array) -> Array:
+        return self.head(jax.nn.silu(self.encoder(pixels)))
+
+
+def learn(
+    images: np.ndarray, labels: np.ndarray | None, config: FeatureNetworkConfig, *, progress: bool = True
+) -> tuple[Encoder, float]:
+    """Train an encoder on images, from the start.
+
+    The result depends on the arguments alone, bit for bit on the same machine.
+
+    Parameters
+    ----------
+    images : (n, size, size, channels) uint8 array
+        In memory; at least four.
+    labels : (n,) array of integers from 0 upward, or None
+    config : FeatureNetworkConfig
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    encoder : Encoder
+        From pixels in [0, 1] to features that have the mean 0 and the mean square 1, over all of the features
+        of the training images. How their variance is spread over them, is left as it was learned.
+    accuracy : float
+        Share that it told rightly of the images kept back: of the images as they are, or of their views among
+        those of up to `batch_size` images.
+    """
+    order = np.random.default_rng((config.seed, 1)).permutation(len(images))
+    n_kept = min(max(round(config.validation_fraction * len(images)), 2), len(images) - 2)
+    kept, rows = np.sort(order[:n_kept]), np.sort(order[n_kept:])
+    n_outputs = config.n_features if labels is None else int(labels.max()) + 1
+    shape = encoder_shape(config, images.shape[1], images.shape[3])
+    graph, weights = nnx.split(_Learner(shape, n_outputs, rngs=nnx.Rngs(config.seed)))
+    state = (weights, _optimizer(config).init(weights))
+    train_key, kept_key = jr.split(key(config.seed))
+
+    def taken(index):
+        return images[index], None if labels is None else labels[index]
+
+    with progress_bar("features", config.steps, enabled=progress, unit="steps") as advance:
+        for number, index in enumerate(itertools.islice(_batches(rows, config), config.steps)):
+            state, loss = _step(graph, config, state, train_key, np.uint32(number), *taken(index))
+            # Waited for now and then only: the next batch is made ready while one is computed.
+            advance(1, f"loss {loss:.3f}" if number % 20 == 19 else "")
+    weights = state[0]
+
+    size = min(config.batch_size, n_kept)
+    keys = jr.split(kept_key, n_kept // size) if labels is None else [None] * (n_kept // size)
+    parts = kept[: n_kept - n_kept % size].reshape(-1, size)
+    found = [
+        _evaluate(graph, config, weights, key, *taken(part)) for key, part in zip(keys, parts, strict=True)
+    ]
+    encoder = nnx.merge(graph, weights).encoder
+    _standardise(encoder, images[rows[:: -(-len(rows) // 4096)]])
+    return encoder, float(np.mean(found))
+
+
+def encoder_shape(config: FeatureNetworkConfig, image_size: int, channels: int) -> AutoencoderConfig:
+    """Give the configuration of the encoder for images of this shape."""
+    return AutoencoderConfig(image_size, channels, config.filters, config.n_features, norm="group")
+
+
+def _batches(rows: np.ndarray, config: FeatureNetworkConfig) -> Iterator[np.ndarray]:
+    """Yield random permutations without end, in batches, each without the rest that fills no batch."""
+    size = min(config.batch_size, len(rows))
+    for epoch in itertools.count():
+        order = rows[batch_order(len(rows), config.seed, epoch)]
+        yield from order[: len(rows) - len(rows) % size].reshape(-1, size)
+
+
+def _optimizer(config):
+    warmup = round(0.05 * config.steps)
+    schedule = optax.schedules.warmup_cosine_decay_schedule(
+        init_value=config.learning_rate / max(warmup, 1),
+        peak_value=config.learning_rate,
+        warmup_steps=warmup,
+        decay_steps=config.steps,
+    )
+
+    def kernels(weights):
+        return jax.tree.map(lambda leaf: leaf.ndim > 1, weights)
+
+    return optax.adamw(schedule, weight_decay=config.weight_decay, mask=kernels)
+
+
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+def _step(graph, config, state, key, number, images, labels):
+    weights, optimizer = state
+
+    def loss(weights):
+        logits, targets = _classified(graph, config, weights, jr.fold_in(key, number), images, labels)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
+
+    value, gradient = jax.value_and_grad(loss)(weights)
+    updates, optimizer = _optimizer(config).update(gradient, optimizer, weights)
+    return (optax.apply_updates(weights, updates), optimizer), value
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _evaluate(graph, config, weights, key, images, labels):
+    logits, targets = _classified(graph, config, weights, key, images, labels)
+    return jnp.mean(logits.argmax(axis=1) == targets)
+
+
+def _classified(graph, config, weights, key, images, labels):
+    """Logits, and which are the right ones: labels, or the other view of each of 2 n views."""
+    learner, pixels = nnx.merge(graph, weights), as_floats(images)
+    if labels is not None:
+        return learner(pixels if key is None else distorted(key, pixels, config)), labels
+    outputs = learner(jnp.concatenate([distorted(part, pixels, config) for part in jr.split(key)]))
+    outputs /= jnp.maximum(jnp.linalg.norm(outputs, axis=1, keepdims=True), 1e-12)
+    cosines = jnp.matmul(outputs, outputs.T) / config.temperature
+    itself = jnp.eye(len(outputs), dtype=bool)
+    return jnp.where(itself, -jnp.inf, cosines), jnp.roll(jnp.arange(len(outputs)), len(images))
+
+
+def distorted(key: Array, pixels: Array, config: FeatureNetworkConfig) -> Array:
+    """Give one random view of each image `(n, size, size, channels)`, pixels around [0, 1]."""
+    n, size, _, channels = pixels.shape
+    crop, place, mirror, light, spread, noise, sides, centre = jr.split(key, 8)
+
+    zoom = 1 / jr.uniform(crop, (n, 1), minval=config.crop)
+    offset = (1 - zoom) * size * jr.uniform(place, (n, 2))
+
+    def cropped(image, zoom, offset):
+        return jax.image.scale_and_translate(
+            image, image.shape, (0, 1), zoom, offset, "linear", antialias=False
+        )
+
+    views = jax.vmap(cropped)(pixels, jnp.repeat(zoom, 2, axis=1), offset)
+    if config.mirror:
+        views = jnp.where(jr.bernoulli(mirror, shape=(n, 1, 1, 1)), views[:, :, ::-1], views)
+
+    contrast, brightness = config.light * jr.uniform(light, (2, n, 1, 1, channels), minval=-1)
+    views = 0.5 + (1 + contrast) * (views - 0.5) + brightness / 2
+    deviation = config.noise * jr.uniform(spread, (n, 1, 1, 1))
+    views += deviation * jr.normal(noise, views.shape)
+
+    places = (jnp.arange(size) + 0.5)[None, None] / size
+    half_sides = config.erase / 2 * jr.uniform(sides, (n, 2, 1))
+    inside = jnp.abs(places - jr.uniform(centre, (n, 2, 1))) < half_sides
+    rectangle = inside[:, 0, :, None, None] & inside[:, 1, None, :, None]
+    return jnp.where(rectangle, 0.5, views)
+
+
+def _standardise(encoder, images):
+    """Shift and scale the features, in the weights of the last layer."""
+    encode = nnx.jit(lambda encoder, images: encoder(as_floats(images)))
+    size = min(256, len(images))
+    parts = images[: len(images) - len(images) % size].reshape(-1, size, *images.shape[1:])
+    features = np.concatenate([np.asarray(encode(encoder, part), np.float64) for part in parts])
+    mean, scale = features.mean(axis=0), features.std(axis=0)
+    scale = np.sqrt(np.mean(scale**2))
+    layer = encoder.to_latent
+    layer.kernel[...] = layer.kernel[...] / np.float32(scale)
+    layer.bias[...] = (layer.bias[...] - mean.astype(np.float32)) / np.float32(scale)
