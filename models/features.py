@@ -12,10 +12,10 @@ import json
 import os
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, ClassVar, Literal, Protocol, Self, get_args
+from typing import IO, Any, Literal, Protocol, Self, get_args
 
 import jax
 import numpy as np
@@ -45,7 +45,7 @@ class FeatureSpace(Protocol):
 
     @property
     def comparable(self) -> bool:
-        """Whether Fréchet distances may be held against published FID figures."""
+        """Whether their Fréchet distance may be held against published FID figures."""
         ...
 
     @property
@@ -126,11 +126,10 @@ class PixelFeatures:
     components : (n_components, height * width * channels) float32 array
     """
 
-    name: ClassVar[str] = "pixels"
-    comparable: ClassVar[bool] = False
-
     mean: np.ndarray
     components: np.ndarray
+    name: str = field(default="pixels", init=False)
+    comparable: bool = field(default=False, init=False)
 
     @property
     def note(self) -> str:
@@ -183,7 +182,7 @@ def pixels(images: np.ndarray, n_components: int = 64) -> PixelFeatures:
     rows = images[:: -(-len(images) // _MAX_PCA_IMAGES)].reshape(-1, images[0].size) / np.float32(255)
     # Not `el.fit`, which decomposes the covariance of all pixels: 19 GB at 128 pixels in colour.
     pca = PCA(min(n_components, *rows.shape), svd_solver="randomized", random_state=0).fit(rows)
-    return PixelFeatures(pca.mean_.reshape(images.shape[1:]), pca.components_)
+    return PixelFeatures(pca.mean_.reshape(images.shape[1:]), np.asarray(pca.components_))
 
 
 # --- latents ---------------------------------------------------------------------------------------
@@ -198,10 +197,9 @@ class LatentFeatures:
     autoencoder : Autoencoder
     """
 
-    name: ClassVar[str] = "latents"
-    comparable: ClassVar[bool] = False
-
     autoencoder: Autoencoder
+    name: str = field(default="latents", init=False)
+    comparable: bool = field(default=False, init=False)
 
     @property
     def note(self) -> str:
@@ -235,7 +233,7 @@ class NetworkFeatures:
     Attributes
     ----------
     encoder : Encoder
-        From pixels in [0, 1] to features whose mean is 0 and whose mean square is 1, over the training images.
+        From pixels in [0, 1] to features of mean 0 and, over all of them, mean square 1 on training images.
     config : FeatureNetworkConfig
     image_shape : tuple of int
         Height, width and channels.
@@ -247,15 +245,14 @@ class NetworkFeatures:
         SHA-256 of the training images and labels.
     """
 
-    name: ClassVar[str] = "network"
-    comparable: ClassVar[bool] = False
-
     encoder: Encoder
     config: FeatureNetworkConfig
     image_shape: tuple[int, int, int]
     n_labels: int | None
     accuracy: float
     trained_on: str
+    name: str = field(default="network", init=False)
+    comparable: bool = field(default=False, init=False)
 
     @property
     def note(self) -> str:
@@ -267,7 +264,8 @@ class NetworkFeatures:
         )
         return (
             f"{self.config.n_features} features of a small network that was trained on these data {task} "
-            f"({self.accuracy:.1%} right on images kept back); published FID figures cannot be held against them."
+            f"({self.accuracy:.1%} right on images kept back); published FID figures cannot be held against "
+            "them."
         )
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -371,8 +369,8 @@ def train_network(
     Raises
     ------
     TypeError, ValueError
-        If the images are not square and uint8, or fewer than four; the labels are not one integer an image, of
-        two values at least; the images are too small for the layers; or the file holds no feature network.
+        If the images are not square and uint8, fewer than four, or too small for the layers; the labels are
+        not one integer an image, of two values at least; or the file holds no feature network.
     """
     config = config or FeatureNetworkConfig()
     _check_images(images)
@@ -433,12 +431,11 @@ class InceptionFeatures:
         SHA-256 of the weights.
     """
 
-    name: ClassVar[str] = "inception"
-
     extractor: Any
     device: str
     comparable: bool
     weights_digest: str
+    name: str = field(default="inception", init=False)
 
     @property
     def note(self) -> str:
@@ -449,13 +446,13 @@ class InceptionFeatures:
                 "against them."
             )
         return (
-            "2,048 features of Inception: their Fréchet distance is FID, to be held against figures published "
-            "for the same real images and number of rows, 50,000 as a rule."
+            "2,048 features of Inception: their Fréchet distance is FID, comparable with figures published "
+            "for the same real images and the same number of rows, usually 50,000."
         )
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Give the features `(n, 2048)`; grey images are repeated in all three channels."""
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
 
         _check_images(images)
 
@@ -501,18 +498,16 @@ def inception(
             "weights: expected the file of Inception's weights; pass its path, or download=True to fetch it"
         )
     try:
-        import torch
-        from torch_fidelity import feature_extractor_inceptionv3 as torch_fidelity
+        import torch  # pyright: ignore[reportMissingImports]
+        from torch_fidelity import feature_extractor_inceptionv3 as v3  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise ImportError(
-            f'inception needs torch-fidelity: pip install "ellipsoid[fidelity]" ({error})'
-        ) from None
+        message = f"inception needs torch-fidelity ({error}): pip install torch-fidelity"
+        raise ImportError(message) from None
 
+    url = Path(v3.URL_INCEPTION_V3)
     if weights is None:
-        torch.hub.load_state_dict_from_url(
-            torch_fidelity.URL_INCEPTION_V3, check_hash=True, weights_only=True
-        )
-        weights = Path(torch.hub.get_dir(), "checkpoints", Path(torch_fidelity.URL_INCEPTION_V3).name)
+        torch.hub.load_state_dict_from_url(v3.URL_INCEPTION_V3, check_hash=True, weights_only=True)
+        weights = Path(torch.hub.get_dir(), "checkpoints", url.name)
     content = Path(weights).read_bytes()
     try:
         arrays = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
@@ -520,13 +515,13 @@ def inception(
         buffer = io.BytesIO()
         torch.save(dict(arrays), buffer)
         buffer.seek(0)
-        extractor = torch_fidelity.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], buffer)
+        extractor = v3.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], buffer)
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"weights: {weights} cannot be read as Inception's weights: {reason}") from error
     found = hashlib.sha256(content).hexdigest()
-    published_hash = Path(torch_fidelity.URL_INCEPTION_V3).stem.rpartition("-")[2]
-    return InceptionFeatures(extractor.to(device), device, found.startswith(published_hash), found)
+    genuine = found.startswith(url.stem.rpartition("-")[2])
+    return InceptionFeatures(extractor.to(device), device, genuine, found)
 
 
 # --- common ----------------------------------------------------------------------------------------
