@@ -462,7 +462,7 @@ class InceptionFeatures:
             with torch.inference_mode():
                 return self.extractor(tensor)[0].cpu().numpy()
 
-        return _in_batches(extract, images, 2048, batch_size=32)
+        return _in_batches(extract, images, 2048, batch_size=min(32, max(len(images), 1)))
 
     def digest(self) -> str:
         """SHA-256 of the weights."""
