@@ -377,11 +377,13 @@ def train_network(
     if len(images) < 4 or images.shape[1] != images.shape[2]:
         raise ValueError(f"images: expected at least four square ones; got shape {images.shape}")
     encoder_shape(config, *images.shape[2:])  # refuses images too small for the layers
-    codes = None if labels is None else _label_codes(labels, len(images))
+    if labels is not None:
+        labels = _checked_labels(labels, len(images))
     if len(images) > config.max_images:
         chosen = np.random.default_rng((config.seed, 0)).permutation(len(images))[: config.max_images]
         chosen.sort()
-        images, codes = images[chosen], None if codes is None else codes[chosen]
+        images, labels = images[chosen], None if labels is None else labels[chosen]
+    codes = None if labels is None else np.unique(labels, return_inverse=True)[1].astype(np.int32)
     trained_on = digest((images, codes))
     if path is not None and Path(path).exists():
         found = NetworkFeatures.load(path)
@@ -396,16 +398,15 @@ def train_network(
     return network
 
 
-def _label_codes(labels, n):
+def _checked_labels(labels, n):
     labels = np.asarray(labels)
     if labels.shape != (n,) or labels.dtype.kind not in "iu":
         raise ValueError(
             f"labels: expected one integer for each of {n} images; got {labels.dtype} of shape {labels.shape}"
         )
-    values, codes = np.unique(labels, return_inverse=True)
-    if len(values) < 2:
-        raise ValueError(f"labels: expected at least two different ones; all are {values[0]}")
-    return codes.astype(np.int32)
+    if (labels == labels[0]).all():
+        raise ValueError(f"labels: expected at least two different ones; all are {labels[0]}")
+    return labels
 
 
 @partial(jax.jit, static_argnums=0)
@@ -517,8 +518,8 @@ def inception(
         buffer.seek(0)
         extractor = v3.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], buffer)
     except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"weights: {weights} cannot be read as Inception's weights: {reason}") from error
+        message = f"weights: expected a file of Inception's weights alone, {url.name}; got {weights}"
+        raise ValueError(message) from error
     found = hashlib.sha256(content).hexdigest()
     genuine = found.startswith(url.stem.rpartition("-")[2])
     return InceptionFeatures(extractor.to(device), device, genuine, found)

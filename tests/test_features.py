@@ -8,7 +8,6 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from sklearn.neighbors import KNeighborsClassifier
 
 import ellipsoid as el
 from ellipsoid import metrics
@@ -162,27 +161,20 @@ def test_training_has_the_same_bits_again(faces, hardly_trained):
     assert again.accuracy == hardly_trained.accuracy
 
 
-def test_contrastive_features_know_what_was_not_told(contrastive, hardly_trained, faces):
-    """Who turns the head to the left, in images never seen."""
-    turned = procedural_faces(2000, SIZE, key=el.key(0)).attributes["turned_left"]
-
-    def score(space):
-        found = space(faces)
-        return KNeighborsClassifier(5).fit(found[:1000], turned[:1000]).score(found[1000:], turned[1000:])
-
-    assert contrastive.accuracy > 0.3  # of 50 images in two views: 0.01 by chance
-    assert score(contrastive) > max(np.mean(turned), np.mean(~turned)) + 0.05
-    print(score(contrastive), score(hardly_trained), np.mean(turned), contrastive.accuracy)
+def test_views_are_found_among_those_of_other_images(contrastive, hardly_trained):
+    # Of 50 images kept back, in two views each: 1 of 99 by chance.
+    assert contrastive.accuracy > 0.08
+    assert contrastive.accuracy > hardly_trained.accuracy
 
 
 def test_classifier_tells_labels_it_was_taught(faces):
     rng = np.random.default_rng(0)
     labels = rng.choice([3, 7], len(faces))
-    images = np.where((labels == 7)[:, None, None, None], faces // 2, faces)
-    config = dataclasses.replace(SMALL, steps=60)
+    images = np.where((labels == 7)[:, None, None, None], faces[:, ::-1], faces)
+    config = dataclasses.replace(SMALL, steps=80)
     network = features.train_network(images, labels, config, progress=False)
     assert network.n_labels == 2
-    assert network.accuracy > 0.9
+    assert network.accuracy > 0.8
     assert "2 labels" in network.note
     shuffled = features.train_network(images, rng.permutation(labels), config, progress=False)
     assert shuffled.accuracy < 0.75  # of 100 images: five standard errors above chance
@@ -234,19 +226,37 @@ def swapped(images, strength):
     return out
 
 
-@pytest.mark.parametrize(
-    ("damage", "strengths"), [(blurred, (1, 3, 9)), (noisy, (15, 35, 80)), (swapped, (1, 2, 4))]
-)
-@pytest.mark.parametrize("name", ["pixels", "network"])
-def test_more_damage_is_judged_worse(name, damage, strengths, spaces, faces):
-    space = spaces[name]
+def judged(space, faces, damage, strengths):
+    """Fréchet distances and precisions of unseen images, as they are and damaged."""
     real, unseen = space(faces[:1000]), faces[1000:]
-    judged = [space(unseen), *(space(damage(unseen, strength)) for strength in strengths)]
-    distances = [metrics.frechet_distance(real, found).value for found in judged]
-    precisions = [metrics.precision_recall(real, found).precision.value for found in judged]
+    found = [space(unseen), *(space(damage(unseen, strength)) for strength in strengths)]
+    return (
+        [metrics.frechet_distance(real, some).value for some in found],
+        [metrics.precision_recall(real, some).precision.value for some in found],
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "strengths"),
+    [
+        ("network", blurred, (3, 6, 9)),
+        ("network", noisy, (15, 35, 80)),
+        ("network", swapped, (1, 2, 4)),
+        ("pixels", swapped, (1, 2, 4)),
+    ],
+)
+def test_more_damage_is_judged_worse(name, damage, strengths, spaces, faces):
+    distances, precisions = judged(spaces[name], faces, damage, strengths)
     assert distances == sorted(distances)
     assert precisions == sorted(precisions, reverse=True)
-    assert distances[-1] > 3 * distances[0]
+    assert distances[-1] > 10 * distances[0]
+    assert precisions[-1] < precisions[0] / 2
+
+
+def test_pixels_do_not_see_the_noise_that_a_network_sees(spaces, faces):
+    precision = {name: judged(spaces[name], faces, noisy, (35,))[1] for name in ("pixels", "network")}
+    assert precision["pixels"][1] > precision["pixels"][0] - 0.05
+    assert precision["network"][1] < precision["network"][0] / 4
 
 
 @pytest.mark.parametrize("name", ["pixels", "network"])
