@@ -335,8 +335,9 @@ class NetworkFeatures:
                         f"got {leaf.dtype} of shape {leaf.shape}"
                     )
                 leaves.append(jax.numpy.asarray(leaf))
-        weights = jax.tree.unflatten(jax.tree.structure(expected), leaves)
-        return cls(encoder=nnx.merge(graph, weights), **fields)
+        structure = jax.tree.structure(nnx.to_pure_dict(expected))
+        nnx.replace_by_pure_dict(expected, jax.tree.unflatten(structure, leaves))
+        return cls(encoder=nnx.merge(graph, expected), **fields)
 
     def _shape(self):
         return encoder_shape(self.config, self.image_shape[1], self.image_shape[2])
@@ -550,6 +551,7 @@ def _digest(description: Any, arrays: Any) -> str:
     return hashlib.sha256(f"{json.dumps(description)} {digest(arrays)}".encode()).hexdigest()
 
 
-def _named(tree: Any) -> dict[str, Any]:
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+def _named(tree: nnx.State) -> dict[str, Any]:
+    # As plain dictionaries: the paths of variables in a state depend on the version of Flax.
+    leaves, _ = jax.tree_util.tree_flatten_with_path(nnx.to_pure_dict(tree))
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
