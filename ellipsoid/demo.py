@@ -16,12 +16,15 @@ from flax import nnx
 import ellipsoid as el
 from ellipsoid.models.autoencoder import Autoencoder, AutoencoderConfig, decode_latents, encode_images
 from ellipsoid.models.faces import procedural_faces
-from ellipsoid.models.runs import check_run_folder, fit_run
+from ellipsoid.models.runs import check_run_folder, fit_run, record_images
 from ellipsoid.models.steps import TrainConfig
 from ellipsoid.models.training import train
 from ellipsoid.progress import progress_bar
 from ellipsoid.report import write_report
 from ellipsoid.sections import Material
+
+#: What a run of the demonstration names as the source of its images.
+SOURCE = "demo"
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,10 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
     """
     check_run_folder(out)
     started = time.monotonic()
-    data_key, test_key, draw_key = jr.split(el.key(config.seed), 3)
+    _, test_key, draw_key = jr.split(el.key(config.seed), 3)
     size = config.autoencoder.image_size
     with progress_bar("faces", config.n_images + config.n_test, enabled=progress, unit="images") as advance:
-        images = procedural_faces(config.n_images, size, key=data_key).images
+        images = training_faces(config.n_images, size, config.seed)
         advance(config.n_images)
         test_images = procedural_faces(config.n_test, size, key=test_key).images
         advance(config.n_test)
@@ -102,6 +105,7 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
     autoencoder = Autoencoder(config.autoencoder, rngs=nnx.Rngs(config.seed))
     history = train(autoencoder, images, config.training, out=out, progress=progress)
     latents, state = fit_run(autoencoder, images, out, progress=progress)
+    record_images(out, SOURCE, n=config.n_images, seed=config.seed)
 
     reconstructed = decode_latents(autoencoder, encode_images(autoencoder, test_images))
     error, mean_error = reconstruction_error(test_images, reconstructed, images)
@@ -131,6 +135,11 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
     )
     write_report(out, material, summary=list(summary.items()), seed=config.seed, progress=progress)
     return summary
+
+
+def training_faces(n: int, size: int, seed: int) -> np.ndarray:
+    """Draw the faces that a demonstration is trained on: (n, size, size, 3) uint8."""
+    return procedural_faces(n, size, key=jr.split(el.key(seed), 3)[0]).images
 
 
 def reconstruction_error(images, reconstructed, training_images) -> tuple[float, float]:

@@ -94,7 +94,7 @@ class RunFolder:
                     "resume with the same ones"
                 )
         else:
-            replace_file(self.folder / "config.json", json.dumps(description, indent=2).encode() + b"\n")
+            _write_config(self.folder, description)
         self._manager = _manager(self.folder, create=True)
 
     def restore(self, like: TrainState) -> tuple[TrainState, Any, list[dict[str, float]]] | None:
@@ -167,6 +167,41 @@ class RunFolder:
             raise OSError(
                 f"{self.folder}: can't write a checkpoint ({reason}){self.kept()}; make room and resume"
             ) from error
+
+
+def record_images(folder: str | os.PathLike[str], source: str, **options: Any) -> None:
+    """Note in a run's ``config.json`` which images it was trained on.
+
+    Parameters
+    ----------
+    folder : path
+    source : str
+        A path, which is made absolute, or a name that is none.
+    **options
+        What else :func:`ellipsoid.models.load_images` needs to read the same images; paths or plain values.
+    """
+    folder = Path(folder)
+    options = {
+        name: str(value.absolute()) if isinstance(value, Path) else value for name, value in options.items()
+    }
+    source = str(Path(source).absolute()) if Path(source).exists() else source
+    description = _read_config(folder) | {"images": {"source": source, **options}}
+    _write_config(folder, description)
+
+
+def recorded_images(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Source and options of the images that a run was trained on; None if it does not say.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`load_run`.
+    """
+    return _read_config(Path(folder)).get("images")
+
+
+def _write_config(folder: Path, description: dict[str, Any]) -> None:
+    replace_file(folder / "config.json", json.dumps(description, indent=2).encode() + b"\n")
 
 
 def _manager(folder: Path, create: bool) -> Any:

@@ -85,7 +85,7 @@ def train(
     _check(autoencoder, images, validation)
     if validation is None:
         validation = images
-        rows, validation_rows = _split(len(images), config)
+        rows, validation_rows = split(len(images), config)
     else:
         rows, validation_rows = np.arange(len(images)), np.arange(len(validation))
     n_steps = config.steps or config.epochs * -(-len(rows) // config.batch_size)
@@ -169,8 +169,8 @@ def _check(autoencoder, images, validation):
         raise ValueError(f"images: training needs at least two, got {len(images)}")
 
 
-def _split(n, config):
-    """Rows to train on and to judge the epochs by, both in increasing order."""
+def split(n: int, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of `n` images to train on, and those to judge the epochs by, both in increasing order."""
     order = np.random.default_rng((config.seed, 1)).permutation(n)
     count = min(max(round(config.validation_fraction * n), 1), n - 1)
     return np.sort(order[count:]), np.sort(order[:count])

@@ -10,8 +10,9 @@ from PIL import Image
 
 import ellipsoid as el
 from ellipsoid.cli import main
-from ellipsoid.demo import DemoConfig, run_demo
+from ellipsoid.demo import DemoConfig, run_demo, training_faces
 from ellipsoid.models import AutoencoderConfig, TrainConfig, procedural_faces
+from ellipsoid.models.runs import recorded_images
 from ellipsoid.report import load_material
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -95,6 +96,12 @@ def test_the_report_can_be_made_from_the_folder_and_the_images(run, tmp_path):
         "Nearest training images",
     ):
         assert f"<h2>{title}</h2>" in page
+
+
+def test_the_run_knows_its_images(run):
+    drawn = procedural_faces(600, 16, key=jr.split(el.key(0), 3)[0]).images
+    assert recorded_images(run[0]) == {"source": "demo", "n": 600, "seed": 0}
+    np.testing.assert_array_equal(training_faces(600, 16, 0), drawn)
 
 
 def test_other_images_than_those_of_the_run_are_refused(run):
