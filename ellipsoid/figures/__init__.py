@@ -16,6 +16,8 @@ from ellipsoid.figures.planes import density_contours as density_contours
 from ellipsoid.figures.planes import latent_planes as latent_planes
 from ellipsoid.figures.planes import pairs_scatter as pairs_scatter
 from ellipsoid.figures.planes import surface as surface
+from ellipsoid.figures.quality import Curve as Curve
+from ellipsoid.figures.quality import fidelity_diversity as fidelity_diversity
 from ellipsoid.figures.radii import distances as distances
 from ellipsoid.figures.radii import gauge as gauge
 from ellipsoid.figures.radii import mahalanobis as mahalanobis

@@ -1,0 +1,139 @@
+"""How good generated images are: fidelity against diversity."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jax.typing import ArrayLike
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ellipsoid.figures.style import GREY, INK, LINES, MARKS, as_floats, finish, legend_below, new_figure
+
+# Where a dial value may stand, from its point, and how far from other points and values; in points of type.
+_OFFSETS = np.array([(13, 6), (13, -6), (-13, 6), (-13, -6)])
+_FROM_POINTS = (12.5, 5.5)
+_FROM_TEXT = (18.0, 8.0)
+
+
+class Curve(NamedTuple):
+    """Diversity and fidelity of the settings of one family, in the order of its dial.
+
+    Attributes
+    ----------
+    diversity, fidelity : arrays, shape (m,)
+    diversity_error, fidelity_error : arrays, shape (m,)
+        Standard errors.
+    dial : array, shape (m,), optional
+        What the family is turned by; written beside its points.
+    """
+
+    diversity: ArrayLike
+    fidelity: ArrayLike
+    diversity_error: ArrayLike
+    fidelity_error: ArrayLike
+    dial: ArrayLike | None = None
+
+
+def fidelity_diversity(
+    curves: Mapping[str, Curve],
+    points: Mapping[str, Curve],
+    *,
+    x_label: str = "recall (diversity)",
+    y_label: str = "precision (fidelity)",
+    title: str | None = None,
+) -> Figure:
+    """Fidelity over diversity: a line for each family of settings, marks for single ones.
+
+    Parameters
+    ----------
+    curves : mapping of name to Curve
+        At most 8. Of their dials, those values are written for which there is room.
+    points : mapping of name to Curve
+        At most 8 more, each of one setting (m = 1): what the curves are held against.
+    x_label, y_label : str
+    title : str, optional
+
+    Raises
+    ------
+    ValueError
+        If there are no curves and points, or more than 8 of either, or their arrays differ in length, or hold
+        values that are not finite.
+    """
+    checked = {name: _checked(f"curves[{name!r}]", curve) for name, curve in curves.items()}
+    marks = {name: _checked(f"points[{name!r}]", point, 1) for name, point in points.items()}
+    if not (checked or marks) or max(len(checked), len(marks)) > len(LINES):
+        raise ValueError(
+            f"curves, points: expected one or more, up to {len(LINES)} each; "
+            f"got {len(checked)} and {len(marks)}"
+        )
+    figure = new_figure(5.6, title)
+    axes = figure.add_subplot()
+    handles = []
+    for curve, line, mark in zip(checked.values(), LINES, MARKS, strict=False):
+        style = {**line, "marker": mark["marker"], "markersize": 4, "zorder": 3}
+        handles.append(_draw(axes, curve, style))
+    for point, mark in zip(marks.values(), MARKS, strict=False):
+        # Large and hollow: none is taken for a point of a curve.
+        style = {**mark, "markersize": 9, "markerfacecolor": "none", "markeredgewidth": 1.4, "zorder": 4}
+        handles.append(_draw(axes, point, style))
+    axes.margins(0.06)
+    finish(axes, x_label, y_label)
+    axes.grid(color=GREY, linewidth=0.4, alpha=0.5)
+    legend_below(figure, handles, [*checked, *marks])
+    _write_dials(figure, axes, checked.values())
+    return figure
+
+
+class _Checked(NamedTuple):
+    diversity: np.ndarray
+    fidelity: np.ndarray
+    diversity_error: np.ndarray
+    fidelity_error: np.ndarray
+    dial: np.ndarray | None
+
+
+def _checked(name: str, curve: Curve, length: int | None = None) -> _Checked:
+    diversity = as_floats(f"{name}.diversity", curve.diversity, "m" if length is None else length)
+
+    def same(field: str) -> np.ndarray:
+        return as_floats(f"{name}.{field}", getattr(curve, field), len(diversity))
+
+    dial = None if curve.dial is None else same("dial")
+    return _Checked(diversity, same("fidelity"), same("diversity_error"), same("fidelity_error"), dial)
+
+
+def _draw(axes: Axes, curve: _Checked, style: dict[str, Any]) -> Any:
+    bars = {"ecolor": style["color"], "elinewidth": 0.7, "capsize": 0}
+    drawn = axes.errorbar(
+        curve.diversity, curve.fidelity, curve.fidelity_error, curve.diversity_error, **style, **bars
+    )
+    for bar in drawn.lines[2]:
+        bar.set_alpha(0.5)
+    return drawn.lines[0]
+
+
+def _write_dials(figure: Figure, axes: Axes, curves: Iterable[_Checked]) -> None:
+    """Write dial values beside their points, unless they would lie on other values or points."""
+    figure.draw_without_rendering()  # places are known only when it is laid out
+    labels, points, written = [], [], []
+    for curve in curves:
+        at = np.stack([curve.diversity, curve.fidelity], axis=1)
+        places = axes.transData.transform(at) * 72 / figure.dpi
+        points += list(places)
+        if curve.dial is not None:
+            for i, (value, xy, place) in enumerate(zip(curve.dial, at, places, strict=True)):
+                labels.append((0 < i < len(at) - 1, f"{value:g}", xy, place))
+    # The ends of every curve first: with them it can be read without the others.
+    for _, text, xy, place in sorted(labels, key=lambda label: label[0]):
+        for offset in _OFFSETS:
+            spot = place + offset
+            if _is_free(spot, points, _FROM_POINTS) and _is_free(spot, written, _FROM_TEXT):
+                where = {"xytext": offset, "textcoords": "offset points", "ha": "center", "va": "center"}
+                axes.annotate(text, xy, **where, fontsize=6.5, color=INK, zorder=5)
+                written.append(spot)
+                break
+
+
+def _is_free(spot: np.ndarray, taken: Sequence[np.ndarray], room: tuple[float, float]) -> bool:
+    return not any(np.all(np.abs(other - spot) < room) for other in taken)
