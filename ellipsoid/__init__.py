@@ -15,6 +15,8 @@ from ellipsoid.mixture import load as load
 from ellipsoid.mixture_fitting import fit_by_label as fit_by_label
 from ellipsoid.mixture_fitting import fit_mixture as fit_mixture
 from ellipsoid.random import key as key
+from ellipsoid.recommendation import Recommendation as Recommendation
+from ellipsoid.recommendation import recommend as recommend
 from ellipsoid.regions import Box as Box
 from ellipsoid.regions import Ellipsoid as Ellipsoid
 from ellipsoid.regions import PairwiseEllipses as PairwiseEllipses

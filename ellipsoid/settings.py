@@ -1,0 +1,216 @@
+"""Ways to draw latents that are held against each other: the laws and regions of this package, and others.
+
+All that can be turned wider or narrower is turned by one dial, the *spread*: the standard deviation of the
+draws over that of the latents. A law at the share 0.7 of its matched level has the spread 0.7, as has a
+Gaussian whose standard deviations are multiplied by a temperature of 0.7; so curves of different laws can be
+compared point by point.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.typing import ArrayLike
+from scipy import optimize
+
+from ellipsoid import baselines
+from ellipsoid.levels import log_chi_cdf, matched_level
+from ellipsoid.manifest import digest
+from ellipsoid.sampling import sample
+from ellipsoid.state import PCAState
+
+#: Every law with the regions that it has, by the name of its curve.
+FAMILIES = {
+    "redraw": ("redraw", "pairwise"),
+    "sequential": ("sequential", "pairwise"),
+    "uniform": ("uniform", "pairwise"),
+    "normal": ("normal", "pairwise"),
+    "uniform, ellipsoid": ("uniform", "ellipsoid"),
+    "normal, ellipsoid": ("normal", "ellipsoid"),
+    "uniform, box": ("uniform", "box"),
+    "normal, box": ("normal", "box"),
+}
+#: The curve of the Gaussian with the latents' mean and covariance; at the spread 1 it is that Gaussian.
+GAUSSIAN = "Gaussian"
+RECONSTRUCTIONS = "training reconstructions"
+TRAINING_IMAGES = "training images"
+
+SPREADS = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2)
+# The law normal has the spread of the data in the limit only.
+_NORMAL_SPREADS = (0.4, 0.55, 0.7, 0.85, 0.95, 0.99)
+_QUICK_FAMILIES = ("redraw", "uniform", "normal")
+_QUICK = slice(1, 5)  # of the spreads
+_COMPONENT_COUNTS = (50, 120)
+_COMPONENT_VARIANCE = 0.95
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What :func:`ellipsoid.sample` needs to make a setting's draws.
+
+    Attributes
+    ----------
+    state : callable
+        Gives the state, or what else `sample` takes in its place; called when it is needed.
+    law, level, region
+        As for `sample`, at ``fact = 1``.
+    n_components : int
+    """
+
+    state: Callable[[], Any]
+    law: str
+    level: float
+    region: str
+    n_components: int
+
+    def draw(self, key: jax.Array, n: int) -> np.ndarray:
+        """Latents of the first n rows, (n, D)."""
+        with warnings.catch_warnings():
+            # Of draws that collapse towards the mean: how bad that is, is what is to be measured.
+            warnings.filterwarnings("ignore", message="level: ")
+            draws = sample(key, self.state(), n, law=self.law, level=self.level, region=self.region)
+        return np.asarray(draws.latents)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A way to draw latents.
+
+    Attributes
+    ----------
+    family : str
+        The curve that it lies on, or its own name if it is a single point.
+    draw : callable
+        ``draw(key, n)`` gives n latents, (n, D).
+    spread : float, optional
+        Where on the curve: standard deviation of the draws over that of the latents.
+    made_of : str
+        Tells these draws from others of the same family and spread: the digest of a state, say. The latents
+        that are evaluated need not be named.
+    recipe : Recipe, optional
+        For draws of this package: how to make them. Only settings with one can be recommended.
+    """
+
+    family: str
+    draw: Callable[[jax.Array, int], ArrayLike]
+    spread: float | None = None
+    made_of: str = ""
+    recipe: Recipe | None = None
+
+    @property
+    def name(self) -> str:
+        """Unique among settings that are compared."""
+        return self.family if self.spread is None else f"{self.family}, spread {self.spread:g}"
+
+
+def region_setting(family: str, state: PCAState, law: str, region: str, spread: float) -> Setting:
+    """Give the setting of a state at the level at which its draws have this spread."""
+    level = level_of_spread(spread, state.n_components, law, region)
+    recipe = Recipe(lambda: state, law, level, region, state.n_components)
+    return Setting(family, recipe.draw, spread, f"{law} {level!r} {region} {digest(state)}", recipe)
+
+
+def level_of_spread(spread: float, k: int, law: str, region: str) -> float:
+    """Level at which the draws of a law in `k` components have this spread.
+
+    Exact, but for ``normal`` in the pairwise region of few components: there it is that of a cube of the same
+    variance under the law ``uniform``, which is exact for many components and for a small spread.
+
+    Raises
+    ------
+    ValueError
+        If the spread is not above 0, or for ``normal`` not below 1.
+    """
+    if not spread > 0 or (law == "normal" and spread >= 1):
+        raise ValueError(f"spread: expected a number above 0, for the law normal below 1 too; got {spread}")
+    if law != "normal":
+        return spread * matched_level(k, law, region)
+    if region == "ellipsoid":
+        widest, unit = math.sqrt(k) + 40, 1.0
+    else:
+        widest, unit = 40.0, matched_level(k, "uniform", region) / math.sqrt(3)
+
+    def excess(level: float) -> float:
+        """Variance of a Gaussian component that is cut off at a level, less the one looked for."""
+        if region == "ellipsoid":  # as in `halfwidth`
+            return math.exp(float(log_chi_cdf(level, k + 2) - log_chi_cdf(level, k))) - spread**2
+        density = math.sqrt(2 / math.pi) * math.exp(-(level**2) / 2)
+        return 1 - level * density / math.erf(level / math.sqrt(2)) - spread**2
+
+    return unit * float(optimize.brentq(excess, 1e-3, widest))  # pyright: ignore[reportArgumentType]
+
+
+def default_settings(latents: np.ndarray, state: PCAState, quick: bool = False) -> list[Setting]:
+    """Everything that is compared by default: all laws and regions, and what others do.
+
+    Parameters
+    ----------
+    latents : array, shape (n, D)
+    state : PCAState
+    quick : bool
+        Three laws, four spreads, and the baselines that are fitted in no time.
+    """
+    part = _QUICK if quick else slice(None)
+    families = _QUICK_FAMILIES if quick else FAMILIES
+    regions = [
+        region_setting(family, state, law, region, spread)
+        for family in families
+        for law, region in [FAMILIES[family]]
+        for spread in spreads_of(law)[part]
+    ]
+    return regions + baseline_settings(latents, SPREADS[part], slow=not quick)
+
+
+def spreads_of(law: str) -> tuple[float, ...]:
+    """Spreads at which a law is judged."""
+    return _NORMAL_SPREADS if law == "normal" else SPREADS
+
+
+def fewer_components(state: PCAState, family: str) -> list[Setting]:
+    """Give the settings of a family with its leading components: 50, 120, and 95 % of the variance."""
+    law, region = FAMILIES[family]
+    total = np.cumsum(np.asarray(state.explained_variance_ratio, np.float64))
+    of_variance = int(np.searchsorted(total, _COMPONENT_VARIANCE * total[-1])) + 1
+    counts = sorted({count for count in (*_COMPONENT_COUNTS, of_variance) if count < state.n_components})
+    return [
+        region_setting(f"{family}, {k} components", state.truncate(k), law, region, spread)
+        for k in counts
+        for spread in spreads_of(law)
+    ]
+
+
+def baseline_settings(latents: np.ndarray, spreads: Iterable[float], slow: bool = True) -> list[Setting]:
+    """Other ways to draw latents, and the two ends of the scale: fitted when they are drawn from.
+
+    Parameters
+    ----------
+    latents : array, shape (n, D)
+    spreads : numbers
+        Temperatures of the Gaussian; 1 is always among them.
+    slow : bool
+        With scikit-learn's mixtures too: 5,652 latents of 256 dimensions take minutes.
+    """
+
+    def baseline(family, fit, spread=None, **options):
+        return Setting(family, lambda key, n: fit(latents, **options)(key, n), spread)
+
+    found = [
+        baseline(GAUSSIAN, baselines.gaussian, spread, temperature=spread)
+        for spread in sorted({*spreads, 1.0})
+    ]
+    found += [
+        baseline("box", baselines.box),
+        baseline("independent normals", baselines.independent),
+        baseline("kernel density", baselines.kernel_density),
+        baseline("interpolations", baselines.interpolations),
+        baseline(RECONSTRUCTIONS, baselines.reconstructions),
+    ]
+    if slow:
+        found += [
+            baseline(f"Gaussian mixture of {n}", baselines.gaussian_mixture, n_parts=n) for n in (10, 50)
+        ]
+    return found
