@@ -17,9 +17,12 @@ import ellipsoid as el
 from ellipsoid.manifest import digest
 from ellipsoid.models.autoencoder import AutoencoderConfig
 from ellipsoid.models.steps import TrainConfig
+from ellipsoid.recommendation import load_recommendation
 from ellipsoid.sinks import as_sink
 
 HalfWidth = Literal["std", "histogram", "histogram_raw", "quantile", "mad", "core"]
+# Neighbours of more images take long, and the errors are small.
+_MOST_UNSEEN = 5_000
 # Sets of faces without attributes.
 _FACES = ("olivetti", "lfw")
 
@@ -43,7 +46,7 @@ class Demo:
         from ellipsoid.demo import DemoConfig, run_demo
 
         config = DemoConfig.full(self.seed) if self.full else DemoConfig.small(self.seed)
-        _print_table(run_demo(self.out, config))
+        _print_table(run_demo(self.out, config).items())
         _say(f"wrote {self.out}; open {self.out / 'report.html'} in a browser")
 
 
@@ -74,7 +77,7 @@ class Train:
 
         from ellipsoid.models.autoencoder import Autoencoder
         from ellipsoid.models.images import load_image_set
-        from ellipsoid.models.runs import check_run_folder, fit_run
+        from ellipsoid.models.runs import check_run_folder, fit_run, record_images
         from ellipsoid.models.training import train
 
         check_run_folder(self.out, self.resume)
@@ -90,6 +93,7 @@ class Train:
         autoencoder = Autoencoder(config, rngs=nnx.Rngs(training.seed))
         train(autoencoder, found.images, training, out=self.out, resume=self.resume)
         fit_run(autoencoder, found.images, self.out)
+        record_images(self.out, self.images, split=self.split, cache=self.cache)
         _say(f"wrote {self.out}: checkpoints, metrics.jsonl, latents.npy, state.npz")
 
 
@@ -141,14 +145,17 @@ class Fit:
 class DrawOptions:
     """How to draw."""
 
-    law: Literal["redraw", "sequential", "uniform", "normal"] = "redraw"
-    """How draws are spread inside the region."""
-    level: float = el.DEFAULT_LEVEL
-    """Half-width of each ellipse in standard deviations."""
-    fact: float = 1.0
-    """Factor on the level."""
-    region: Literal["pairwise", "ellipsoid", "box"] = "pairwise"
-    """What the draws stay in."""
+    law: Literal["redraw", "sequential", "uniform", "normal"] | None = None
+    """How draws are spread inside the region; redraw by default. If none of law, level, fact and region is
+    given, a run that was evaluated has its own defaults for them all: what is recommended."""
+    level: float | None = None
+    """Half-width of each ellipse in standard deviations; 1.645 by default."""
+    fact: float | None = None
+    """Factor on the level; 1 by default."""
+    region: Literal["pairwise", "ellipsoid", "box"] | None = None
+    """What the draws stay in; pairwise by default."""
+    goal: Literal["fidelity", "balanced", "diversity"] | None = None
+    """What to recommend for: balanced by default. A run that was not evaluated is served from theory."""
     seed: int = 0
     """Of the sequence; the same seed gives the same rows."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
@@ -166,14 +173,16 @@ class DrawOptions:
     distributed: bool = False
     """Learn both from Slurm, Kubernetes or a TPU pod, by jax.distributed.initialize."""
 
-    def generate(self, state, n, out, **decoder) -> None:
-        """Draw `n` rows of `state` into `out`."""
+    def generate(self, path, n, out, **decoder) -> None:
+        """Draw `n` rows of a state, or of a run's state, into `out`."""
         options = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        key = el.key(options.pop("seed"))
+        key, goal = el.key(options.pop("seed")), options.pop("goal")
+        chosen = {name: options.pop(name) for name in ("law", "level", "fact", "region")}
+        state, drawing = _what_to_draw(path, goal, {k: v for k, v in chosen.items() if v is not None})
         if options.pop("distributed"):
             jax.distributed.initialize()
         sink = as_sink(out)
-        place = el.generate(key, state, n, sink, **decoder, **options)
+        place = el.generate(key, state, n, sink, **drawing, **decoder, **options)
         content = sink.published()
         if content is None:
             _say(f"wrote this process's share to {place}; whichever finishes last names it {out}")
@@ -199,7 +208,7 @@ class Sample:
 
     def run(self) -> None:
         """Draw and write."""
-        self.draw.generate(_load_state(self.state), self.n, self.out)
+        self.draw.generate(self.state, self.n, self.out)
 
 
 @dataclass(frozen=True)
@@ -220,8 +229,7 @@ class Generate:
         from ellipsoid.models.runs import load_autoencoder
 
         decode = decode_function(load_autoencoder(self.folder))
-        state = _load_state(self.folder)
-        self.draw.generate(state, self.n, self.out, decode=decode, decoder_digest=digest(decode))
+        self.draw.generate(self.folder, self.n, self.out, decode=decode, decoder_digest=digest(decode))
 
 
 @dataclass(frozen=True)
@@ -246,7 +254,129 @@ class Report:
         _say(f"wrote {self.folder / 'report.html'}, diagnostics.json and figures/")
 
 
-Command = Demo | Train | Fit | Sample | Generate | Report
+@dataclass(frozen=True)
+class Evaluate:
+    """Judge all ways to draw by their decoded images, against images that were never trained on.
+
+    May be interrupted; the same command goes on there. What it recommends is what generate and sample use.
+    """
+
+    folder: Annotated[Positional[Path], arg(name="run")]
+    """A run folder, as made by train or demo."""
+    against: str | None = None
+    """Unseen images, as for train. By default those that training kept back to judge its epochs by."""
+    images: str | None = None
+    """The training images, as for train. By default those that the run says it was trained on."""
+    features: Literal["network", "pixels", "latents", "inception"] = "network"
+    """What images are compared by: a small network that is trained on the training images, principal
+    components of pixels, the run's own latents, or Inception's features, if they are installed."""
+    n: int | None = None
+    """How many unseen images to use, and to generate for each setting; all, up to 5,000, by default."""
+    quick: bool = False
+    """Three laws and four spreads only."""
+    seed: int = 0
+    """Of everything that is drawn."""
+
+    def run(self) -> None:
+        """Evaluate, recommend, write."""
+        from ellipsoid.diagnostics.rows import subset
+        from ellipsoid.evaluation import evaluate, table_of, write_evaluation
+        from ellipsoid.models.autoencoder import decode_latents, encode_images
+        from ellipsoid.models.features import feature_space
+        from ellipsoid.models.images import load_images
+        from ellipsoid.models.runs import load_run
+        from ellipsoid.models.training import split
+        from ellipsoid.recommendation import GOALS, save_recommendations
+        from ellipsoid.report import load_material
+
+        run = load_run(self.folder)
+        autoencoder, config = run.autoencoder, run.autoencoder.config
+        found = _training_images(self.folder, self.images, config)
+        material = load_material(self.folder, None if found is None else found.images)
+        latents, train = material.latents, material.images
+        labels = None if found is None else found.labels
+        if self.against is not None:
+            real = load_images(self.against, config.image_size, config.channels)
+        elif train is None or len(train) != len(latents):
+            got = "the run does not say which" if train is None else f"got {len(train)}"
+            raise ValueError(
+                f"images: expected the {len(latents)} training images, some of which were kept back; {got}: "
+                "give them, or unseen ones as --against"
+            )
+        else:
+            rows, kept_back = split(len(train), run.training)
+            real, train, latents = train[kept_back], train[rows], latents[rows]
+            labels = None if labels is None else labels[rows]
+        real = subset(real, _MOST_UNSEEN if self.n is None else self.n)
+        folder = self.folder / "evaluation"
+        features = feature_space(
+            self.features,
+            images=train,
+            labels=labels,
+            autoencoder=autoencoder,
+            path=folder / "network.npz",
+            mirror=bool(run.training.mirror),
+        )
+        evaluation = evaluate(
+            latents,
+            material.state,
+            lambda z: decode_latents(autoencoder, z),
+            real,
+            features,
+            key=el.key(self.seed),
+            train_images=train,
+            real_latents=encode_images(autoencoder, real),
+            settings="quick" if self.quick else "full",
+            out=folder,
+        )
+        recommended = [el.recommend(material.state, evaluation, goal) for goal in GOALS]
+        written = write_evaluation(evaluation, folder)
+        written += save_recommendations(self.folder, material.state, recommended)
+        # All columns, which no terminal is wide enough for, are in the files.
+        header = ("setting", "level", "precision", "recall", "Fréchet")
+        _print_table([[line[name] for name in header] for line in table_of(evaluation)], header)
+        _say(evaluation.note)
+        for recommendation in recommended:
+            _say(f"{recommendation.goal}: {recommendation.reason}")
+        _say(f"wrote {', '.join(str(path) for path in written)}")
+
+
+Command = Demo | Train | Fit | Sample | Generate | Report | Evaluate
+
+
+def _training_images(folder, images, config):
+    """Images that a run was trained on, with labels if there are any; None if it does not say which."""
+    from ellipsoid import demo
+    from ellipsoid.models.images import ImageSet, load_image_set
+    from ellipsoid.models.runs import recorded_images
+
+    recorded = recorded_images(folder)
+    if images is not None:
+        recorded = {"source": images}
+    elif recorded is None:
+        return None
+    elif recorded["source"] == demo.SOURCE:
+        return ImageSet(demo.training_faces(recorded["n"], config.image_size, recorded["seed"]))
+    return load_image_set(**recorded, size=config.image_size, channels=config.channels)
+
+
+def _what_to_draw(path, goal, chosen):
+    """Give the state at a path and how to draw from it: as chosen, as recommended, or by default."""
+    if goal is not None and chosen:
+        raise ValueError(f"goal: expected none beside {', '.join(chosen)}; got {goal}")
+    recommendation = None
+    if not chosen and path.is_dir():
+        recommendation = load_recommendation(path, goal or "balanced")
+    if recommendation is None:
+        state = _load_state(path)
+        if goal is None:
+            return state, chosen
+        recommendation = el.recommend(state, goal=goal)
+    _say(
+        f"drawing for {recommendation.goal}: law {recommendation.law}, level {recommendation.level:.4g}, "
+        f"region {recommendation.region}, {recommendation.n_components} components. {recommendation.reason}"
+    )
+    return recommendation.state, recommendation.options
 
 
 def _load_array(path: Path):
@@ -272,13 +402,14 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
-def _print_table(rows: dict[str, str]) -> None:
+def _print_table(rows, header=()) -> None:
+    from rich.box import HEAVY_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(show_header=False)
-    for label, value in rows.items():
-        table.add_row(label, value)
+    table = Table(*header, show_header=bool(header), box=None if header else HEAVY_HEAD)
+    for row in rows:
+        table.add_row(*row)
     Console().print(table)
 
 

@@ -212,5 +212,5 @@ def test_help_names_every_command():
     result = subprocess.run(
         [sys.executable, "-m", "ellipsoid.cli", "--help"], capture_output=True, text=True, check=True
     )
-    for command in ("demo", "train", "fit", "sample", "generate", "report"):
+    for command in ("demo", "train", "fit", "sample", "generate", "report", "evaluate"):
         assert command in result.stdout

@@ -1,0 +1,136 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import ellipsoid as el
+from ellipsoid.cli import main
+from ellipsoid.models import procedural_faces
+from ellipsoid.models.runs import recorded_images
+from ellipsoid.recommendation import load_recommendation
+
+SHAPE = ["--image-size", "16", "--filters", "8", "16", "--latent-dim", "8"]
+TRAINING = ["--steps", "60", "--batch-size", "64", "--validation-fraction", "0.2"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run that knows its images, evaluated against those that it kept back."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    np.savez(folder / "images.npz", images=procedural_faces(250, 16, key=el.key(0)).images)
+    images = str(folder / "images.npz")
+    assert main(["train", images, "--out", str(folder / "run"), *SHAPE, *TRAINING]) == 0
+    assert main(["evaluate", str(folder / "run"), "--quick", "--features", "pixels"]) == 0
+    return folder / "run"
+
+
+def test_everything_lands_in_the_run(run):
+    names = {path.name for path in (run / "evaluation").iterdir()}
+    assert {
+        "table.md",
+        "table.csv",
+        "evaluation.json",
+        "fidelity_diversity.png",
+        "equal_precision.png",
+    } <= names
+    content = json.loads((run / "evaluation" / "evaluation.json").read_text())
+    # A fifth of 250 images was kept back, and no reconstruction is one of them.
+    assert content["n"] == content["n_real"] == 50
+    assert content["features"] == "pixels"
+    found = {row["setting"]: row for row in content["results"]}
+    assert found["training images"]["copies"] == 1
+    assert (run / "recommendation.json").is_file()
+
+
+def test_the_table_the_recommendation_and_the_files_are_said(run, capsys):
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--quick", "--features", "pixels"]) == 0
+    said = capsys.readouterr().out
+    for words in ("uniform", "training reconstructions", "±", "fidelity: ", "diversity: ", "table.md"):
+        assert words in said
+    assert "published FID" in " ".join(said.split())
+
+
+def test_generate_and_sample_draw_as_recommended_and_say_so(run, tmp_path, capsys):
+    capsys.readouterr()
+    for goal, arguments in (("balanced", []), ("fidelity", ["--goal", "fidelity"])):
+        out = str(tmp_path / f"{goal}.npy")
+        assert main(["sample", str(run), "--n", "20", "--out", out, *arguments]) == 0
+        expected = load_recommendation(run, goal)
+        said = capsys.readouterr().out
+        assert f"drawing for {goal}: law {expected.law}, level {expected.level:.4g}" in said
+        assert expected.reason in said
+        draws = el.sample(el.key(0), expected.state, 20, **expected.options)
+        np.testing.assert_array_equal(np.load(out), draws.latents)
+    assert main(["generate", str(run), "--n", "3", "--out", str(tmp_path / "images")]) == 0
+    assert "drawing for balanced" in capsys.readouterr().out
+
+
+def test_who_says_how_to_draw_gets_the_defaults_for_the_rest(run, tmp_path, capsys):
+    capsys.readouterr()
+    state = el.PCAState.load(run / "state.npz")
+    for name, arguments, options in (
+        ("law", ["--law", "uniform"], {"law": "uniform"}),
+        ("level", ["--level", "2"], {"level": 2.0}),
+        ("fact", ["--fact", "0.5"], {"fact": 0.5}),
+        ("region", ["--region", "box", "--law", "normal"], {"region": "box", "law": "normal"}),
+    ):
+        out = str(tmp_path / f"{name}.npy")
+        assert main(["sample", str(run), "--n", "20", "--out", out, *arguments]) == 0
+        np.testing.assert_array_equal(np.load(out), el.sample(el.key(0), state, 20, **options).latents)
+    assert "drawing for" not in capsys.readouterr().out
+
+
+def test_a_state_that_nobody_has_evaluated(run, tmp_path, capsys):
+    state = el.PCAState.load(run / "state.npz")
+    for name, arguments, options in (
+        ("default", [], {}),
+        ("goal", ["--goal", "balanced"], {"level": el.matched_level(8, "redraw")}),
+    ):
+        out = str(tmp_path / f"{name}.npy")
+        capsys.readouterr()
+        assert main(["sample", str(run / "state.npz"), "--n", "20", "--out", out, *arguments]) == 0
+        assert ("nothing was measured" in capsys.readouterr().out) == (name == "goal")
+        np.testing.assert_array_equal(np.load(out), el.sample(el.key(0), state, 20, **options).latents)
+
+
+def test_unseen_images_may_be_given(run, tmp_path, capsys):
+    """All training images are then compared with, and there is a floor."""
+    other = tmp_path / "run"
+    shutil.copytree(run, other, ignore=shutil.ignore_patterns("evaluation", "recommendation.json"))
+    np.save(tmp_path / "test.npy", procedural_faces(60, 16, key=el.key(1)).images)
+    command = ["evaluate", str(other), "--against", str(tmp_path / "test.npy"), "--n", "40"]
+    assert main([*command, "--quick", "--features", "latents"]) == 0
+    content = json.loads((other / "evaluation" / "evaluation.json").read_text())
+    assert (content["n_real"], content["features"]) == (40, "latents")
+    assert "training images" in {row["setting"] for row in content["results"]}
+
+
+def test_a_run_says_what_it_was_trained_on(run, tmp_path):
+    source = recorded_images(run)
+    assert source == {"source": str(run.parent / "images.npz"), "split": "all", "cache": None}
+
+
+def test_errors_are_one_line(run, tmp_path, capsys):
+    def error_of(*arguments):
+        capsys.readouterr()
+        assert main(["evaluate", *map(str, arguments)]) == 1
+        return capsys.readouterr().err.strip().splitlines()[-1]
+
+    silent = tmp_path / "silent"
+    shutil.copytree(run, silent)
+    config = json.loads((run / "config.json").read_text())
+    del config["images"]
+    (silent / "config.json").write_text(json.dumps(config))
+    assert "images: expected the 250 training images" in error_of(silent, "--features", "pixels")
+    np.save(tmp_path / "few.npy", procedural_faces(250, 16, key=el.key(0)).images[:100])
+    assert "got 100" in error_of(run, "--images", tmp_path / "few.npy")
+    np.save(tmp_path / "others.npy", procedural_faces(250, 16, key=el.key(5)).images)
+    assert "expected the training images of the run" in error_of(run, "--images", tmp_path / "others.npy")
+    assert "no such file" in error_of(run, "--against", tmp_path / "nowhere")
+    assert "not a run folder" in error_of(tmp_path, "--quick")
+    capsys.readouterr()
+    command = ["sample", str(run), "--n", "5", "--out", "x.npy", "--goal", "fidelity", "--level", "2"]
+    assert main(command) == 1
+    assert "goal: expected none beside level" in capsys.readouterr().err
