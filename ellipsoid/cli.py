@@ -6,7 +6,7 @@ import sys
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
@@ -156,12 +156,15 @@ class DrawOptions:
     """What the draws stay in; pairwise by default."""
     goal: Literal["fidelity", "balanced", "diversity"] | None = None
     """What to recommend for: balanced by default. A run that was not evaluated is served from theory."""
+    label: tuple[str, ...] = ()
+    """Of a mixture that was fitted by label: a label, or several, any of which will do; or attributes as
+    Smiling=true Male=false, all of which must be so."""
     seed: int = 0
     """Of the sequence; the same seed gives the same rows."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     """Of latents; bfloat16 in .zarr only."""
-    beside: tuple[Literal["latents", "scores", "gauge"], ...] = ()
-    """What to write beside the latents or images."""
+    beside: tuple[Literal["latents", "scores", "gauge", "part"], ...] = ()
+    """What to write beside the latents or images; the part of a mixture only."""
     chunk: int | None = None
     """Rows that are written at a time, about 16 MB by default; one shard of .zarr, .tar and .parquet."""
     verify: bool = False
@@ -176,6 +179,7 @@ class DrawOptions:
     def generate(self, path, n, out, **decoder) -> None:
         """Draw `n` rows of a state, or of a run's state, into `out`."""
         options = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        options["label"] = _as_label(self.label)
         key, goal = el.key(options.pop("seed")), options.pop("goal")
         chosen = {name: options.pop(name) for name in ("law", "level", "fact", "region")}
         state, drawing = _what_to_draw(path, goal, {k: v for k, v in chosen.items() if v is not None})
@@ -199,7 +203,7 @@ class Sample:
     """Draw latents from a state."""
 
     state: Positional[Path]
-    """A state (.npz) or a run folder."""
+    """A state or mixture (.npz), or a run folder."""
     n: int
     """How many."""
     out: str
@@ -221,6 +225,8 @@ class Generate:
     """How many."""
     out: str
     """A folder for PNG images, or a name that ends in .npy, .zarr or .tar."""
+    state: Path | None = None
+    """A state or mixture (.npz) to draw from instead of the run's own."""
     draw: Annotated[DrawOptions, arg(name="")] = field(default_factory=DrawOptions)
 
     def run(self) -> None:
@@ -229,7 +235,8 @@ class Generate:
         from ellipsoid.models.runs import load_autoencoder
 
         decode = decode_function(load_autoencoder(self.folder))
-        self.draw.generate(self.folder, self.n, self.out, decode=decode, decoder_digest=digest(decode))
+        source = self.folder if self.state is None else self.state
+        self.draw.generate(source, self.n, self.out, decode=decode, decoder_digest=digest(decode))
 
 
 @dataclass(frozen=True)
@@ -379,7 +386,7 @@ def _what_to_draw(path, goal, chosen):
     return recommendation.state, recommendation.options
 
 
-def _load_array(path: Path):
+def _load_array(path: Path) -> Any:
     """Array of a .npy file, or arrays by name of a .npz file."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; expected a .npy array, or a run folder")
@@ -390,12 +397,25 @@ def _load_array(path: Path):
         raise ValueError(f"{path}: not a readable .npy array ({error})") from None
 
 
-def _load_state(path: Path) -> el.PCAState:
+def _as_label(words: tuple[str, ...]):
+    """Labels, or attributes by name where one has a value."""
+    if not any("=" in word for word in words):
+        return words or None
+    label = {}
+    for word in words:
+        name, _, value = word.rpartition("=") if "=" in word else (word, "", "true")
+        if value.lower() not in ("true", "false"):
+            raise ValueError(f"label: expected {name}=true or {name}=false; got {word}")
+        label[name] = value.lower() == "true"
+    return label
+
+
+def _load_state(path: Path) -> el.PCAState | el.Mixture:
     if path.is_dir() and not (path / "state.npz").exists():
         raise FileNotFoundError(
             f"{path}: no state.npz in this folder; give a run folder, or fit a state first"
         )
-    return el.PCAState.load(path / "state.npz" if path.is_dir() else path)
+    return el.load(path / "state.npz" if path.is_dir() else path)
 
 
 def _say(text: str) -> None:

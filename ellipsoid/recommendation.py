@@ -5,13 +5,14 @@ import json
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ellipsoid.files import replace_file
 from ellipsoid.laws import get_law
 from ellipsoid.levels import matched_level
+from ellipsoid.mixture import Mixture, load
 from ellipsoid.regions import as_region
 from ellipsoid.sampling import DEFAULT_LEVEL
 from ellipsoid.settings import GAUSSIAN, RECONSTRUCTIONS, TRAINING_IMAGES
@@ -46,8 +47,8 @@ class Recommendation:
     Attributes
     ----------
     goal : {"fidelity", "balanced", "diversity"}
-    state : PCAState
-        To draw from: the given one, or one with fewer components. Or whatever else the evaluation drew from.
+    state : PCAState or Mixture
+        To draw from: the given one, one with fewer components, or a mixture.
     law, level, fact, region
         As for :func:`ellipsoid.sample`.
     n_components : int
@@ -57,7 +58,7 @@ class Recommendation:
     """
 
     goal: str
-    state: Any
+    state: PCAState | Mixture
     law: str
     level: float
     fact: float
@@ -72,7 +73,7 @@ class Recommendation:
 
 
 def recommend(
-    state: PCAState, evaluation: "Evaluation | None" = None, goal: str = "balanced"
+    state: PCAState | Mixture, evaluation: "Evaluation | None" = None, goal: str = "balanced"
 ) -> Recommendation:
     """Say which law, region, level and number of components to draw with.
 
@@ -87,7 +88,7 @@ def recommend(
 
     Parameters
     ----------
-    state : PCAState
+    state : PCAState or Mixture
     evaluation : Evaluation, optional
         From :func:`ellipsoid.evaluation.evaluate` of this state.
     goal : {"fidelity", "balanced", "diversity"}
@@ -129,7 +130,7 @@ def recommend(
     )
 
 
-def _from_theory(state: PCAState, goal: str) -> Recommendation:
+def _from_theory(state: PCAState | Mixture, goal: str) -> Recommendation:
     k = state.n_components
     matched = matched_level(k, "redraw")
     level, reason = {
@@ -185,7 +186,8 @@ def save_recommendations(
 ) -> list[Path]:
     """Write ``recommendation.json`` into a run folder; `state` is that of its ``state.npz``.
 
-    Recommended states that are others, of fewer components, become ``recommended-GOAL.npz`` beside it.
+    Recommended states that are others, of fewer components or mixtures, become ``recommended-GOAL.npz``
+    beside it.
 
     Returns
     -------
@@ -245,29 +247,22 @@ def load_recommendation(run: str | os.PathLike[str], goal: str = "balanced") -> 
         name = stored["state"]
         if name not in (_STATE, _state_file(goal)):
             raise ValueError(f"state {name!r}")
-        found = Recommendation(
-            goal,
-            None,
-            str(stored["law"]),
-            float(stored["level"]),
-            float(stored["fact"]),
-            str(stored["region"]),
-            int(stored["n_components"]),
-            str(stored["reason"]),
-        )
-        get_law(found.law, as_region(found.region))
-        if not (0 < found.level < math.inf and 0 < found.fact < math.inf):
-            raise ValueError(f"level {found.level:g}, fact {found.fact:g}")
+        law, region = str(stored["law"]), str(stored["region"])
+        level, fact = float(stored["level"]), float(stored["fact"])
+        n_components, reason = int(stored["n_components"]), str(stored["reason"])
+        get_law(law, as_region(region))
+        if not (0 < level < math.inf and 0 < fact < math.inf):
+            raise ValueError(f"level {level:g}, fact {fact:g}")
         digests = {_STATE: content["run_state_digest"], name: stored["state_digest"]}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a recommendation ({error}); {_ADVICE}") from None
     for name, expected in digests.items():
         if not (run / name).is_file() or _digest(run / name) != expected:
             raise ValueError(f"{path}: {name} is not the one that was evaluated; {_ADVICE}")
-    state = PCAState.load(run / name)
-    if state.n_components != found.n_components:
-        raise ValueError(f"{path}: not a recommendation ({found.n_components} components); {_ADVICE}")
-    return replace(found, state=state)
+    state = load(run / name)
+    if state.n_components != n_components:
+        raise ValueError(f"{path}: not a recommendation ({n_components} components); {_ADVICE}")
+    return Recommendation(goal, state, law, level, fact, region, n_components, reason)
 
 
 def _state_file(goal: str) -> str:

@@ -6,6 +6,7 @@ Gaussian whose standard deviations are multiplied by a temperature of 0.7; so cu
 compared point by point.
 """
 
+import functools
 import math
 import warnings
 from collections.abc import Callable, Iterable
@@ -20,6 +21,7 @@ from scipy import optimize
 from ellipsoid import baselines
 from ellipsoid.levels import log_chi_cdf, matched_level
 from ellipsoid.manifest import digest
+from ellipsoid.mixture_fitting import fit_mixture
 from ellipsoid.sampling import sample
 from ellipsoid.state import PCAState
 
@@ -46,6 +48,11 @@ _QUICK_FAMILIES = ("redraw", "uniform", "normal")
 _QUICK = slice(1, 5)  # of the spreads
 _COMPONENT_COUNTS = (50, 120)
 _COMPONENT_VARIANCE = 0.95
+# Numbers of parts, and shares of the variance that their components hold.
+_MIXTURE_PARTS = (10, 30)
+_MIXTURE_VARIANCES = (0.85, 0.95)
+# More rows make fitting slower and the parts hardly better.
+_MIXTURE_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,8 @@ def default_settings(latents: np.ndarray, state: PCAState, quick: bool = False) 
         for law, region in [FAMILIES[family]]
         for spread in spreads_of(law)[part]
     ]
-    return regions + baseline_settings(latents, SPREADS[part], slow=not quick)
+    mixtures = [] if quick else mixture_settings(latents, state)
+    return regions + mixtures + baseline_settings(latents, SPREADS[part], slow=not quick)
 
 
 def spreads_of(law: str) -> tuple[float, ...]:
@@ -173,14 +181,49 @@ def spreads_of(law: str) -> tuple[float, ...]:
 def fewer_components(state: PCAState, family: str) -> list[Setting]:
     """Give the settings of a family with its leading components: 50, 120, and 95 % of the variance."""
     law, region = FAMILIES[family]
-    total = np.cumsum(np.asarray(state.explained_variance_ratio, np.float64))
-    of_variance = int(np.searchsorted(total, _COMPONENT_VARIANCE * total[-1])) + 1
-    counts = sorted({count for count in (*_COMPONENT_COUNTS, of_variance) if count < state.n_components})
+    counts = {*_COMPONENT_COUNTS, _components_of(state, _COMPONENT_VARIANCE)}
+    counts = sorted(count for count in counts if count < state.n_components)
     return [
         region_setting(f"{family}, {k} components", state.truncate(k), law, region, spread)
         for k in counts
         for spread in spreads_of(law)
     ]
+
+
+def mixture_settings(latents: np.ndarray, state: PCAState) -> list[Setting]:
+    """Mixtures of 10 and of 30 parts, in components that hold 85 % and 95 % of the variance.
+
+    Each is fitted, to 20,000 latents at most, when it is first drawn from; by the law ``normal``, which keeps
+    the shape of its parts.
+    """
+    found = []
+    for share in _MIXTURE_VARIANCES:
+        k = _components_of(state, share)
+        for n_parts in _MIXTURE_PARTS:
+            if 10 * n_parts <= len(latents):
+                found += mixture_family(latents, n_parts, k)
+    return found
+
+
+def mixture_family(latents: np.ndarray, n_parts: int, k: int) -> list[Setting]:
+    """Give the settings of one mixture, over the spread within its parts."""
+
+    @functools.cache
+    def mixture():
+        return fit_mixture(latents, n_parts, k, max_rows=_MIXTURE_ROWS)
+
+    family = f"mixture of {n_parts}, K {k}"
+    found = []
+    for spread in spreads_of("normal"):
+        recipe = Recipe(mixture, "normal", level_of_spread(spread, k, "normal", "pairwise"), "pairwise", k)
+        found.append(Setting(family, recipe.draw, spread, f"{_MIXTURE_ROWS} {recipe.level!r}", recipe))
+    return found
+
+
+def _components_of(state: PCAState, share: float) -> int:
+    """Give the number of components that hold a share of the variance."""
+    total = np.cumsum(np.asarray(state.explained_variance_ratio, np.float64))
+    return int(np.searchsorted(total, share * total[-1])) + 1
 
 
 def baseline_settings(latents: np.ndarray, spreads: Iterable[float], slow: bool = True) -> list[Setting]:
@@ -196,7 +239,8 @@ def baseline_settings(latents: np.ndarray, spreads: Iterable[float], slow: bool 
     """
 
     def baseline(family, fit, spread=None, **options):
-        return Setting(family, lambda key, n: fit(latents, **options)(key, n), spread)
+        fitted = functools.cache(lambda: fit(latents, **options))
+        return Setting(family, lambda key, n: fitted()(key, n), spread)
 
     found = [
         baseline(GAUSSIAN, baselines.gaussian, spread, temperature=spread)

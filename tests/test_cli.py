@@ -86,6 +86,36 @@ def test_fit_a_mixture(folder, capsys):
     assert "expected one number for all labels" in error_of(capsys, *command, "3", *several[:2])
 
 
+def test_draw_from_a_mixture(folder, tmp_path, capsys):
+    rng, mixture = np.random.default_rng(0), tmp_path / "mixture.npz"
+    attributes = {"Smiling": rng.random(100) < 0.5, "Male": rng.random(100) < 0.5}
+    el.fit_by_label(np.load(folder / "run" / "latents.npy"), attributes, 4).save(mixture)
+
+    def drawn(*options, name="z"):
+        out = tmp_path / f"{name}{len(list(tmp_path.iterdir()))}.npy"
+        assert main(["sample", str(mixture), "--n", "20", "--out", str(out), *options]) == 0
+        return np.load(out)
+
+    def expected(label):
+        return el.sample(el.key(0), el.Mixture.load(mixture), 20, label=label).latents
+
+    np.testing.assert_array_equal(drawn(), expected(None))
+    np.testing.assert_array_equal(drawn("--label", "Smiling", "Male"), expected(["Smiling", "Male"]))
+    wanted = {"Smiling": True, "Male": False}
+    np.testing.assert_array_equal(drawn("--label", "Smiling=true", "Male=False"), expected(wanted))
+    np.testing.assert_array_equal(drawn("--label", "Smiling", "Male=false"), expected(wanted))
+
+    pictures = ["generate", str(folder / "run"), "--n", "3", "--out", str(tmp_path / "pictures.npy")]
+    options = ["--state", str(mixture), "--label", "Male", "--beside", "part"]
+    assert main([*pictures, *options]) == 0
+    assert np.load(tmp_path / "pictures.npy").shape == (3, 16, 16, 3)
+    assert np.load(tmp_path / "pictures.part.npy").shape == (3,)
+
+    sample = ["sample", str(mixture), "--n", "2", "--out", str(tmp_path / "x.npy")]
+    assert "this mixture has no 'Bald'" in error_of(capsys, *sample, "--label", "Bald")
+    assert "expected Male=true or Male=false; got Male=1" in error_of(capsys, *sample, "--label", "Male=1")
+
+
 def test_fit_sample_and_generate(folder, capsys):
     assert main(["fit", str(folder / "run"), "--out", str(folder / "s.npz"), "--n-components", "3"]) == 0
     state = el.PCAState.load(folder / "s.npz")

@@ -1,0 +1,219 @@
+"""Ask whether decoded draws are as good as the autoencoder allows, and better than those of others.
+
+    python benchmarks/quality.py DATA --out FOLDER [--only portraits fashion congress]
+
+DATA is a folder with ``portrait_faces64.npz`` (folds 0 to 6 train, 7 tests), ``fashion_mnist.npz`` (60,000
+train, 10,000 test) and ``congress_faces128.npz`` (697 faces: too few for figures, drawn for show only). For
+each an autoencoder is trained, and every way to draw is judged on the test images, in features that the
+sampler did not see: a network trained without labels on the training images, and pixels on their principal
+axes. Tables and pictures go to FOLDER, which keeps all results: the same command goes on where it was
+stopped.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from flax import nnx
+
+import ellipsoid as el
+from ellipsoid import figures
+from ellipsoid.evaluation import Evaluation, Result, evaluate, write_evaluation
+from ellipsoid.models import Autoencoder, AutoencoderConfig, TrainConfig, load_run, train
+from ellipsoid.models.autoencoder import decode_latents
+from ellipsoid.models.features import feature_space
+from ellipsoid.models.runs import fit_run
+from ellipsoid.settings import (
+    FAMILIES,
+    GAUSSIAN,
+    RECONSTRUCTIONS,
+    default_settings,
+    fewer_components,
+    mixture_family,
+)
+
+FULL_GAUSSIAN = f"{GAUSSIAN}, spread 1"
+# Of as many images as there are test portraits or more, the errors are small beside the differences.
+MOST_IMAGES = 2000
+# More mixtures than the default ones: number of parts and of components.
+MIXTURES = {"portraits": [(10, 60), (10, 120)], "fashion": [(30, 64), (100, 64)]}
+
+CONFIGS = {
+    "portraits": (
+        AutoencoderConfig(image_size=64, channels=1, filters=(32, 64, 128, 256), latent_dim=256),
+        TrainConfig(epochs=25, seed=1, mirror=True),
+    ),
+    "fashion": (
+        AutoencoderConfig(image_size=28, channels=1, filters=(32, 64, 128, 256), latent_dim=64),
+        TrainConfig(epochs=6, seed=1),
+    ),
+    "congress": (
+        AutoencoderConfig(image_size=128, channels=3, filters=(32, 64, 128, 256), latent_dim=128),
+        TrainConfig(epochs=60, batch_size=64, seed=1, mirror=True),
+    ),
+}
+
+
+def load_images(data: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images to train on and to test with; of the congress faces all are for both."""
+    if name == "portraits":
+        with np.load(data / "portrait_faces64.npz") as file:
+            images, is_test = file["images"], file["fold"] == 7
+        return images[~is_test], images[is_test]
+    if name == "fashion":
+        with np.load(data / "fashion_mnist.npz") as file:
+            images = file["images"].reshape(-1, 28, 28, 1)
+        return images[:60_000], images[60_000:]
+    with np.load(data / "congress_faces128.npz") as file:
+        return file["images"], file["images"]
+
+
+def trained(name: str, train_images: np.ndarray, test_images: np.ndarray, out: Path) -> Autoencoder:
+    """Autoencoder of a run, trained if that is not done."""
+    if not (out / "latents_test.npy").exists():
+        config, training = CONFIGS[name]
+        autoencoder = Autoencoder(config, rngs=nnx.Rngs(training.seed))
+        train(autoencoder, train_images, training, out=out, resume=True)
+        fit_run(autoencoder, train_images, out, test=test_images)
+    return load_run(out).autoencoder
+
+
+def judge(name: str, data: Path, out: Path, features: list[str]) -> None:
+    train_images, test_images = load_images(data, name)
+    autoencoder = trained(name, train_images, test_images, out)
+    latents, test_latents = np.load(out / "latents.npy"), np.load(out / "latents_test.npy")
+
+    def decode(z: np.ndarray) -> np.ndarray:
+        return decode_latents(autoencoder, z, progress=False)
+
+    chosen = np.arange(len(test_images))
+    if len(chosen) > MOST_IMAGES:
+        chosen = np.sort(np.random.default_rng(0).permutation(chosen)[:MOST_IMAGES])
+    state = el.PCAState.load(out / "state.npz")
+    # Once for all features: mixtures are kept.
+    settings = [*default_settings(latents, state), *fewer_components(state, "normal")]
+    for n_parts, k in MIXTURES[name]:
+        settings += mixture_family(latents, n_parts, k)
+    for space in features:
+        judged_in = feature_space(
+            space, images=train_images, path=out / "features.npz", mirror=bool(CONFIGS[name][1].mirror)
+        )
+        evaluation = evaluate(
+            latents,
+            state,
+            decode,
+            test_images[chosen],
+            judged_in,
+            key=el.key(0),
+            train_images=train_images,
+            real_latents=test_latents[chosen],
+            settings=settings,
+            out=out / "evaluation",
+        )
+        write_evaluation(evaluation, out / f"evaluation-{space}")
+        print(f"\n## {name}, {space}\n\n{(out / f'evaluation-{space}' / 'table.md').read_text()}")
+        print_aims(evaluation)
+
+
+# --- what was aimed at -------------------------------------------------------------------------------
+
+
+def print_aims(evaluation: Evaluation) -> None:
+    """Compare our best settings with the full and the tempered Gaussian, and with scikit-learn's mixture."""
+    by_name = {result.name: result for result in evaluation.results}
+    gaussian, ceiling = by_name[FULL_GAUSSIAN], by_name[RECONSTRUCTIONS]
+    other = by_name["Gaussian mixture of 10"]
+    regions = [result for result in evaluation.results if result.family.split(",")[0] in FAMILIES]
+    mixtures = [result for result in evaluation.results if result.family.startswith("mixture of")]
+
+    for what in ("frechet", "kernel"):
+        best = min(regions, key=lambda result: getattr(result.scores, what))
+        print(f"best region, {what}: {compared(best, gaussian, what)} (full Gaussian)")
+    tempered = [result for result in evaluation.results if result.family == GAUSSIAN]
+    print("precision of our regions less that of the tempered Gaussian, at its recall:")
+    for point in tempered:
+        ours, error = highest_precision(regions, point.scores.recall.value)
+        apart = ours - point.scores.precision.value
+        error = np.hypot(error, point.scores.precision.error)
+        print(f"  {point.name}, recall {point.scores.recall.value:.3f}: {apart:+.3f} ± {error:.3f}")
+
+    print("share of the gap in precision between the full Gaussian and reconstructions that is closed:")
+    bottom, top = gaussian.scores.precision.value, ceiling.scores.precision.value
+    recall = ceiling.scores.recall.value
+    for label, group in (("regions", regions), ("mixtures", mixtures)):
+        for within in (0.0, 0.03):
+            precision, error = highest_precision(group, recall - within)
+            print(
+                f"{label}, at the recall of reconstructions{f' less {within}' if within else ''}: "
+                f"{(precision - bottom) / (top - bottom):.0%} ± {error / (top - bottom):.0%} of the gap"
+            )
+    for what in ("frechet", "kernel", "precision", "coverage"):
+        smaller = what in ("frechet", "kernel")
+        best = (min if smaller else max)(mixtures, key=lambda result: getattr(result.scores, what))
+        print(f"best mixture, {what}: {compared(best, other, what)} (scikit-learn's of 10)")
+    copied = max(regions + mixtures, key=lambda result: result.scores.copies or (0, 0))
+    if copied.scores.copies is not None:
+        print(
+            f"most copies: {copied.name}: {copied.scores.copies}, reconstructions of unseen images "
+            f"{copied.scores.copies_expected:.3f}, p {copied.scores.copies_p_value:.2g}"
+        )
+
+
+def compared(ours: Result, other: Result, what: str) -> str:
+    a, b = getattr(ours.scores, what), getattr(other.scores, what)
+    return f"{ours.name}: {a} against {b}, apart {a.value - b.value:+.3g} ± {np.hypot(a.error, b.error):.2g}"
+
+
+def highest_precision(results: list[Result], recall: float) -> tuple[float, float]:
+    """Highest precision on any curve at a recall, by straight lines between its points, and its error."""
+    found = [(0.0, 0.0)]
+    for family in {result.family for result in results}:
+        curve = sorted(
+            (result.scores for result in results if result.family == family), key=lambda scores: scores.recall
+        )
+        recalls = [scores.recall.value for scores in curve]
+        if recalls[0] <= recall <= recalls[-1]:
+            precision = np.interp(recall, recalls, [scores.precision.value for scores in curve])
+            error = np.interp(recall, recalls, [scores.precision.error for scores in curve])
+            found.append((float(precision), float(error)))
+    return max(found)
+
+
+# --- for show ----------------------------------------------------------------------------------------
+
+
+def show(name: str, data: Path, out: Path) -> None:
+    images, _ = load_images(data, name)
+    autoencoder = trained(name, images, images, out)
+    latents = np.load(out / "latents.npy")
+    state = el.fit(latents, 0.9)
+    mixture = el.fit_mixture(latents, (1, 2, 3, 5), 0.9)
+    rows = {"training images": images[:12], "reconstructions": decode_latents(autoencoder, latents[:12])}
+    draws = {
+        "redraw, level 1.645": el.sample(el.key(0), state, 12),
+        "uniform, matched level": el.sample(
+            el.key(0), state, 12, law="uniform", level=el.matched_level(state.n_components, "uniform")
+        ),
+        f"mixture of {mixture.n_parts}, level 1.645": el.sample(el.key(0), mixture, 12),
+    }
+    rows |= {label: decode_latents(autoencoder, np.asarray(drawn.latents)) for label, drawn in draws.items()}
+    path = figures.save(figures.strips(list(rows.values()), list(rows), title=name), out / "draws.png")
+    print(f"\n## {name}\n\nwrote {path}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", nargs="+", choices=tuple(CONFIGS), default=list(CONFIGS))
+    parser.add_argument("--features", nargs="+", default=["network", "pixels"])
+    options = parser.parse_args()
+    for name in options.only:
+        if name == "congress":
+            show(name, options.data, options.out / name)
+        else:
+            judge(name, options.data, options.out / name, options.features)
+
+
+if __name__ == "__main__":
+    main()
