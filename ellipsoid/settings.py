@@ -196,13 +196,14 @@ def mixture_settings(latents: np.ndarray, state: PCAState) -> list[Setting]:
     Each is fitted, to 20,000 latents at most, when it is first drawn from; by the law ``normal``, which keeps
     the shape of its parts.
     """
-    found = []
-    for share in _MIXTURE_VARIANCES:
-        k = _components_of(state, share)
-        for n_parts in _MIXTURE_PARTS:
-            if 10 * n_parts <= len(latents):
-                found += mixture_family(latents, n_parts, k)
-    return found
+    counts = sorted({_components_of(state, share) for share in _MIXTURE_VARIANCES})
+    return [
+        setting
+        for k in counts
+        for n_parts in _MIXTURE_PARTS
+        if 10 * n_parts <= len(latents)
+        for setting in mixture_family(latents, n_parts, k)
+    ]
 
 
 def mixture_family(latents: np.ndarray, n_parts: int, k: int) -> list[Setting]:

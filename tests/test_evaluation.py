@@ -17,6 +17,7 @@ from ellipsoid.settings import (
     default_settings,
     fewer_components,
     level_of_spread,
+    mixture_settings,
     region_setting,
 )
 
@@ -116,12 +117,25 @@ def test_a_spread_that_no_level_has_is_refused(spread, law):
 
 def test_all_laws_regions_and_baselines_are_compared_by_default(toy):
     settings = default_settings(toy.latents, toy.state)
-    found = {(s.recipe.law, s.recipe.region) for s in settings if s.recipe}
+    mixtures = [s for s in settings if s.family.startswith("mixture of")]
+    found = {(s.recipe.law, s.recipe.region) for s in settings if s.recipe and s not in mixtures}
     assert found == set(FAMILIES.values())
-    assert len(settings) == len({setting.name for setting in settings}) == 8 * 6 + 6 + 7
+    assert len(settings) == len({setting.name for setting in settings}) == 8 * 6 + len(mixtures) + 6 + 7
     quick = default_settings(toy.latents, toy.state, quick=True)
     assert {setting.name for setting in quick} < {setting.name for setting in settings}
     assert [s.spread for s in quick if s.family == "Gaussian"] == [0.55, 0.7, 0.85, 1.0]
+
+
+def test_mixtures_are_fitted_once_and_drawn_from(toy):
+    settings = mixture_settings(toy.latents, toy.state)
+    assert len(settings) in (12, 24)  # both shares of the variance may need as many components
+    first, second = settings[0].recipe, settings[1].recipe
+    assert first.state() is second.state()
+    assert isinstance(first.state(), el.Mixture)
+    assert first.state().n_components == first.n_components
+    drawn = el.sample(el.key(1), first.state(), 50, law="normal", level=first.level).latents
+    np.testing.assert_array_equal(settings[0].draw(el.key(1), 50), drawn)
+    assert not mixture_settings(toy.latents[:99], toy.state)  # ten rows a part at least
 
 
 def test_fewer_components_are_those_that_there_are(make_state):

@@ -118,6 +118,21 @@ def test_recommendations_come_back(run):
     assert load_recommendation(folder / "nowhere") is None
 
 
+def test_a_mixture_that_is_recommended_comes_back(state, tmp_path):
+    mixture = el.fit_mixture(np.random.default_rng(1).normal(size=(300, 12)), 2, 6)
+    state.save(tmp_path / "state.npz")
+    recommended = el.recommend(state, made_up([result(mixture, 2, 0.9, 0.6)]))
+    save_recommendations(tmp_path, state, [recommended])
+    found = load_recommendation(tmp_path)
+    assert found is not None
+    assert isinstance(found.state, el.Mixture)
+    draws, expected = (el.sample(el.key(0), x, 5, **found.options) for x in (found.state, mixture))
+    np.testing.assert_array_equal(draws.latents, expected.latents)
+    by_theory = el.recommend(mixture, goal="fidelity")
+    assert by_theory.state is mixture
+    assert by_theory.level == el.DEFAULT_LEVEL
+
+
 def test_states_that_are_recommended_no_more_are_removed(run, state):
     folder, recommended = run
     save_recommendations(folder, state, recommended[:2])
