@@ -22,7 +22,7 @@ from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ellipsoid.laws import get_law
-from ellipsoid.mixture import Mixture
+from ellipsoid.mixture import Mixture, by_part
 from ellipsoid.random import Purpose, as_integer, key_words, row_block, unit
 from ellipsoid.regions import ELLIPSOID, PAIRWISE, as_region, pairs_gauge
 from ellipsoid.state import PCAState
@@ -149,11 +149,15 @@ def _draw_scores(rows, key_words, semi_axes, settings, region, into=None, *, law
 
 @functools.partial(jax.jit, static_argnames=("sharding",), donate_argnames=("into",), keep_unused=True)
 def _complete(rows, state, semi_axes, region, into=None, *, sharding=None):
+    def of_one(state, scores):
+        state, semi_axes = state
+        return state.reconstruct(scores).astype(scores.dtype), region.gauge(_normalised(scores, semi_axes))
+
     def complete(rows, state, semi_axes, region):
         scores, part = rows
-        gauge = region.gauge(_normalised(scores, semi_axes, part))
-        latents = state.reconstruct(scores) if part is None else state.reconstruct(scores, part)
-        return latents.astype(scores.dtype), gauge
+        if part is None:
+            return of_one((state, semi_axes), scores)
+        return by_part(of_one, (state.parts, semi_axes), part, scores)
 
     return _by_rows(complete, sharding)(rows, state, semi_axes, region)
 
