@@ -9,6 +9,7 @@ from typing import Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.typing import ArrayLike
 
 from ellipsoid.archive import format_of, load_archive, save_archive
@@ -247,13 +248,10 @@ def _check_fields(fields: Mapping[str, np.ndarray]) -> None:
 def by_part(function, of_parts, part, rows):
     """Apply a function to rows together with what belongs to the part of each.
 
-    The rows of each part are brought together and worked on a tile at a time; a part's last tile is padded,
-    so that all shapes are known beforehand.
-
     Parameters
     ----------
-    function : callable
-        ``function(of_part, rows)`` gives arrays with as many rows, and treats each row alike.
+    function : callable ``(of_part, rows) -> pytree of arrays``
+        With a row for each that it is given, which depends on that one alone.
     of_parts : pytree of arrays, shape (M, ...)
     part : (n,) array of integers
     rows : array, shape (n, ...)
@@ -264,54 +262,60 @@ def by_part(function, of_parts, part, rows):
     """
     n_parts = jax.tree.leaves(of_parts)[0].shape[0]
     if n_parts == 1:
-        return function(_one_of(of_parts, 0), rows)
-    # On a CPU a batched product with gathered matrices takes twice as long as one product after the other.
-    return jax.lax.platform_dependent(
+        return function(_of_part(of_parts, 0), rows)
+    # A batched product with gathered matrices takes twice as long on a CPU as one product after the other.
+    return lax.platform_dependent(
         of_parts,
         part,
         rows,
-        cpu=functools.partial(_in_tiles, function, tile_rows=64, over_tiles=jax.lax.map),
-        default=functools.partial(_in_tiles, function, tile_rows=512, over_tiles=_at_once),
+        cpu=functools.partial(_in_tiles, function, lax.map, 128),
+        default=functools.partial(_in_tiles, function, lambda of_tile, tiles: jax.vmap(of_tile)(tiles), 1024),
     )
 
 
-def _one_of(tree, index):
-    return jax.tree.map(lambda leaf: leaf[index], tree)
+def _of_part(of_parts, index):
+    return jax.tree.map(lambda leaf: leaf[index], of_parts)
 
 
-def _at_once(function, tiles):
-    return jax.vmap(function)(tiles)
+def _in_tiles(function, over_tiles, most_rows, of_parts, part, rows):
+    """Bring the rows of each part together, and work on them a tile at a time.
 
-
-def _in_tiles(function, of_parts, part, rows, *, tile_rows, over_tiles):
+    The last tile of a part is padded, so that the number of tiles depends on nothing but the shapes; those
+    that are left over are skipped.
+    """
     n, n_parts = part.shape[0], jax.tree.leaves(of_parts)[0].shape[0]
+    # Half a tile of each part is padding: so a tile has at most half of the rows that a part has on average.
+    tile_rows = 1 << (min(max(n // (2 * n_parts), 16), most_rows).bit_length() - 1)
     n_tiles = -(-n // tile_rows) + n_parts
-    numbers = jax.lax.iota(np.int32, n)
+    parts, numbers, tiles = (lax.iota(np.int32, count) for count in (n_parts, n, n_tiles))
+
     sorted_part, row = _sorted(part, numbers)
-    first = jnp.searchsorted(sorted_part, jax.lax.iota(np.int32, n_parts)).astype(np.int32)
-    tiles_of_part = -(-jnp.diff(first, append=np.int32(n)) // tile_rows)
+    first_row = jnp.searchsorted(sorted_part, parts).astype(np.int32)
+    tiles_of_part = -(-jnp.diff(first_row, append=np.int32(n)) // tile_rows)
     end_tile = jnp.cumsum(tiles_of_part)
-    place = numbers + ((end_tile - tiles_of_part) * tile_rows - first)[sorted_part]
-    source = jnp.zeros(n_tiles * tile_rows, np.int32).at[place].set(row).reshape(n_tiles, tile_rows)
-    owner = jnp.searchsorted(end_tile, jax.lax.iota(np.int32, n_tiles), side="right")
+    place = numbers + ((end_tile - tiles_of_part) * tile_rows - first_row)[sorted_part]
+    row_at = jnp.zeros(n_tiles * tile_rows, np.int32).at[place].set(row)
+    place_of = jnp.zeros(n, np.int32).at[row].set(place)
 
     def of_tile(tile):
-        owner, source = tile
-        return function(_one_of(of_parts, owner), rows[source])
+        owner, row = tile
+        return function(_of_part(of_parts, owner), rows[row])
 
-    def empty(tile):
+    def left_over(tile):
         return jax.tree.map(jnp.zeros_like, jax.eval_shape(of_tile, tile))
 
-    tiles = over_tiles(
-        lambda tile: jax.lax.cond(tile[0] < n_parts, of_tile, empty, tile), (owner, source)
+    owner = jnp.searchsorted(end_tile, tiles, side="right")
+    results = over_tiles(
+        lambda tile: lax.cond(tile[0] < n_parts, of_tile, left_over, tile),
+        (owner, row_at.reshape(n_tiles, tile_rows)),
     )
-    slot = jnp.zeros(n, np.int32).at[row].set(place)
-    return jax.tree.map(lambda leaf: leaf.reshape(n_tiles * tile_rows, *leaf.shape[2:])[slot], tiles)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[place_of], results)
 
 
 def _sorted(part, numbers):
-    """Parts in order, and the row of each."""
+    """Parts in ascending order, and the row number of each."""
+    # Single words are sorted three times as fast as pairs.
     with jax.enable_x64(True):
-        # A sort of single words is three times as fast as one of pairs.
-        words = jnp.sort(part.astype(np.uint64) << np.uint64(32) | numbers.astype(np.uint64))
-        return (words >> np.uint64(32)).astype(np.int32), words.astype(np.uint32).astype(np.int32)
+        half = np.uint64(32)
+        words = jnp.sort(part.astype(np.uint64) << half | numbers.astype(np.uint64))
+        return (words >> half).astype(np.int32), words.astype(np.uint32).astype(np.int32)
