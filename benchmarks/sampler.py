@@ -4,6 +4,7 @@ All contenders of a table run interleaved in one process, and each hands out a n
 medians as ratios, since absolute times on a shared machine mean little.
 
     python benchmarks/sampler.py [--components 256] [--rows 200000] [--repeats 7]
+    python benchmarks/sampler.py mixture [--components 120] [--rows 131072]
     python benchmarks/sampler.py scaling|memory|first
 """
 
@@ -35,6 +36,17 @@ def make_state(k, d=None):
     scale = np.geomspace(2, 0.02, k)
     fields = (rng.normal(size=d), components, scale, scale**2, scale**2 / np.sum(scale**2))
     return el.PCAState(*(jnp.asarray(field, jnp.float32) for field in fields), n_samples=1000)
+
+
+def make_mixture(m, k, d):
+    """Make a mixture of `m` parts, each with own weight, centre, axes and scales."""
+    rng, shared = np.random.default_rng(m), make_state(k, d)
+    rotations = np.linalg.qr(rng.normal(size=(m, k, k)))[0]
+    scale = rng.uniform(0.02, 2, (m, k))
+    fields = (rng.normal(size=(m, d)), rotations @ shared.components, scale, scale**2, scale**2)
+    parts = (jnp.asarray(field, jnp.float32) for field in fields)
+    weights = jnp.asarray(rng.dirichlet(np.full(m, 5.0)), jnp.float32)
+    return el.Mixture(weights, el.PCAState(*parts, n_samples=jnp.full(m, 1000)), shared)
 
 
 def median_times(contenders, repeats):
@@ -152,6 +164,43 @@ def compare(k, n, repeats):
     for law in ("uniform", "normal"):
         share = bound / times[f"{law}, sample: latents, scores, gauge"]
         print(f"{law}: sample reaches {share:.2f} of the bound 1 / (1 / fill + 1 / product)")
+
+
+def scikit_learn_mixture(mixture):
+    """Return scikit-learn's mixture with the same weights, centres and covariances."""
+    from sklearn.mixture import GaussianMixture
+
+    parts = mixture.parts
+    roots = np.asarray(parts.components, np.float64) * np.asarray(parts.scale, np.float64)[:, :, None]
+    peer = GaussianMixture(mixture.n_parts, random_state=0)
+    peer.weights_ = np.asarray(mixture.weights, np.float64) / np.sum(mixture.weights, dtype=np.float64)
+    peer.means_, peer.covariances_ = np.asarray(parts.mean, np.float64), roots.mT @ roots
+    return peer
+
+
+def compare_mixtures(k, n, repeats):
+    """Compare mixtures with one state and with scikit-learn's, at a level that cuts off next to nothing."""
+    d, key, level = 256, el.key(0), 4.0
+    heading(f"mixtures, K = {k} components in {d} dimensions, n = {n:,}, level {level:g}")
+    state, mixtures = make_state(k, d), {m: make_mixture(m, k, d) for m in (10, 50)}
+    contenders = {}
+    for law in ("uniform", "normal"):
+        contenders[f"{law}: one state"] = lambda law=law: el.sample(key, state, n, law=law, level=level)
+        for m, mixture in mixtures.items():
+            contenders[f"{law}: {m} parts"] = lambda law=law, mixture=mixture: el.sample(
+                key, mixture, n, law=law, level=level
+            )
+    for m, mixture in mixtures.items():
+        peer = scikit_learn_mixture(mixture)
+        contenders[f"scikit-learn: {m} parts"] = lambda peer=peer: peer.sample(n)[0]
+    times = median_times(contenders, repeats)
+    for name, seconds in times.items():
+        law, parts = name.split(": ")
+        if law == "scikit-learn":
+            ratio = f"`normal` is {seconds / times[f'normal: {parts}']:.1f} times as fast"
+        else:
+            ratio = f"{times[f'{law}: one state'] / seconds:.2f} of one state"
+        print(f"{name:28}{n / seconds:12,.0f} vectors/s, {ratio}")
 
 
 def compare_blocks(k, repeats):
@@ -311,9 +360,11 @@ def first():
 def main():
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Sampling rates against peers, as ratios in one run.")
-    parser.add_argument("what", nargs="?", choices=("rates", "scaling", "memory", "first"), default="rates")
-    parser.add_argument("--components", type=int, nargs="+", default=[256])
-    parser.add_argument("--rows", type=int, nargs="+", default=[20_000, 200_000])
+    parser.add_argument(
+        "what", nargs="?", choices=("rates", "mixture", "scaling", "memory", "first"), default="rates"
+    )
+    parser.add_argument("--components", type=int, nargs="+", help="256, or 120 of mixtures")
+    parser.add_argument("--rows", type=int, nargs="+", help="20,000 and 200,000, or 131,072 of mixtures")
     parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
     if arguments.what == "scaling":
@@ -322,9 +373,13 @@ def main():
         memory()
     elif arguments.what == "first":
         first()
+    elif arguments.what == "mixture":
+        for k in arguments.components or [120]:
+            for n in arguments.rows or [131_072]:
+                compare_mixtures(k, n, arguments.repeats)
     else:
-        for k in arguments.components:
-            for n in arguments.rows:
+        for k in arguments.components or [256]:
+            for n in arguments.rows or [20_000, 200_000]:
                 compare(k, n, arguments.repeats)
             compare_blocks(k, arguments.repeats)
             compare_procedures(k, 2**24 // k, arguments.repeats)

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ from scipy import stats
 
 import ellipsoid as el
 from ellipsoid.archive import save_archive
+from ellipsoid.mixture import _in_tiles
 
 K, D = 5, 8
 KEY = el.key(11)
@@ -89,6 +91,21 @@ def test_many_parts_of_few_rows(mixture):
         ]
     )
     np.testing.assert_allclose(draws.latents, expected, rtol=1e-6, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_parts", [2, 20, 300])
+@pytest.mark.parametrize("over_tiles", [jax.lax.map, lambda of_tile, tiles: jax.vmap(of_tile)(tiles)])
+def test_rows_meet_what_belongs_to_their_part(over_tiles, n_parts):
+    # The second is how an accelerator goes over the tiles. Two of three parts have no row.
+    rng, n = np.random.default_rng(5), 5000
+    rows, offsets = (rng.normal(size=(size, 3)).astype(np.float32) for size in (n, n_parts))
+    part = rng.integers(n_parts, size=n, dtype=np.int32) // 3 * 3
+
+    def add(offset, rows):
+        return rows + offset[None]
+
+    found = jax.jit(functools.partial(_in_tiles, add, over_tiles, 128))(offsets, part, rows)
+    np.testing.assert_array_equal(found, rows + offsets[part])
 
 
 # --- questions asked of a point ----------------------------------------------------------------------
