@@ -173,8 +173,10 @@ def scikit_learn_mixture(mixture):
     parts = mixture.parts
     roots = np.asarray(parts.components, np.float64) * np.asarray(parts.scale, np.float64)[:, :, None]
     peer = GaussianMixture(mixture.n_parts, random_state=0)
-    peer.weights_ = np.asarray(mixture.weights, np.float64) / np.sum(mixture.weights, dtype=np.float64)
-    peer.means_, peer.covariances_ = np.asarray(parts.mean, np.float64), roots.mT @ roots
+    weights = np.asarray(mixture.weights, np.float64)
+    peer.weights_, peer.means_ = weights / weights.sum(), np.asarray(parts.mean, np.float64)
+    # What fit adds to the diagonal by default; without it the decomposition of one part does not converge.
+    peer.covariances_ = roots.mT @ roots + 1e-6 * np.eye(mixture.n_features)
     return peer
 
 
