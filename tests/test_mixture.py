@@ -12,7 +12,7 @@ import ellipsoid as el
 from ellipsoid.archive import save_archive
 from ellipsoid.mixture import _in_tiles
 
-K, D = 5, 8
+K, D = 6, 8
 KEY = el.key(11)
 
 
