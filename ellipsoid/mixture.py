@@ -19,7 +19,7 @@ FORMAT = "ellipsoid.Mixture"
 _FORMAT_VERSION = 1
 
 #: A label; labels, any of which will do; or attributes, all of which must be as said.
-Label = str | int | Sequence[str | int] | Mapping[str, bool]
+Label = str | float | Sequence[str | float] | Mapping[str, bool]
 
 
 @jax.tree_util.register_dataclass
@@ -89,7 +89,7 @@ class Mixture:
 
         Parameters
         ----------
-        label : str, int, sequence of these, or mapping of str to bool
+        label : str, number, sequence of these, or mapping of str to bool
             A label; several, any of which will do; or attributes, all of which must be as said:
             ``{"Smiling": True, "Male": False}``.
 
@@ -107,7 +107,7 @@ class Mixture:
         """
         keep = np.flatnonzero(self._selected(label))
         if not len(keep):
-            raise ValueError(f"label: none of the latents that were fitted had {label!r}")
+            raise ValueError(f"label: no part of this mixture has {label!r}")
         weights = self.weights[keep]
         return type(self)(
             weights / jnp.sum(weights),
@@ -121,8 +121,10 @@ class Mixture:
         has = np.array(self.has, bool).reshape(self.n_parts, len(self.names))
 
         def has_label(name):
-            if isinstance(name, bool) or not isinstance(name, str | int | np.integer):
+            if not isinstance(name, str | int | float | np.integer | np.floating | np.bool_):
                 raise TypeError(f"label: expected text or a number, got {name!r}")
+            if isinstance(name, float | np.floating) and name == int(name):
+                name = int(name)
             if str(name) not in self.names:
                 known = ", ".join(self.names) or "no labels: fit it with ellipsoid.fit_by_label"
                 raise ValueError(f"label: this mixture has no {str(name)!r}; it has {known}")
@@ -138,7 +140,11 @@ class Mixture:
         return np.logical_or.reduce([np.zeros(self.n_parts, bool), *map(has_label, alternatives)])
 
     def project(self, z: ArrayLike) -> jax.Array:
-        """Scores of latents on the axes of `shared`, ``(..., K)``; see :meth:`PCAState.project`."""
+        """Scores of latents on the axes that all parts share, ``(..., K)``; see :meth:`PCAState.project`.
+
+        These are what :func:`ellipsoid.log_prob` takes. The scores of draws, and those that
+        :meth:`reconstruct` takes, are others: on the axes of their parts.
+        """
         return self.shared.project(z)
 
     def reconstruct(self, y: ArrayLike, part: ArrayLike) -> jax.Array:

@@ -10,6 +10,10 @@ covariance leans on the one that all parts have in common,
 with its rows' scatter :math:`S_m` about its centre, as if :math:`\nu` more rows of the common covariance had
 been seen: the maximum a posteriori under an inverse Wishart prior (Fraley and Raftery, 2007). A part of
 a thousand rows is its own; a part of one row has the shape of the others.
+
+What makes the latents likely is not what makes good images: rows of 256 components that no part has seen are
+far likelier with :math:`\nu = K`, while images come out better with :math:`\nu = 1`, where a part of thirty
+rows draws next to nothing but what lies between them (``benchmarks/quality.py``).
 """
 
 import warnings
@@ -51,7 +55,7 @@ def fit_mixture(
     n_parts: int | Sequence[int] | None = None,
     n_components: int | float | None = None,
     *,
-    prior_rows: float | None = None,
+    prior_rows: float = 1.0,
     max_rows: int | None = None,
     key: jax.Array | None = None,
     progress: bool = False,
@@ -67,12 +71,14 @@ def fit_mixture(
     latents : array, shape (n, D)
     n_parts : int, sequence of int, or None
         The number of parts M; or several to choose from, by the likelihood of a tenth of the rows, held
-        out; or None, for a choice from `N_PARTS`. Parts that lose their rows on the way are dropped.
+        out; or None, for a choice from `N_PARTS`. For the best images take more than the likelihood asks
+        for, down to thirty rows a part; with fewer, draws begin to be copies. Parts that lose their rows on
+        the way are dropped.
     n_components : int, float or None
-        As for :func:`ellipsoid.fit`. Components that hold little of the variance cost rows that the parts
-        do not have: 0.9 is a good start.
-    prior_rows : float, optional
-        How many rows the covariance that all parts have in common counts for in each; K by default.
+        As for :func:`ellipsoid.fit`; 0.95 is a good start.
+    prior_rows : float
+        How many rows the covariance that all parts have in common counts for in each. K is best for the
+        likelihood of latents, 1 for images.
     max_rows : int, optional
         Find the parts in a random subset of so many rows.
     key : key, optional
@@ -95,7 +101,7 @@ def fit_mixture(
 
     Examples
     --------
-    >>> mixture = fit_mixture(latents, 10, n_components=0.9)
+    >>> mixture = fit_mixture(latents, 50, n_components=0.95)
     >>> draws = ellipsoid.sample(ellipsoid.key(0), mixture, 1000, law="normal", level=4.0)
     """
     candidates = _as_candidates(n_parts)
@@ -111,11 +117,14 @@ def fit_mixture(
         candidates = [m for m in candidates if 10 * m <= len(rows)] or [1]
     if max(candidates) > len(rows):
         raise ValueError(f"n_parts: expected at most {len(rows)}, the number of rows; got {max(candidates)}")
-    whitened = _whiten(shared, rows)
+    whitened, deviations = _whiten(shared, rows)
     n_steps = _MAX_STEPS * (1 + len(candidates) if len(candidates) > 1 else 1)
     with progress_bar("fit mixture", n_steps, enabled=progress, unit="steps") as advance:
-        best = _best(candidates, whitened, prior, rng, advance) if len(candidates) > 1 else candidates[0]
-        parts = _fit_parts(whitened, np.zeros(len(rows), np.int32), [best], prior, rng, advance)
+        best = candidates[0]
+        if len(candidates) > 1:
+            best = _best(candidates, whitened, deviations, prior, rng, advance)
+        group = np.zeros(len(rows), np.int32)
+        parts = _fit_parts(whitened, group, [best], deviations, prior, rng, advance)
     return _as_mixture(shared, parts, (), [()])
 
 
@@ -137,8 +146,10 @@ def fit_by_label(
     labels : array or sequence of n labels, or mapping of names to n booleans
         One label a row, of any kind; it is selected by its text. Or attributes, of which a row may have any
         number: each combination that occurs is a label of its own then.
-    n_components, prior_rows, key, progress
-        As for :func:`fit_mixture`. A label with few rows leans on the shape of the others.
+    n_components, key, progress
+        As for :func:`fit_mixture`.
+    prior_rows : float, optional
+        As for :func:`fit_mixture`, but K by default: a label with few rows leans on the shape of the others.
     n_parts : int
         Number of parts for each label; no more than it has rows.
 
@@ -165,7 +176,8 @@ def fit_by_label(
     shared, prior = _fit_shared(latents, n_components, prior_rows)
     counts = [min(n_parts, int(size)) for size in np.bincount(group)]
     with progress_bar("fit mixture", _MAX_STEPS, enabled=progress, unit="steps") as advance:
-        parts = _fit_parts(_whiten(shared, rows), group, counts, prior, rng, advance)
+        whitened, deviations = _whiten(shared, rows)
+        parts = _fit_parts(whitened, group, counts, deviations, prior, rng, advance)
     return _as_mixture(shared, parts, names, has)
 
 
@@ -213,8 +225,12 @@ def _as_groups(labels, n):
             raise ValueError(f"labels: expected one for each of {n} latents; got shape {values.shape}")
         if values.dtype.kind == "f" and np.isnan(values).any():
             raise ValueError("labels: expected one for each of the latents; some are NaN")
+        if values.dtype.kind == "S":
+            values = np.char.decode(values)
         if values.dtype == object:
             values = np.array([str(value) for value in values])
+        if values.dtype.kind == "f" and (values == np.rint(values)).all():
+            values = values.astype(np.int64)
         unique, group = np.unique(values, return_inverse=True)
         names = tuple(str(value) for value in unique)
         has = np.eye(min(len(names), MAX_GROUPS + 1), dtype=bool)
@@ -236,14 +252,14 @@ def _fit_shared(latents, n_components, prior_rows):
     return shared, float(prior)
 
 
-def _whiten(shared: PCAState, rows) -> np.ndarray:
-    """Scores of unit variance, ``(n, K)`` float32."""
+def _whiten(shared: PCAState, rows) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of unit variance, ``(n, K)`` float32, and the standard deviations that they were divided by."""
     whitened = np.empty((len(rows), shared.n_components), np.float32)
     deviations = np.sqrt(np.asarray(shared.explained_variance))
     for start in range(0, len(rows), _CHUNK):
         chunk = slice(start, start + _CHUNK)
         whitened[chunk] = np.asarray(shared.project(rows[chunk])) / deviations
-    return whitened
+    return whitened, deviations
 
 
 # --- expectation and maximisation --------------------------------------------------------------------
@@ -261,7 +277,7 @@ class _Parts(NamedTuple):
     groups: np.ndarray
 
 
-def _best(candidates, x, prior, rng, advance):
+def _best(candidates, x, deviations, prior, rng, advance):
     """Find the number of parts under which rows that were not fitted are likeliest."""
     order = rng.permutation(len(x))
     n_held = max(1, round(_HELD_OUT * len(x)))
@@ -269,15 +285,16 @@ def _best(candidates, x, prior, rng, advance):
     group, held_group = (np.zeros(len(rows), np.int32) for rows in (rest, held))
 
     def likelihood(n_parts):
-        parts = _fit_parts(rest, group, [min(n_parts, len(rest))], prior, rng, advance)
+        parts = _fit_parts(rest, group, [min(n_parts, len(rest))], deviations, prior, rng, advance)
         return _expect(held, held_group, parts)[0]
 
     return candidates[int(np.argmax([likelihood(m) for m in candidates]))]
 
 
-def _fit_parts(x, group, n_parts, prior, rng, advance) -> _Parts:
+def _fit_parts(x, group, n_parts, deviations, prior, rng, advance) -> _Parts:
     """Fit `n_parts[g]` parts to the rows of each group g; all of them lean on one common covariance."""
-    start = _start(x, group, n_parts, rng)
+    # By distances between latents: whitened, the last components would count as much as the first.
+    start = _start(x * deviations, group, n_parts, rng)
     groups = np.repeat(np.arange(len(n_parts), dtype=np.int32), n_parts)
     first = [Moments.empty(x.shape[1]).update(x[start == m]) for m in range(len(groups))]
     counts, means, scatters = (
@@ -299,7 +316,7 @@ def _fit_parts(x, group, n_parts, prior, rng, advance) -> _Parts:
     return parts
 
 
-def _start(x, group, n_parts, rng):
+def _start(scores, group, n_parts, rng):
     """Give each row a part at first, by k-means within its group."""
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
@@ -314,8 +331,8 @@ def _start(x, group, n_parts, rng):
             means = KMeans(count, n_init=1, random_state=seed)  # pyright: ignore[reportArgumentType]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # equal rows: some parts will be empty
-                means.fit(x[some])
-            start[members] += means.predict(x[members])
+                means.fit(scores[some])
+            start[members] += means.predict(scores[members])
     return start
 
 
@@ -324,10 +341,10 @@ def _maximise(counts, means, scatters, groups, prior) -> _Parts:
     common = scatters.sum(axis=0) / counts.sum()
     # Where each part has a row or two, the common covariance needs a prior itself: K rows of a round one.
     k, n = len(common), counts.sum()
-    common = (n * common + np.trace(common) * np.eye(k)) / (n + k) + _FLOOR * np.eye(k)
+    common = (n * common + np.trace(common) * np.eye(k)) / (n + k)
     kept = counts >= 0.5
     counts, means, scatters, groups = (part[kept] for part in (counts, means, scatters, groups))
-    covariances = (scatters + prior * common) / (counts + prior)[:, None, None]
+    covariances = (scatters + prior * common) / (counts + prior)[:, None, None] + _FLOOR * np.eye(k)
     return _Parts(counts.astype(np.float64), means, covariances, groups)
 
 
@@ -344,7 +361,7 @@ def _expect(x, group, parts: _Parts):
     # A row of padding has a group of no part.
     row_groups = np.pad(group, (0, padding), constant_values=-1).reshape(n_chunks, size)
     likelihood, counts, sums, scatters = (
-        np.asarray(total, np.float64)
+        np.array(total, np.float64)
         for total in _totals(
             rows,
             row_groups,

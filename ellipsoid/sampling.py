@@ -61,7 +61,8 @@ class MixtureDraws(NamedTuple):
     Attributes
     ----------
     latents, scores, gauge
-        As those of :class:`Draws`, the scores on the axes of the row's own part, the gauge in its region.
+        As those of :class:`Draws`, the scores on the axes of the row's own part, the gauge in its region. For
+        :func:`log_prob` project the latents: it takes scores on the axes that all parts share.
     part : (n,) array
         Int32, number of the part that each row was drawn from.
     """
@@ -442,7 +443,7 @@ def sample(
         Factor on the level; ``fact * level`` is what counts.
     region : {"pairwise", "ellipsoid", "box"} or a region object
         See :mod:`ellipsoid.regions`. A region object with a mask restricts the pairs.
-    label : str, int, sequence of these, or mapping of str to bool, optional
+    label : str, number, sequence of these, or mapping of str to bool, optional
         Draw from the parts of a mixture that have this label only, see :meth:`ellipsoid.Mixture.select`.
     verify : bool
         Check every vector by the full masked K x K form (for the other regions, by their gauge)

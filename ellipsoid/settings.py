@@ -1,9 +1,9 @@
 """Ways to draw latents that are held against each other: the laws and regions of this package, and others.
 
 All that can be turned wider or narrower is turned by one dial, the *spread*: the standard deviation of the
-draws over that of the latents. A law at the share 0.7 of its matched level has the spread 0.7, as has a
-Gaussian whose standard deviations are multiplied by a temperature of 0.7; so curves of different laws can be
-compared point by point.
+draws over that of the latents, in a mixture within each part. A law at the share 0.7 of its matched level has
+the spread 0.7, as has a Gaussian whose standard deviations are multiplied by a temperature of 0.7; so curves of
+different laws can be compared point by point.
 """
 
 import functools
@@ -48,9 +48,9 @@ _QUICK_FAMILIES = ("redraw", "uniform", "normal")
 _QUICK = slice(1, 5)  # of the spreads
 _COMPONENT_COUNTS = (50, 120)
 _COMPONENT_VARIANCE = 0.95
-# Numbers of parts, and shares of the variance that their components hold.
-_MIXTURE_PARTS = (10, 30)
-_MIXTURE_VARIANCES = (0.85, 0.95)
+_MIXTURE_PARTS = (10, 50, 200)
+# With fewer rows a part, draws begin to be copies.
+_ROWS_OF_A_PART = 25
 # More rows make fitting slower and the parts hardly better.
 _MIXTURE_ROWS = 20_000
 
@@ -191,18 +191,16 @@ def fewer_components(state: PCAState, family: str) -> list[Setting]:
 
 
 def mixture_settings(latents: np.ndarray, state: PCAState) -> list[Setting]:
-    """Mixtures of 10 and of 30 parts, in components that hold 85 % and 95 % of the variance.
+    """Mixtures of 10, 50 and 200 parts, of 25 latents each at least, in components with 95 % of the variance.
 
     Each is fitted, to 20,000 latents at most, when it is first drawn from; by the law ``normal``, which keeps
     the shape of its parts.
     """
-    counts = sorted({_components_of(state, share) for share in _MIXTURE_VARIANCES})
     return [
         setting
-        for k in counts
         for n_parts in _MIXTURE_PARTS
-        if 10 * n_parts <= len(latents)
-        for setting in mixture_family(latents, n_parts, k)
+        if _ROWS_OF_A_PART * n_parts <= len(latents)
+        for setting in mixture_family(latents, n_parts, _components_of(state, _COMPONENT_VARIANCE))
     ]
 
 

@@ -19,6 +19,7 @@ from ellipsoid.settings import (
     level_of_spread,
     mixture_settings,
     region_setting,
+    spreads_of,
 )
 
 N_TRAIN, N_REAL, D = 600, 150, 5
@@ -128,14 +129,14 @@ def test_all_laws_regions_and_baselines_are_compared_by_default(toy):
 
 def test_mixtures_are_fitted_once_and_drawn_from(toy):
     settings = mixture_settings(toy.latents, toy.state)
-    assert len(settings) in (12, 24)  # both shares of the variance may need as many components
+    assert [setting.spread for setting in settings] == list(spreads_of("normal"))  # 10 parts; 600 latents
     first, second = settings[0].recipe, settings[1].recipe
     assert first.state() is second.state()
     assert isinstance(first.state(), el.Mixture)
     assert first.state().n_components == first.n_components
     drawn = el.sample(el.key(1), first.state(), 50, law="normal", level=first.level).latents
     np.testing.assert_array_equal(settings[0].draw(el.key(1), 50), drawn)
-    assert not mixture_settings(toy.latents[:99], toy.state)  # ten rows a part at least
+    assert not mixture_settings(toy.latents[:249], toy.state)  # 25 rows a part at least
 
 
 def test_fewer_components_are_those_that_there_are(make_state):
