@@ -1,9 +1,9 @@
 """Ways to draw latents that are held against each other: the laws and regions of this package, and others.
 
 All that can be turned wider or narrower is turned by one dial, the *spread*: the standard deviation of the
-draws over that of the latents, in a mixture within each part. A law at the share 0.7 of its matched level has
-the spread 0.7, as has a Gaussian whose standard deviations are multiplied by a temperature of 0.7; so curves of
-different laws can be compared point by point.
+draws over that of the latents, in a mixture within each part. A law at the share 0.7 of its matched level
+has the spread 0.7, as has a Gaussian whose standard deviations are multiplied by a temperature of 0.7; so
+curves of different laws can be compared point by point.
 """
 
 import functools
