@@ -59,6 +59,19 @@ def test_meshes_of_any_kind():
     """)
 
 
+def test_a_mixture_has_the_same_bits_on_eight_devices():
+    run("""
+        latents = np.random.default_rng(0).normal(size=(500, 20)) + 5 * np.eye(20)[np.arange(500) % 3]
+        mixture = el.fit_by_label(latents, np.arange(500) % 3, 6)
+        whole = el.sample(el.key(1), mixture, 8 * 900, law="uniform")
+        dealt = el.sample(el.key(1), mixture, 8 * 900, law="uniform", sharding=rows, verify=True)
+        for one, other in zip(whole, dealt):
+            assert other.sharding.is_equivalent_to(rows, other.ndim)
+            assert np.array_equal(one, other)
+        assert set(np.asarray(whole.part)) == {0, 1, 2}
+    """)
+
+
 def test_refusals():
     run("""
         with pytest.raises(ValueError, match="n: expected a multiple of the 8 parts"):
