@@ -134,6 +134,9 @@ def print_aims(evaluation: Evaluation) -> None:
     print("precision of our regions less that of the tempered Gaussian, at its recall:")
     for point in tempered:
         ours, error = highest_precision(regions, point.scores.recall.value)
+        if not ours:
+            print(f"  {point.name}, recall {point.scores.recall.value:.3f}: no curve of ours gets there")
+            continue
         apart = ours - point.scores.precision.value
         error = np.hypot(error, point.scores.precision.error)
         print(f"  {point.name}, recall {point.scores.recall.value:.3f}: {apart:+.3f} ± {error:.3f}")
