@@ -276,7 +276,11 @@ class Evaluate:
     """The training images, as for train. By default those that the run says it was trained on."""
     features: Literal["network", "pixels", "latents", "inception"] = "network"
     """What images are compared by: a small network that is trained on the training images, principal
-    components of pixels, the run's own latents, or Inception's features, if they are installed."""
+    components of pixels, the run's own latents, or Inception's features, if torch-fidelity is installed."""
+    weights: Path | None = None
+    """File of Inception's weights, as torch-fidelity publishes it."""
+    download: bool = False
+    """Without a file, download Inception's weights (91 MB)."""
     n: int | None = None
     """How many unseen images to use, and to generate for each setting; all, up to 5,000, by default."""
     quick: bool = False
@@ -323,6 +327,8 @@ class Evaluate:
             autoencoder=autoencoder,
             path=folder / "network.npz",
             mirror=bool(run.training.mirror),
+            weights=self.weights,
+            download=self.download,
         )
         evaluation = evaluate(
             latents,

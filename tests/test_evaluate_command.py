@@ -130,6 +130,11 @@ def test_errors_are_one_line(run, tmp_path, capsys):
     assert "expected the training images of the run" in error_of(run, "--images", tmp_path / "others.npy")
     assert "no such file" in error_of(run, "--against", tmp_path / "nowhere")
     assert "not a run folder" in error_of(tmp_path, "--quick")
+    assert "weights: expected the file of Inception's weights" in error_of(run, "--features", "inception")
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(b"none")
+    said = error_of(run, "--features", "inception", "--weights", weights)
+    assert "torch-fidelity" in said or str(weights) in said
     capsys.readouterr()
     command = ["sample", str(run), "--n", "5", "--out", "x.npy", "--goal", "fidelity", "--level", "2"]
     assert main(command) == 1
