@@ -265,6 +265,9 @@ class Report:
 class Evaluate:
     """Judge all ways to draw by their decoded images, against images that were never trained on.
 
+    The images that training kept back chose its best epoch. So they flatter the decoder a little, more than
+    those of --against; but no state or baseline has seen them: both are fitted to the other images.
+
     May be interrupted; the same command goes on there. What it recommends is what generate and sample use.
     """
 
@@ -304,7 +307,7 @@ class Evaluate:
         autoencoder, config = run.autoencoder, run.autoencoder.config
         found = _training_images(self.folder, self.images, config)
         material = load_material(self.folder, None if found is None else found.images)
-        latents, train = material.latents, material.images
+        latents, train, state = material.latents, material.images, material.state
         labels = None if found is None else found.labels
         if self.against is not None:
             real = load_images(self.against, config.image_size, config.channels)
@@ -317,6 +320,8 @@ class Evaluate:
         else:
             rows, kept_back = split(len(train), run.training)
             real, train, latents = train[kept_back], train[rows], latents[rows]
+            # That of the run was fitted to all of them.
+            state = el.fit(latents)
             labels = None if labels is None else labels[rows]
         real = subset(real, _MOST_UNSEEN if self.n is None else self.n)
         folder = self.folder / "evaluation"
@@ -332,7 +337,7 @@ class Evaluate:
         )
         evaluation = evaluate(
             latents,
-            material.state,
+            state,
             lambda z: decode_latents(autoencoder, z),
             real,
             features,
@@ -342,7 +347,7 @@ class Evaluate:
             settings="quick" if self.quick else "full",
             out=folder,
         )
-        recommended = [el.recommend(material.state, evaluation, goal) for goal in GOALS]
+        recommended = [el.recommend(state, evaluation, goal) for goal in GOALS]
         written = write_evaluation(evaluation, folder)
         written += save_recommendations(self.folder, material.state, recommended)
         # All columns, which no terminal is wide enough for, are in the files.

@@ -7,7 +7,8 @@ import pytest
 import ellipsoid as el
 from ellipsoid.cli import main
 from ellipsoid.models import procedural_faces
-from ellipsoid.models.runs import recorded_images
+from ellipsoid.models.runs import load_run, recorded_images
+from ellipsoid.models.training import split
 from ellipsoid.recommendation import load_recommendation
 
 SHAPE = ["--image-size", "16", "--filters", "8", "16", "--latent-dim", "8"]
@@ -41,6 +42,15 @@ def test_everything_lands_in_the_run(run):
     found = {row["setting"]: row for row in content["results"]}
     assert found["training images"]["copies"] == 1
     assert (run / "recommendation.json").is_file()
+
+
+def test_what_is_recommended_was_fitted_without_the_images_kept_back(run):
+    latents = np.load(run / "latents.npy")
+    rows, _ = split(len(latents), load_run(run).training)
+    expected, found = el.fit(latents[rows]), load_recommendation(run, "balanced")
+    np.testing.assert_array_equal(found.state.mean, expected.mean)
+    assert found.state.n_samples == 200
+    assert el.load(run / "state.npz").n_samples == 250
 
 
 def test_the_table_the_recommendation_and_the_files_are_said(run, capsys):
