@@ -311,6 +311,11 @@ class Evaluate:
         labels = None if found is None else found.labels
         if self.against is not None:
             real = load_images(self.against, config.image_size, config.channels)
+        elif run.validation == "given":
+            raise ValueError(
+                "against: expected unseen images, since this run was trained with others for validation and "
+                "kept none back; got none"
+            )
         elif train is None or len(train) != len(latents):
             got = "the run does not say which" if train is None else f"got {len(train)}"
             raise ValueError(

@@ -56,6 +56,8 @@ class RunFolder:
         The configurations: written to a new folder, compared with those in an old one.
     resume : bool
         Whether the folder may hold anything.
+    validation : {"split", "given"}
+        Whether the images that judge the epochs are split off the training images, or others.
 
     Raises
     ------
@@ -71,6 +73,7 @@ class RunFolder:
         autoencoder: AutoencoderConfig,
         training: TrainConfig,
         resume: bool,
+        validation: Literal["split", "given"],
     ):
         self.folder = Path(folder).absolute()
         check_run_folder(self.folder, resume)
@@ -79,6 +82,7 @@ class RunFolder:
             "version": _VERSION,
             "autoencoder": autoencoder.to_json(),
             "training": dataclasses.asdict(training),
+            "validation": validation,
         }
         if (self.folder / "config.json").exists():
             present = _read_config(self.folder)
@@ -88,13 +92,16 @@ class RunFolder:
                 for name, value in description[part].items()
                 if present[part].get(name) != value
             ]
+            # Runs of before this was recorded may be resumed with either.
+            if present.get("validation", validation) != validation:
+                changed.append("validation")
             if changed:
                 raise ValueError(
                     f"{self.folder} was made with other settings ({', '.join(changed)}); "
                     "resume with the same ones"
                 )
-        else:
-            _write_config(self.folder, description)
+            description = present | description
+        _write_config(self.folder, description)
         self._manager = _manager(self.folder, create=True)
 
     def restore(self, like: TrainState) -> tuple[TrainState, Any, list[dict[str, float]]] | None:
@@ -268,6 +275,8 @@ class Run:
     """Fitted to the latents of the training images; None before that."""
     metrics: list[dict[str, float]]
     """One record an epoch, as from `train`."""
+    validation: Literal["split", "given"]
+    """Whether the images that judged the epochs were split off the training images, or others."""
 
 
 def load_run(folder: str | os.PathLike[str], checkpoint: Literal["best", "newest"] = "best") -> Run:
@@ -311,7 +320,15 @@ def load_run(folder: str | os.PathLike[str], checkpoint: Literal["best", "newest
         manager.close()
     nnx.update(autoencoder, restored.model_weights)
     state = PCAState.load(folder / "state.npz") if (folder / "state.npz").exists() else None
-    return Run(autoencoder, training, epoch, restored.optimizer, state, read_metrics(folder))
+    return Run(
+        autoencoder,
+        training,
+        epoch,
+        restored.optimizer,
+        state,
+        read_metrics(folder),
+        description.get("validation", "split"),
+    )
 
 
 def load_autoencoder(folder: str | os.PathLike[str]) -> Autoencoder:

@@ -83,6 +83,7 @@ def train(
     config = config or TrainConfig()
     config.check()
     _check(autoencoder, images, validation)
+    kind = "split" if validation is None else "given"
     if validation is None:
         validation = images
         rows, validation_rows = split(len(images), config)
@@ -94,7 +95,7 @@ def train(
     steps = Steps(graph, config, n_steps)
     state, best = TrainState.new(config, weights), None
     history: list[dict[str, float]] = []
-    run = RunFolder(out, autoencoder.config, config, resume) if out is not None else None
+    run = RunFolder(out, autoencoder.config, config, resume, kind) if out is not None else None
     if run is not None and (restored := run.restore(state)):
         state, best, history = restored
     step = int(history[-1]["step"]) if history else 0

@@ -134,6 +134,9 @@ def test_errors_are_one_line(run, tmp_path, capsys):
     del config["images"]
     (silent / "config.json").write_text(json.dumps(config))
     assert "images: expected the 250 training images" in error_of(silent, "--features", "pixels")
+    config["validation"] = "given"
+    (silent / "config.json").write_text(json.dumps(config))
+    assert "against: expected unseen images" in error_of(silent, "--features", "pixels")
     np.save(tmp_path / "few.npy", procedural_faces(250, 16, key=el.key(0)).images[:100])
     assert "got 100" in error_of(run, "--images", tmp_path / "few.npy")
     np.save(tmp_path / "others.npy", procedural_faces(250, 16, key=el.key(5)).images)

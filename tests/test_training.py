@@ -15,6 +15,7 @@ from ellipsoid.models import (
     TrainingDiverged,
     encode_images,
     load_autoencoder,
+    load_run,
     procedural_faces,
     train,
     training,
@@ -119,6 +120,18 @@ def test_resuming_with_other_settings_is_refused(trained, images):
     other = TrainConfig(epochs=4, batch_size=64, seed=5)
     with pytest.raises(ValueError, match=r"other settings \(training.seed\)"):
         train(new(), images, other, out=trained[2], resume=True, progress=False)
+    with pytest.raises(ValueError, match=r"other settings \(validation\)"):
+        train(new(), images, TRAINING, out=trained[2], validation=images[:9], resume=True, progress=False)
+
+
+def test_a_run_says_where_its_validation_images_come_from(images, tmp_path):
+    train(new(), images, TrainConfig(steps=1), out=tmp_path, validation=images[:9], progress=False)
+    assert load_run(tmp_path).validation == "given"
+    # Of runs that do not say, they were split off.
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["validation"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert load_run(tmp_path).validation == "split"
 
 
 def test_a_finished_run_resumes_to_itself(trained, images):
