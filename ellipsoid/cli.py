@@ -275,6 +275,8 @@ class Evaluate:
     """A run folder, as made by train or demo."""
     against: str | None = None
     """Unseen images, as for train. By default those that training kept back to judge its epochs by."""
+    against_split: Literal["all", "train", "valid", "test"] = "test"
+    """Part of unseen images that have parts, as CelebA has."""
     images: str | None = None
     """The training images, as for train. By default those that the run says it was trained on."""
     features: Literal["network", "pixels", "latents", "inception"] = "network"
@@ -299,6 +301,7 @@ class Evaluate:
         from ellipsoid.models.features import feature_space
         from ellipsoid.models.images import load_images
         from ellipsoid.models.runs import load_run
+        from ellipsoid.models.sources import has_parts
         from ellipsoid.models.training import split
         from ellipsoid.recommendation import GOALS, save_recommendations
         from ellipsoid.report import load_material
@@ -310,7 +313,8 @@ class Evaluate:
         latents, train, state = material.latents, material.images, material.state
         labels = None if found is None else found.labels
         if self.against is not None:
-            real = load_images(self.against, config.image_size, config.channels)
+            part = self.against_split if has_parts(self.against) else "all"
+            real = load_images(self.against, config.image_size, config.channels, split=part)
         elif run.validation == "given":
             raise ValueError(
                 "against: expected unseen images, since this run was trained with others for validation and "
@@ -373,14 +377,15 @@ def _training_images(folder, images, config):
     from ellipsoid.models.images import ImageSet, load_image_set
     from ellipsoid.models.runs import recorded_images
 
-    recorded = recorded_images(folder)
-    if images is not None:
-        recorded = {"source": images}
-    elif recorded is None:
+    recorded = recorded_images(folder) or {}
+    source = images or recorded.get("source")
+    if source is None:
         return None
-    elif recorded["source"] == demo.SOURCE:
+    if images is None and source == demo.SOURCE:
         return ImageSet(demo.training_faces(recorded["n"], config.image_size, recorded["seed"]))
-    return load_image_set(**recorded, size=config.image_size, channels=config.channels)
+    # Of images that have moved, the part that was trained on is still the same.
+    options = {name: recorded[name] for name in ("split", "cache") if name in recorded}
+    return load_image_set(source, config.image_size, config.channels, **options)
 
 
 def _what_to_draw(path, goal, chosen):

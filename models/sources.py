@@ -90,6 +90,15 @@ def open_source(path: Path, split: str) -> Iterator[Source]:
         yield _listed(tree, names, lists, split)
 
 
+def has_parts(source: str | Path) -> bool:
+    """Whether images come with CelebA's list of what is for training, validation and test."""
+    path = Path(source)
+    if not path.is_dir() and not (path.is_file() and path.suffix.lower() == ".zip"):
+        return False
+    with open_source(path, "all") as found:
+        return found.partition is not None
+
+
 def _tree(path):
     return contextlib.nullcontext(_folder_tree(path)) if path.is_dir() else _zip_tree(path)
 

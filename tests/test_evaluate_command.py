@@ -3,11 +3,12 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import ellipsoid as el
 from ellipsoid.cli import main
 from ellipsoid.models import procedural_faces
-from ellipsoid.models.runs import load_run, recorded_images
+from ellipsoid.models.runs import load_run, record_images, recorded_images
 from ellipsoid.models.training import split
 from ellipsoid.recommendation import load_recommendation
 
@@ -115,6 +116,25 @@ def test_unseen_images_may_be_given(run, tmp_path, capsys):
     content = json.loads((other / "evaluation" / "evaluation.json").read_text())
     assert (content["n_real"], content["features"]) == (40, "latents")
     assert "training images" in {row["setting"] for row in content["results"]}
+
+
+def test_celeba_is_judged_by_its_test_part(run, tmp_path):
+    other = tmp_path / "run"
+    shutil.copytree(run, other, ignore=shutil.ignore_patterns("evaluation", "recommendation.json"))
+    images = procedural_faces(250, 16, key=el.key(0)).images
+    unseen = procedural_faces(45, 16, key=el.key(1)).images
+    celeba = tmp_path / "celeba"
+    (celeba / "img_align_celeba").mkdir(parents=True)
+    for i, image in enumerate([*images, *unseen]):
+        Image.fromarray(image).save(celeba / "img_align_celeba" / f"{i:06d}.png")
+    parts = "".join(f"{i:06d}.jpg {0 if i < 250 else 1 if i < 275 else 2}\n" for i in range(295))
+    (celeba / "list_eval_partition.txt").write_text(parts)
+    record_images(other, "nowhere", split="train", cache=None)  # moved since
+    command = ["evaluate", str(other), "--images", str(celeba), "--against", str(celeba)]
+    for arguments, n_real in (([], 20), (["--against-split", "valid"], 25)):
+        assert main([*command, "--quick", "--features", "pixels", *arguments]) == 0
+        content = json.loads((other / "evaluation" / "evaluation.json").read_text())
+        assert content["n_real"] == n_real
 
 
 def test_a_run_says_what_it_was_trained_on(run, tmp_path):

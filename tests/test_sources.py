@@ -13,6 +13,7 @@ from PIL import Image
 
 from ellipsoid.cli import main
 from ellipsoid.models import load_image_set, load_images
+from ellipsoid.models.sources import has_parts
 
 ATTRIBUTES = ("Bald", "Smiling", "Young")
 
@@ -291,6 +292,18 @@ def test_a_part_of_celeba(tmp_path):
     assert train.partition.tolist() == [0] * 10
     with pytest.raises(ValueError, match="at least two, got 1"):
         load(source, size=16, split="test")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_celeba_is_known_to_have_parts(tmp_path, form):
+    assert has_parts(form(tmp_path))
+
+
+def test_other_images_have_no_parts(tmp_path):
+    np.save(tmp_path / "array.npy", np.zeros((2, 8, 8), np.uint8))
+    plain = make_zip(tmp_path / "plain.zip", {"a.png": encoded(1), "b.png": encoded(2)})
+    for source in (plain, tmp_path / "array.npy", "faces", tmp_path / "absent.zip"):
+        assert not has_parts(source)
 
 
 def test_the_images_in_the_wild_are_left_aside(tmp_path):
