@@ -530,6 +530,8 @@ def _drawings(evaluation: Evaluation) -> dict[str, Any]:
     main = [
         family for family in curves if family not in fewer and not family.endswith((", ellipsoid", ", box"))
     ]
+    if not main and not points:
+        main = list(curves)
 
     def draw(title, families, points, x="recall", y="precision"):
         shown = {family: found for family, found in curves.items() if family in families}

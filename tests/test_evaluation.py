@@ -332,6 +332,21 @@ def test_any_settings_can_be_written(toy, tmp_path):
     assert write_evaluation(evaluation, tmp_path)
 
 
+def test_curves_of_lesser_regions_alone_are_drawn(toy, tmp_path):
+    families = ("uniform, box", "normal, ellipsoid")
+    settings = [
+        region_setting(family, toy.state, *FAMILIES[family], spread)
+        for family in families
+        for spread in (0.5, 0.9)
+    ]
+    evaluation = toy.evaluate(settings, train_images=None, real_latents=None)
+    assert {tmp_path / "fidelity_diversity.svg", tmp_path / "regions.svg"} <= set(
+        write_evaluation(evaluation, tmp_path)
+    )
+    drawn = (tmp_path / "fidelity_diversity.svg").read_text()
+    assert all(family in drawn for family in families)
+
+
 # --- what cannot be evaluated ----------------------------------------------------------------------
 
 
