@@ -123,6 +123,8 @@ class Evaluation:
         Generated images a setting.
     n_real : int
         Unseen images that they are compared with.
+    state_digest : str
+        Of the state that was evaluated: :func:`ellipsoid.manifest.digest`.
     features, note : str
         Name of the feature space, and what must be said of it wherever the numbers are shown.
     comparable : bool
@@ -133,6 +135,7 @@ class Evaluation:
     floor: Result | None
     n: int
     n_real: int
+    state_digest: str
     features: str
     note: str
     comparable: bool
@@ -244,6 +247,7 @@ def evaluate(
         floor,
         n,
         len(real_images),
+        digest(state),
         getattr(features, "name", "features"),
         getattr(features, "note", _NOTE),
         bool(getattr(features, "comparable", False)),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ellipsoid.files import replace_file
 from ellipsoid.laws import get_law
 from ellipsoid.levels import matched_level
+from ellipsoid.manifest import digest
 from ellipsoid.mixture import Mixture, load
 from ellipsoid.regions import as_region
 from ellipsoid.sampling import DEFAULT_LEVEL
@@ -100,12 +101,16 @@ def recommend(
     Raises
     ------
     ValueError
-        For an unknown goal, or an evaluation without any setting of this package.
+        For an unknown goal, or an evaluation of another state or without any setting of this package.
     """
     if goal not in GOALS:
         raise ValueError(f"goal: expected one of {', '.join(GOALS)}; got {goal!r}")
     if evaluation is None:
         return _from_theory(state, goal)
+    if evaluation.state_digest != digest(state):
+        raise ValueError(
+            "evaluation: expected one of this state; got one of another: pass the state that was evaluated"
+        )
     beta = GOALS[goal]
     ours = [result for result in evaluation.results if result.recipe is not None]
     if not ours:

@@ -8,6 +8,7 @@ import pytest
 
 import ellipsoid as el
 from ellipsoid.evaluation import Scores, evaluate, table_of, write_evaluation
+from ellipsoid.manifest import digest
 from ellipsoid.metrics import Metric
 from ellipsoid.settings import (
     FAMILIES,
@@ -318,6 +319,7 @@ def test_tables_and_figures(toy, evaluation, tmp_path):
     assert evaluation.note in table
     assert "±" in table
     assert content["note"] == evaluation.note
+    assert content["state_digest"] == digest(toy.state)
     for line, result in zip(table_of(evaluation), evaluation.results, strict=False):
         assert line["setting"] == result.name
         assert line["recall"].startswith(f"{result.scores.recall.value:.3f} ± ")

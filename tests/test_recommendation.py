@@ -5,6 +5,7 @@ import pytest
 
 import ellipsoid as el
 from ellipsoid.evaluation import Evaluation, Result, Scores
+from ellipsoid.manifest import digest
 from ellipsoid.metrics import Metric
 from ellipsoid.recommendation import FILE, GOALS, load_recommendation, save_recommendations
 from ellipsoid.settings import Recipe
@@ -22,8 +23,8 @@ def result(state, level, precision, recall, *, frechet=1.0, error=0.0, ours=True
     return Result(f"at {level}", "made up", level, recipe, scores, np.zeros((1, 2, 2, 1), np.uint8))
 
 
-def made_up(results):
-    return Evaluation(tuple(results), None, 500, 500, "pixels", "", False)
+def made_up(state, results):
+    return Evaluation(tuple(results), None, 500, 500, digest(state), "pixels", "", False)
 
 
 def curve(state, **options):
@@ -35,7 +36,7 @@ def curve(state, **options):
 
 @pytest.mark.parametrize(("goal", "level"), [("fidelity", 2), ("balanced", 3), ("diversity", 4)])
 def test_each_goal_has_its_place_on_the_curve(state, goal, level):
-    found = el.recommend(state, made_up(curve(state)), goal)
+    found = el.recommend(state, made_up(state, curve(state)), goal)
     assert found.level == level
     assert found.goal == goal
     assert found.state is state
@@ -48,23 +49,23 @@ def test_precision_and_recall_are_not_taken_for_each_other(state):
         result(state, level, *share)
         for level, share in enumerate([(0.05, 0.99), (0.4, 0.9), (0.7, 0.7), (0.85, 0.4)], start=1)
     ]
-    assert el.recommend(state, made_up(turned), "fidelity").level == 4
-    assert el.recommend(state, made_up(turned), "diversity").level == 2
+    assert el.recommend(state, made_up(state, turned), "fidelity").level == 4
+    assert el.recommend(state, made_up(state, turned), "diversity").level == 2
 
 
 def test_what_the_noise_does_not_tell_apart_goes_by_the_frechet_distance(state):
     close = [(1, 0.70, 0.70, 5.0), (2, 0.69, 0.69, 1.0), (3, 0.60, 0.60, 0.1)]
     noisy = [result(state, level, p, r, frechet=f, error=0.02) for level, p, r, f in close]
     exact = [result(state, level, p, r, frechet=f, error=0.001) for level, p, r, f in close]
-    assert el.recommend(state, made_up(noisy)).level == 2
-    assert el.recommend(state, made_up(exact)).level == 1
+    assert el.recommend(state, made_up(state, noisy)).level == 2
+    assert el.recommend(state, made_up(state, exact)).level == 1
 
 
 def test_the_reason_says_what_was_measured_and_compared(state):
-    evaluation = made_up(curve(state))
+    evaluation = made_up(state, curve(state))
     gaussian = result(state, 1, 0.47, 0.74, ours=False)
     gaussian = Result("Gaussian, spread 1", *list(vars(gaussian).values())[1:])
-    with_gaussian = made_up([*evaluation.results, gaussian])
+    with_gaussian = made_up(state, [*evaluation.results, gaussian])
     reason = el.recommend(state, with_gaussian).reason
     for words in (
         "at 3: precision 0.70 ± 0.00, recall 0.70",
@@ -88,8 +89,10 @@ def test_without_an_evaluation_the_levels_come_from_theory(state):
 def test_what_cannot_be_recommended(state):
     with pytest.raises(ValueError, match="goal: expected one of fidelity, balanced, diversity; got 'best'"):
         el.recommend(state, goal="best")
+    with pytest.raises(ValueError, match="evaluation: expected one of this state; got one of another"):
+        el.recommend(state.truncate(5), made_up(state, curve(state)))
     with pytest.raises(ValueError, match="evaluation: expected one or more settings"):
-        el.recommend(state, made_up([result(state, 1, 1.0, 1.0, ours=False)]))
+        el.recommend(state, made_up(state, [result(state, 1, 1.0, 1.0, ours=False)]))
 
 
 # --- in a run folder -------------------------------------------------------------------------------
@@ -100,7 +103,7 @@ def run(state, tmp_path):
     """A run whose recommendation for diversity has fewer components."""
     state.save(tmp_path / "state.npz")
     few = state.truncate(5)
-    evaluation = made_up([result(state, 2, 0.9, 0.6), result(few, 3, 0.3, 0.9)])
+    evaluation = made_up(state, [result(state, 2, 0.9, 0.6), result(few, 3, 0.3, 0.9)])
     recommended = [el.recommend(state, evaluation, goal) for goal in GOALS]
     written = save_recommendations(tmp_path, state, recommended)
     assert {path.name for path in written} == {FILE, "recommended-diversity.npz"}
@@ -121,7 +124,7 @@ def test_recommendations_come_back(run):
 def test_a_mixture_that_is_recommended_comes_back(state, tmp_path):
     mixture = el.fit_mixture(np.random.default_rng(1).normal(size=(300, 12)), 2, 6)
     state.save(tmp_path / "state.npz")
-    recommended = el.recommend(state, made_up([result(mixture, 2, 0.9, 0.6)]))
+    recommended = el.recommend(state, made_up(state, [result(mixture, 2, 0.9, 0.6)]))
     save_recommendations(tmp_path, state, [recommended])
     found = load_recommendation(tmp_path)
     assert found is not None
