@@ -2,8 +2,9 @@
 
 Each setting (:mod:`ellipsoid.settings`) draws as many latents as there are real images; they are decoded and
 judged by :mod:`ellipsoid.metrics` in one feature space. What was found is kept in one file a setting, named
-by a digest of everything that it depends on: an evaluation may be stopped at any moment and goes on there,
-and another state, decoder, set of images or features is never answered with what was found for the old one.
+by a digest of the latents and images, of what decoder and features give for some of them, of the key, of what
+the setting says it is made of, and of the versions of this package and scikit-learn. So an evaluation may be
+stopped at any moment and goes on there; a setting of the caller's own that says nothing is not kept.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +26,7 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from ellipsoid import metrics
+from ellipsoid import __version__, metrics
 from ellipsoid.diagnostics.rows import as_latents, as_matrix
 from ellipsoid.files import replace_file
 from ellipsoid.manifest import digest
@@ -32,7 +34,15 @@ from ellipsoid.metrics import Metric
 from ellipsoid.moments import Moments
 from ellipsoid.progress import progress_bar
 from ellipsoid.random import as_integer, key_words
-from ellipsoid.settings import FAMILIES, TRAINING_IMAGES, Recipe, Setting, default_settings, fewer_components
+from ellipsoid.settings import (
+    FAMILIES,
+    TRAINING_IMAGES,
+    Recipe,
+    Setting,
+    baseline_settings,
+    default_settings,
+    fewer_components,
+)
 from ellipsoid.state import PCAState
 
 #: Images of each setting that are kept to be shown.
@@ -185,7 +195,8 @@ def evaluate(
     n : int, optional
         Images a setting; by default, and best, as many as there are real ones.
     out : path, optional
-        Folder for what was found; results that are there are not computed again.
+        Folder for what was found. Results that are there are not computed again, but for those of settings
+        of your own without `made_of`, which are not kept.
     progress : bool
         Show a progress bar.
 
@@ -229,7 +240,7 @@ def evaluate(
     n_more = len(fewer_components(state, next(iter(FAMILIES)))) if full else 0
     with (
         progress_bar("evaluate", len(settings) + n_more, enabled=progress, unit="settings") as advance,
-        _explained(out, results),
+        _explained(out),
     ):
 
         def measure(chosen: Sequence[Setting]) -> None:
@@ -260,11 +271,11 @@ def _best_family(results: Sequence[Result]) -> str:
 
 
 @contextlib.contextmanager
-def _explained(out, results) -> Iterator[None]:
+def _explained(out) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        kept = f"; {len(results)} settings are kept in {out}, the same call goes on there" if out else ""
+        kept = f"; what was measured is kept in {out}, the same call goes on there" if out else ""
         raise KeyboardInterrupt(f"interrupted{kept}") from None
 
 
@@ -307,7 +318,10 @@ class _Judge:
         probe = latents[:: max(1, len(latents) // N_EXAMPLES)][:N_EXAMPLES]
         everything = (latents, self._decoded(probe), self._real, train_images, real_latents)
         words = np.asarray(key_words(key))
-        self._context = digest([*filter(lambda part: part is not None, everything), np.asarray(n), words])
+        everything = digest([*filter(lambda part: part is not None, everything), np.asarray(n), words])
+        self._context = f"{_FORMAT_VERSION} {__version__} {version('scikit-learn')} {everything}"
+        # These are made of the latents alone.
+        self._baselines = {setting.family for setting in baseline_settings(latents, ())}
 
     def result(self, setting: Setting) -> Result:
         """Measure a setting, or find what was measured before."""
@@ -321,7 +335,10 @@ class _Judge:
                 )
             return self._decoded(drawn)
 
-        scores, examples = self._kept(f"{setting.name}\n{setting.made_of}", draw)
+        if setting.made_of or setting.family in self._baselines:
+            scores, examples = self._kept(f"{setting.name}\n{setting.made_of}", draw)
+        else:
+            scores, examples = self._measured(draw())
         return Result(setting.name, setting.family, setting.spread, setting.recipe, scores, examples)
 
     def floor(self) -> Result | None:
@@ -339,7 +356,7 @@ class _Judge:
     def _kept(self, what: str, images: Callable[[], np.ndarray]) -> tuple[Scores, np.ndarray]:
         if self._cache is None:
             return self._measured(images())
-        name = hashlib.sha256(f"{_FORMAT_VERSION}\n{self._context}\n{what}".encode()).hexdigest()[:32]
+        name = hashlib.sha256(f"{self._context}\n{what}".encode()).hexdigest()[:32]
         found = _read(self._cache, name)
         if found is None:
             found = self._measured(images())

@@ -84,7 +84,7 @@ def counted(toy, name="counted"):
         calls.append(n)
         return el.sample(key, toy.state, n, law="normal", level=3.0).latents
 
-    return Setting(name, draw), calls
+    return Setting(name, draw, made_of="normal 3"), calls
 
 
 # --- settings --------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ def test_an_interrupted_evaluation_goes_on_and_computes_nothing_twice(toy, tmp_p
         raise KeyboardInterrupt
 
     stopped = [*settings[:2], dataclasses.replace(settings[2], draw=interrupt), settings[3]]
-    with pytest.raises(KeyboardInterrupt, match="2 settings are kept in"):
+    with pytest.raises(KeyboardInterrupt, match="what was measured is kept in"):
         toy.evaluate(stopped, out=tmp_path)
     first = toy.evaluate(settings, out=tmp_path)
     before = toy.n_decoded
@@ -248,9 +248,11 @@ def test_an_interrupted_evaluation_goes_on_and_computes_nothing_twice(toy, tmp_p
         "n",
         "key",
         "made_of",
+        "version",
+        "scikit-learn",
     ],
 )
-def test_what_has_changed_is_computed_again(toy, tmp_path, change):
+def test_what_has_changed_is_computed_again(toy, tmp_path, monkeypatch, change):
     setting, calls = counted(toy)
     setting = region_setting("uniform", toy.state, "uniform", "pairwise", 0.7)
 
@@ -278,9 +280,24 @@ def test_what_has_changed_is_computed_again(toy, tmp_path, change):
         setting = region_setting("uniform", toy.state.truncate(4), "uniform", "pairwise", 0.7)
     elif change == "made_of":
         setting = dataclasses.replace(setting, made_of="another")
+    elif change == "version":
+        monkeypatch.setattr("ellipsoid.evaluation.__version__", "another")
+    elif change == "scikit-learn":
+        monkeypatch.setattr("ellipsoid.evaluation.version", lambda package: f"another {package}")
     changes = {change: other[change]} if change in other else {}
     toy.evaluate([follow(setting)], out=tmp_path, **changes)
     assert len(calls) == 2
+
+
+def test_settings_that_say_nothing_are_not_kept(toy, tmp_path):
+    setting, calls = counted(toy)
+    for _ in range(2):
+        toy.evaluate([dataclasses.replace(setting, made_of="")], out=tmp_path, train_images=None)
+    assert len(calls) == 2
+    assert not (tmp_path / "cache").exists()
+    (box,) = [s for s in baseline_settings(toy.latents, (), slow=False) if s.family == "box"]
+    toy.evaluate([box], out=tmp_path, train_images=None)
+    assert len(list((tmp_path / "cache").glob("*.json"))) == 1
 
 
 def test_damaged_results_are_computed_again(toy, tmp_path):
