@@ -287,7 +287,8 @@ class Evaluate:
     download: bool = False
     """Without a file, download Inception's weights (91 MB)."""
     n: int | None = None
-    """How many unseen images to use, and to generate for each setting; all, up to 5,000, by default."""
+    """How many unseen images to use, and to generate for each setting; all, up to 5,000, by default. No
+    more than there are training images."""
     quick: bool = False
     """Three laws and four spreads only."""
     seed: int = 0
@@ -296,7 +297,7 @@ class Evaluate:
     def run(self) -> None:
         """Evaluate, recommend, write."""
         from ellipsoid.diagnostics.rows import subset
-        from ellipsoid.evaluation import evaluate, table_of, write_evaluation
+        from ellipsoid.evaluation import LEAST, evaluate, table_of, write_evaluation
         from ellipsoid.models.autoencoder import decode_latents, encode_images
         from ellipsoid.models.features import feature_space
         from ellipsoid.models.images import load_images
@@ -306,6 +307,8 @@ class Evaluate:
         from ellipsoid.recommendation import GOALS, save_recommendations
         from ellipsoid.report import load_material
 
+        if self.n is not None and self.n < LEAST:
+            raise ValueError(f"n: expected at least {LEAST} images; got {self.n}")
         run = load_run(self.folder)
         autoencoder, config = run.autoencoder, run.autoencoder.config
         found = _training_images(self.folder, self.images, config)
@@ -328,11 +331,17 @@ class Evaluate:
             )
         else:
             rows, kept_back = split(len(train), run.training)
+            if len(kept_back) < LEAST:
+                raise ValueError(
+                    f"against: expected unseen images, since training kept back only {len(kept_back)}, and "
+                    f"{LEAST} are needed; got none"
+                )
             real, train, latents = train[kept_back], train[rows], latents[rows]
             # That of the run was fitted to all of them.
             state = el.fit(latents)
             labels = None if labels is None else labels[rows]
-        real = subset(real, _MOST_UNSEEN if self.n is None else self.n)
+        n_train = len(latents if train is None else train)
+        real = subset(real, min(_MOST_UNSEEN if self.n is None else self.n, n_train))
         folder = self.folder / "evaluation"
         features = feature_space(
             self.features,

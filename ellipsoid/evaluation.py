@@ -47,12 +47,12 @@ from ellipsoid.state import PCAState
 
 #: Images of each setting that are kept to be shown.
 N_EXAMPLES = 16
+#: Images that are needed, generated and real: the test for copies takes no fewer.
+LEAST = 19
 
 _FORMAT = "ellipsoid.evaluation"
 _FORMAT_VERSION = 1
 _NOTE = "Published FID and KID figures are those of an Inception network; they cannot be held against these."
-# Rows that the test for copies needs.
-_LEAST = 19
 
 
 @dataclass(frozen=True)
@@ -213,10 +213,10 @@ def evaluate(
         When interrupted; what was found is kept in `out`.
     """
     latents = as_latents(state, latents)
-    _check_images("real_images", real_images, _LEAST)
+    _check_images("real_images", real_images, LEAST)
     n = len(real_images) if n is None else as_integer("n", n)
-    if n < _LEAST:
-        raise ValueError(f"n: expected at least {_LEAST} images a setting; got {n}")
+    if n < LEAST:
+        raise ValueError(f"n: expected at least {LEAST} images a setting; got {n}")
     if train_images is not None:
         _check_images("train_images", train_images, n, like=real_images)
     if real_latents is not None:
@@ -393,7 +393,7 @@ class _Judge:
         return np.rint(np.clip(images, 0, 1) * np.float32(255)).astype(np.uint8)
 
     def _features_of(self, images: np.ndarray) -> np.ndarray:
-        found = as_matrix("features", self._features(images), _LEAST)
+        found = as_matrix("features", self._features(images), LEAST)
         if len(found) != len(images):
             raise ValueError(f"features: expected a row for each of {len(images)} images; got {len(found)}")
         return found

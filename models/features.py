@@ -104,7 +104,7 @@ def feature_space(
             raise ValueError("autoencoder: the latents of which autoencoder? Pass one")
         return latents(autoencoder)
     if images is None:
-        if name == "network" and path is not None:
+        if name == "network" and path is not None and Path(path).exists():
             return NetworkFeatures.load(path)
         raise ValueError(f"images: the {name} features are made from training images; pass them")
     if name == "pixels":

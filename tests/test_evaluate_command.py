@@ -107,14 +107,14 @@ def test_a_state_that_nobody_has_evaluated(run, tmp_path, capsys):
 
 
 def test_unseen_images_may_be_given(run, tmp_path, capsys):
-    """All training images are then compared with, and there is a floor."""
+    """All training images are then compared with, of which there are fewer, and there is a floor."""
     other = tmp_path / "run"
     shutil.copytree(run, other, ignore=shutil.ignore_patterns("evaluation", "recommendation.json"))
-    np.save(tmp_path / "test.npy", procedural_faces(60, 16, key=el.key(1)).images)
-    command = ["evaluate", str(other), "--against", str(tmp_path / "test.npy"), "--n", "40"]
+    np.save(tmp_path / "test.npy", procedural_faces(300, 16, key=el.key(1)).images)
+    command = ["evaluate", str(other), "--against", str(tmp_path / "test.npy"), "--n", "280"]
     assert main([*command, "--quick", "--features", "latents"]) == 0
     content = json.loads((other / "evaluation" / "evaluation.json").read_text())
-    assert (content["n_real"], content["features"]) == (40, "latents")
+    assert (content["n_real"], content["features"]) == (250, "latents")
     assert "training images" in {row["setting"] for row in content["results"]}
 
 
@@ -131,7 +131,7 @@ def test_celeba_is_judged_by_its_test_part(run, tmp_path):
     (celeba / "list_eval_partition.txt").write_text(parts)
     record_images(other, "nowhere", split="train", cache=None)  # moved since
     command = ["evaluate", str(other), "--images", str(celeba), "--against", str(celeba)]
-    for arguments, n_real in (([], 20), (["--against-split", "valid"], 25)):
+    for arguments, n_real in (([], 20), (["--against-split", "valid", "--n", "22"], 22)):
         assert main([*command, "--quick", "--features", "pixels", *arguments]) == 0
         content = json.loads((other / "evaluation" / "evaluation.json").read_text())
         assert content["n_real"] == n_real
@@ -154,10 +154,25 @@ def test_errors_are_one_line(run, tmp_path, capsys):
     del config["images"]
     (silent / "config.json").write_text(json.dumps(config))
     assert "images: expected the 250 training images" in error_of(silent, "--features", "pixels")
-    config["validation"] = "given"
-    (silent / "config.json").write_text(json.dumps(config))
-    assert "against: expected unseen images" in error_of(silent, "--features", "pixels")
     np.save(tmp_path / "few.npy", procedural_faces(250, 16, key=el.key(0)).images[:100])
+    for features in ("network", "pixels"):
+        said = error_of(silent, "--against", tmp_path / "few.npy", "--features", features)
+        assert f"images: the {features} features are made from training images; pass them" in said
+    odd = tmp_path / "odd"
+    shutil.copytree(run, odd)
+    config = json.loads((run / "config.json").read_text())
+    for change, message in (
+        ({"validation": "given"}, "kept none back"),
+        (
+            {"training": config["training"] | {"validation_fraction": 0.02}},
+            "kept back only 5, and 19 are needed",
+        ),
+    ):
+        (odd / "config.json").write_text(json.dumps(config | change))
+        said = error_of(odd, "--features", "pixels")
+        assert "against: expected unseen images" in said
+        assert message in said
+    assert "n: expected at least 19 images; got 18" in error_of(run, "--n", "18")
     assert "got 100" in error_of(run, "--images", tmp_path / "few.npy")
     np.save(tmp_path / "others.npy", procedural_faces(250, 16, key=el.key(5)).images)
     assert "expected the training images of the run" in error_of(run, "--images", tmp_path / "others.npy")
