@@ -346,7 +346,7 @@ class Evaluate:
         features = feature_space(
             self.features,
             images=train,
-            labels=labels,
+            labels=_as_classes(labels),
             autoencoder=autoencoder,
             path=folder / "network.npz",
             mirror=bool(run.training.mirror),
@@ -395,6 +395,14 @@ def _training_images(folder, images, config):
     # Of images that have moved, the part that was trained on is still the same.
     options = {name: recorded[name] for name in ("split", "cache") if name in recorded}
     return load_image_set(source, config.image_size, config.channels, **options)
+
+
+def _as_classes(labels):
+    """Integers for labels of any type; None if there are not two different ones to tell apart."""
+    if labels is None:
+        return None
+    values, classes = np.unique(labels, axis=0, return_inverse=True)
+    return classes.reshape(-1) if len(values) > 1 else None
 
 
 def _what_to_draw(path, goal, chosen):

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 import ellipsoid as el
-from ellipsoid.cli import main
+from ellipsoid.cli import _as_classes, main
 from ellipsoid.models import procedural_faces
 from ellipsoid.models.runs import load_run, record_images, recorded_images
 from ellipsoid.models.training import split
@@ -140,6 +140,21 @@ def test_celeba_is_judged_by_its_test_part(run, tmp_path):
 def test_a_run_says_what_it_was_trained_on(run, tmp_path):
     source = recorded_images(run)
     assert source == {"source": str(run.parent / "images.npz"), "split": "all", "cache": None}
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (["b", "a", "b"], [1, 0, 1]),
+        ([2.5, 2.5, -1.0], [1, 1, 0]),
+        ([[1, 0], [0, 1], [1, 0]], [1, 0, 1]),
+        (["a", "a", "a"], None),
+        (None, None),
+    ],
+)
+def test_labels_of_any_type_are_classes(labels, classes):
+    found = _as_classes(None if labels is None else np.array(labels))
+    assert (None if found is None else found.tolist()) == classes
 
 
 def test_errors_are_one_line(run, tmp_path, capsys):
