@@ -220,7 +220,7 @@ def evaluate(
     if train_images is not None:
         _check_images("train_images", train_images, n, like=real_images)
     if real_latents is not None:
-        real_latents = as_latents(state, real_latents)
+        real_latents = as_latents(state, real_latents, "real_latents")
         if len(real_latents) != len(real_images):
             raise ValueError(
                 f"real_latents: expected {len(real_images)} rows, one for each real image; "

@@ -383,6 +383,7 @@ def test_curves_of_lesser_regions_alone_are_drawn(toy, tmp_path):
             "train_images: expected at least",
         ),
         ({"real_latents": np.zeros((20, 5), np.float32)}, ValueError, "real_latents: expected 150 rows"),
+        ({"real_latents": np.zeros((150, 4), np.float32)}, ValueError, "real_latents: expected 5 columns"),
         ({"n": 18}, ValueError, "n: expected at least 19"),
         ({"n": 7.5}, TypeError, "n: expected"),
         ({"key": 0}, TypeError, "key: expected"),

@@ -34,11 +34,13 @@ def as_matrix(name: str, values: ArrayLike, least: int = 2) -> np.ndarray:
     return rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float32)
 
 
-def as_latents(state: PCAState, latents: ArrayLike) -> np.ndarray:
-    """Check that `latents` has the columns that the state was fitted to, and at least 8 rows."""
-    rows = as_matrix("latents", latents, least=8)
+def as_latents(state: PCAState, latents: ArrayLike, name: str = "latents") -> np.ndarray:
+    """Check that latents have the columns that the state was fitted to, and at least 8 rows."""
+    if not isinstance(state, PCAState):
+        raise TypeError("state: expected one PCAState; of a mixture pass mixture.shared or mixture.part(i)")
+    rows = as_matrix(name, latents, least=8)
     if rows.shape[1] != state.n_features:
-        raise ValueError(f"latents: expected {state.n_features} columns, as the state; got {rows.shape}")
+        raise ValueError(f"{name}: expected {state.n_features} columns, as the state; got {rows.shape}")
     return rows
 
 
