@@ -2,9 +2,10 @@
 
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -48,15 +49,16 @@ def load_archive(
 
 
 def format_of(path: str | os.PathLike[str]) -> str | None:
-    """Format of a file that :func:`save_archive` wrote; None of any other."""
+    """Format of a file that :func:`save_archive` wrote; None of any other, and of damaged ones."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, _opened(file) as archive:
             return str(archive["format"])
     except Exception:  # damaged bytes make zipfile, zlib and NumPy raise a dozen kinds
         return None
 
 
-def _read(file: IO[bytes], format: str, version: int, names: Iterable[str]) -> dict[str, np.ndarray]:
+@contextmanager
+def _opened(file: IO[bytes]) -> Iterator[Any]:
     with zipfile.ZipFile(file) as archive:
         if "format.npy" not in archive.namelist():
             raise ValueError("it is an archive of something else")
@@ -66,8 +68,13 @@ def _read(file: IO[bytes], format: str, version: int, names: Iterable[str]) -> d
             raise ValueError(f"{damaged} is damaged")
     file.seek(0)
     with np.load(file, allow_pickle=False) as archive:
+        yield archive
+
+
+def _read(file: IO[bytes], format: str, version: int, names: Iterable[str]) -> dict[str, np.ndarray]:
+    with _opened(file) as archive:
         if str(archive["format"]) != format:
-            raise ValueError("it is an archive of something else")
+            raise ValueError(f"it is an {archive['format']}")
         if str(archive["format_version"]) != str(version):
             raise ValueError(f"expected format version {version}; got {archive['format_version']}")
         return {name: archive[name] for name in names}

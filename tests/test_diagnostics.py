@@ -517,7 +517,9 @@ def test_diagnose_works_with_fewer_components_than_dimensions_and_few_rows():
 def test_diagnose_refuses_what_it_cannot_measure():
     latents = gaussian(100, 4)
     state = el.fit(latents)
-    with pytest.raises(TypeError, match=r"state: expected one PCAState; of a mixture pass mixture\.shared or"):
+    with pytest.raises(
+        TypeError, match=r"state: expected one PCAState; of a mixture pass mixture\.shared or"
+    ):
         dg.diagnose(el.fit_mixture(latents, 2), latents)
     with pytest.raises(ValueError, match="latents: expected 4 columns"):
         dg.diagnose(state, latents[:, :3])

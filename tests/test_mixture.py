@@ -216,7 +216,7 @@ def test_files_are_not_taken_for_one_another(mixture, tmp_path):
     mixture.save(tmp_path / "mixture.npz")
     mixture.shared.save(tmp_path / "state.npz")
     with pytest.raises(
-        ValueError, match=r"mixture\.npz cannot be read as a PCA state: it is an archive of something"
+        ValueError, match=r"mixture\.npz cannot be read as a PCA state: it is an ellipsoid\.Mixture"
     ):
         el.PCAState.load(tmp_path / "mixture.npz")
     with pytest.raises(ValueError, match=r"state\.npz cannot be read as a mixture"):

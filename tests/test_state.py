@@ -168,7 +168,7 @@ def saved_fields(tmp_path):
     ("change", "message"),
     [
         ({"format": None}, "archive of something else"),
-        ({"format": "ellipsoid.Other"}, "archive of something else"),
+        ({"format": "ellipsoid.Other"}, "it is an ellipsoid.Other"),
         ({"format_version": 2}, "expected format version 1; got 2"),
         ({"scale": None}, "scale is not a file in the archive"),
         ({"scale": np.ones(K + 1, np.float32)}, r"scale: expected .* of shape \(4,\)"),
