@@ -1,8 +1,8 @@
 """Feature spaces to judge images in: pixels after PCA, latents, a network trained on the data, Inception.
 
 A feature space is any callable from uint8 images `(n, height, width, channels)` to float32 features `(n, F)`.
-Those made here carry a `name`; a `note` for the reader; `comparable`, whether their Fréchet distance may be
-held against published FID figures; and a `digest` of all that their features depend on.
+Those made here carry a `name`; a `note` for the reader; and `comparable`, whether their Fréchet distance may
+be held against published FID figures.
 """
 
 import dataclasses
@@ -55,10 +55,6 @@ class FeatureSpace(Protocol):
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Give the features `(n, F)` float32 of uint8 images `(n, height, width, channels)`."""
-        ...
-
-    def digest(self) -> str:
-        """SHA-256 of all that the features depend on."""
         ...
 
 
@@ -149,10 +145,6 @@ class PixelFeatures:
 
         return _in_batches(project, images, len(self.components))
 
-    def digest(self) -> str:
-        """SHA-256 of the mean and the axes."""
-        return digest((self.mean, self.components))
-
 
 def pixels(images: np.ndarray, n_components: int = 64) -> PixelFeatures:
     """Principal axes of images, to judge other images by their pixels on these axes.
@@ -213,10 +205,6 @@ class LatentFeatures:
         """Give the latents `(n, latent_dim)`."""
         return encode_images(self.autoencoder, images)
 
-    def digest(self) -> str:
-        """SHA-256 of the encoder's shape and weights."""
-        return _digest(self.autoencoder.config.to_json(), nnx.state(self.autoencoder.encoder))
-
 
 def latents(autoencoder: Autoencoder) -> LatentFeatures:
     """Judge images by the latents that an autoencoder's encoder gives for them."""
@@ -273,10 +261,6 @@ class NetworkFeatures:
         _check_images(images, self.image_shape)
         graph, weights = nnx.split(self.encoder)
         return _in_batches(lambda batch: _encode(graph, weights, batch), images, self.config.n_features)
-
-    def digest(self) -> str:
-        """SHA-256 of the network's shape and weights."""
-        return _digest(self._shape().to_json(), nnx.state(self.encoder))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to one file in NumPy's ``.npz`` format, completely or not at all."""
@@ -429,14 +413,11 @@ class InceptionFeatures:
         Where PyTorch computes.
     comparable : bool
         Whether the weights are the published ones.
-    weights_digest : str
-        SHA-256 of the weights.
     """
 
     extractor: Any
     device: str
     comparable: bool
-    weights_digest: str
     name: str = field(default="inception", init=False)
 
     @property
@@ -465,10 +446,6 @@ class InceptionFeatures:
                 return self.extractor(tensor)[0].cpu().numpy()
 
         return _in_batches(extract, images, 2048, batch_size=min(32, max(len(images), 1)))
-
-    def digest(self) -> str:
-        """SHA-256 of the weights."""
-        return self.weights_digest
 
 
 def inception(
@@ -523,7 +500,7 @@ def inception(
         raise ValueError(message) from error
     found = hashlib.sha256(content).hexdigest()
     genuine = found.startswith(url.stem.rpartition("-")[2])
-    return InceptionFeatures(extractor.to(device), device, genuine, found)
+    return InceptionFeatures(extractor.to(device), device, genuine)
 
 
 # --- common ----------------------------------------------------------------------------------------
@@ -545,10 +522,6 @@ def _in_batches(
     for rows, batch in padded_batches(images, batch_size, "features", False):
         features[rows] = np.asarray(function(batch))[: rows.stop - rows.start]
     return features
-
-
-def _digest(description: Any, arrays: Any) -> str:
-    return hashlib.sha256(f"{json.dumps(description)} {digest(arrays)}".encode()).hexdigest()
 
 
 def _named(tree: nnx.State) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def hardly_trained(faces):
 
 def test_training_has_the_same_bits_again(faces, hardly_trained):
     again = features.train_network(faces[:1000], config=HARDLY, progress=False)
-    assert again.digest() == hardly_trained.digest()
+    np.testing.assert_array_equal(again(faces[:10]), hardly_trained(faces[:10]))
     assert again.accuracy == hardly_trained.accuracy
 
 
@@ -275,7 +275,6 @@ def test_copies_of_a_few_images_cost_coverage(name, spaces, faces):
 def test_a_saved_network_is_read_back(contrastive, faces, tmp_path):
     contrastive.save(tmp_path / "network.npz")
     loaded = features.NetworkFeatures.load(tmp_path / "network.npz")
-    assert loaded.digest() == contrastive.digest()
     np.testing.assert_array_equal(loaded(faces[:10]), contrastive(faces[:10]))
     for name in ("config", "image_shape", "n_labels", "accuracy", "trained_on", "note"):
         assert getattr(loaded, name) == getattr(contrastive, name)
@@ -379,20 +378,8 @@ def test_feature_space_by_name(faces, autoencoder, contrastive, tmp_path):
         assert space.name == name
         assert not space.comparable
         assert "FID" in space.note
-        assert len(space.digest()) == 64
-        assert space.digest() == features.feature_space(name, **arguments).digest()
         with pytest.raises(dataclasses.FrozenInstanceError):
             space.name = "other"
-
-
-def test_digests_follow_the_weights(faces, autoencoder):
-    assert features.pixels(faces[:100]).digest() != features.pixels(faces[:101]).digest()
-    other = Autoencoder(autoencoder.config, rngs=nnx.Rngs(1))
-    assert features.latents(other).digest() != features.latents(autoencoder).digest()
-    # The weights of the decoder are not asked.
-    other = nnx.clone(autoencoder)
-    other.decoder.from_latent.bias[...] += 1
-    assert features.latents(other).digest() == features.latents(autoencoder).digest()
 
 
 @pytest.mark.parametrize(
