@@ -22,7 +22,7 @@ from ellipsoid import figures
 from ellipsoid.evaluation import Evaluation, Result, evaluate, write_evaluation
 from ellipsoid.models import Autoencoder, AutoencoderConfig, TrainConfig, load_run, train
 from ellipsoid.models.autoencoder import decode_latents
-from ellipsoid.models.features import feature_space
+from ellipsoid.models.features import FeatureName, feature_space
 from ellipsoid.models.runs import fit_run
 from ellipsoid.settings import (
     FAMILIES,
@@ -79,7 +79,7 @@ def trained(name: str, train_images: np.ndarray, test_images: np.ndarray, out: P
     return load_run(out).autoencoder
 
 
-def judge(name: str, data: Path, out: Path, features: list[str]) -> None:
+def judge(name: str, data: Path, out: Path, features: list[FeatureName]) -> None:
     train_images, test_images = load_images(data, name)
     autoencoder = trained(name, train_images, test_images, out)
     latents, test_latents = np.load(out / "latents.npy"), np.load(out / "latents_test.npy")

@@ -97,7 +97,7 @@ class Setting:
         Where on the curve: standard deviation of the draws over that of the latents.
     made_of : str
         Tells these draws from others of the same family and spread: the digest of a state, say. The latents
-        that are evaluated need not be named.
+        that are evaluated need not be named. What is measured of a setting that says nothing is not kept.
     recipe : Recipe, optional
         For draws of this package: how to make them. Only settings with one can be recommended.
     """

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -59,6 +60,15 @@ def test_what_the_noise_does_not_tell_apart_goes_by_the_frechet_distance(state):
     exact = [result(state, level, p, r, frechet=f, error=0.001) for level, p, r, f in close]
     assert el.recommend(state, made_up(state, noisy)).level == 2
     assert el.recommend(state, made_up(state, exact)).level == 1
+
+
+def test_what_copies_is_left_out(state):
+    copying = result(state, 1, 0.9, 0.9)
+    copying = dataclasses.replace(copying, scores=dataclasses.replace(copying.scores, copies_p_value=1e-4))
+    honest = result(state, 2, 0.6, 0.6)
+    honest = dataclasses.replace(honest, scores=dataclasses.replace(honest.scores, copies_p_value=0.4))
+    assert el.recommend(state, made_up(state, [copying, honest])).level == 2
+    assert el.recommend(state, made_up(state, [copying])).level == 1
 
 
 def test_the_reason_says_what_was_measured_and_compared(state):
