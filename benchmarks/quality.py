@@ -37,7 +37,7 @@ FULL_GAUSSIAN = f"{GAUSSIAN}, spread 1"
 # Of as many images as there are test portraits or more, the errors are small beside the differences.
 MOST_IMAGES = 2000
 # More mixtures than the default ones: number of parts and of components.
-MIXTURES = {"portraits": [(200, 256), (400, 256)], "fashion": [(50, 64), (200, 64)]}
+MIXTURES = {"portraits": [(50, 158), (200, 158), (400, 256)], "fashion": [(10, 40), (50, 40), (200, 40)]}
 
 CONFIGS = {
     "portraits": (
@@ -182,9 +182,8 @@ def highest_precision(results: list[Result], recall: float) -> tuple[float, floa
         low, high = sorted((a.scores, b.scores), key=lambda scores: scores.recall.value)
         if a.family == b.family and low.recall.value <= recall <= high.recall.value:
             share = (recall - low.recall.value) / max(high.recall.value - low.recall.value, 1e-9)
-            found.append(
-                tuple((1 - share) * x + share * y for x, y in zip(low.precision, high.precision, strict=True))
-            )
+            precision, error = (1 - share) * np.array(low.precision) + share * np.array(high.precision)
+            found.append((float(precision), float(error)))
     return max(found)
 
 

@@ -75,7 +75,7 @@ def fit_mixture(
         for, down to thirty rows a part; with fewer, draws begin to be copies. Parts that lose their rows on
         the way are dropped.
     n_components : int, float or None
-        As for :func:`ellipsoid.fit`; 0.95 is a good start.
+        As for :func:`ellipsoid.fit`. Fewer than all cost diversity.
     prior_rows : float
         How many rows the covariance that all parts have in common counts for in each. K is best for the
         likelihood of latents, 1 for images.
@@ -101,7 +101,7 @@ def fit_mixture(
 
     Examples
     --------
-    >>> mixture = fit_mixture(latents, 50, n_components=0.95)
+    >>> mixture = fit_mixture(latents, 50)
     >>> draws = ellipsoid.sample(ellipsoid.key(0), mixture, 1000, law="normal", level=4.0)
     """
     candidates = _as_candidates(n_parts)

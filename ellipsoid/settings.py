@@ -191,7 +191,7 @@ def fewer_components(state: PCAState, family: str) -> list[Setting]:
 
 
 def mixture_settings(latents: np.ndarray, state: PCAState) -> list[Setting]:
-    """Mixtures of 10, 50 and 200 parts, of 25 latents each at least, in components with 95 % of the variance.
+    """Mixtures of 10, 50 and 200 parts, of 25 latents each at least, in all components.
 
     Each is fitted, to 20,000 latents at most, when it is first drawn from; by the law ``normal``, which keeps
     the shape of its parts.
@@ -200,7 +200,7 @@ def mixture_settings(latents: np.ndarray, state: PCAState) -> list[Setting]:
         setting
         for n_parts in _MIXTURE_PARTS
         if _ROWS_OF_A_PART * n_parts <= len(latents)
-        for setting in mixture_family(latents, n_parts, _components_of(state, _COMPONENT_VARIANCE))
+        for setting in mixture_family(latents, n_parts, state.n_components)
     ]
 
 
