@@ -21,7 +21,7 @@ from ellipsoid.models import (
 )
 
 SIZE = 24
-SMALL = FeatureNetworkConfig(filters=(8, 16), n_features=32, steps=100, batch_size=64)
+SMALL = FeatureNetworkConfig(filters=(8, 16), n_features=32, steps=60, batch_size=64)
 HARDLY = dataclasses.replace(SMALL, steps=2)
 
 
@@ -172,7 +172,7 @@ def test_classifier_tells_labels_it_was_taught(faces):
     rng = np.random.default_rng(0)
     labels = rng.choice([3, 7], len(faces))
     images = np.where((labels == 7)[:, None, None, None], faces[:, ::-1], faces)
-    config = dataclasses.replace(SMALL, steps=80)
+    config = dataclasses.replace(SMALL, steps=50)
     network = features.train_network(images, labels, config, progress=False)
     assert network.n_labels == 2
     assert network.accuracy > 0.8
