@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from ellipsoid.archive import format_of, load_archive, save_archive
 from ellipsoid.state import FIELDS, PCAState, check_fields
 
-FORMAT = "ellipsoid.Mixture"
+_FORMAT = "ellipsoid.Mixture"
 _FORMAT_VERSION = 1
 
 #: A label; labels, any of which will do; or attributes, all of which must be as said.
@@ -191,7 +191,7 @@ class Mixture:
             state = getattr(self, whose)
             fields |= {f"{whose}.{name}": np.asarray(getattr(state, name)) for name in FIELDS}
         _check_fields(fields)
-        save_archive(path, FORMAT, _FORMAT_VERSION, fields)
+        save_archive(path, _FORMAT, _FORMAT_VERSION, fields)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -206,7 +206,7 @@ class Mixture:
         """
         names = ["weights", "names", "has"]
         names += [f"{whose}.{name}" for whose in ("shared", "parts") for name in FIELDS]
-        fields = load_archive(path, FORMAT, _FORMAT_VERSION, "mixture", names, _check_fields)
+        fields = load_archive(path, _FORMAT, _FORMAT_VERSION, "mixture", names, _check_fields)
         return cls(
             jnp.asarray(fields["weights"]),
             PCAState.from_fields(_fields_of("parts", fields)),
@@ -224,7 +224,7 @@ def load(path: str | os.PathLike[str]) -> PCAState | Mixture:
     FileNotFoundError, ValueError
         As :meth:`PCAState.load`.
     """
-    return (Mixture if format_of(path) == FORMAT else PCAState).load(path)
+    return (Mixture if format_of(path) == _FORMAT else PCAState).load(path)
 
 
 def _fields_of(whose, fields):

@@ -10,18 +10,17 @@ import hashlib
 import io
 import json
 import os
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol, Self, get_args
+from typing import Any, Literal, Protocol, Self, get_args
 
 import jax
 import numpy as np
 from flax import nnx
 
-from ellipsoid.files import published
+from ellipsoid.archive import opened, write_arrays
 from ellipsoid.manifest import digest
 from ellipsoid.models.autoencoder import Autoencoder, Encoder, as_floats, encode_images, padded_batches
 from ellipsoid.models.feature_network import FeatureNetworkConfig, encoder_shape, learn
@@ -271,8 +270,7 @@ class NetworkFeatures:
             "config": dataclasses.asdict(self.config),
         }
         leaves = {name: np.asarray(leaf) for name, leaf in _named(nnx.state(self.encoder)).items()}
-        with published(path) as temporary, open(temporary, "xb") as file:
-            np.savez(file, allow_pickle=False, description=json.dumps(description), **leaves)
+        write_arrays(path, {"description": json.dumps(description), **leaves})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -285,23 +283,7 @@ class NetworkFeatures:
         ValueError
             If the file is damaged, holds something else, or is of another format version.
         """
-        if not Path(path).exists():
-            raise FileNotFoundError(f"path: expected a saved feature network; there is no file {path}")
-        with open(path, "rb") as file:
-            try:
-                return cls._read(file)
-            except Exception as error:  # damaged bytes make zipfile, zlib and NumPy raise a dozen kinds
-                raise ValueError(f"path: {path} cannot be read as a feature network: {error}") from error
-
-    @classmethod
-    def _read(cls, file: IO[bytes]) -> Self:
-        with zipfile.ZipFile(file) as archive:
-            # Before any array is read: a damaged header could ask for any amount of memory.
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise ValueError(f"{damaged} is damaged")
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as archive:
+        with opened(path, "feature network") as archive:
             fields = json.loads(str(archive["description"]))
             kind = fields.pop("format"), fields.pop("version")
             if kind != (_FORMAT, _FORMAT_VERSION):
