@@ -29,6 +29,7 @@ from jax.typing import ArrayLike
 from ellipsoid import __version__, metrics
 from ellipsoid.diagnostics.rows import as_latents, as_matrix
 from ellipsoid.files import replace_file
+from ellipsoid.generation import as_uint8
 from ellipsoid.manifest import digest
 from ellipsoid.metrics import Metric
 from ellipsoid.moments import Moments
@@ -386,11 +387,7 @@ class _Judge:
                 f"decode: expected images {(len(latents), *self._image_shape)}, as the real ones; "
                 f"got shape {images.shape}"
             )
-        if images.dtype == np.uint8:
-            return images
-        if not np.issubdtype(images.dtype, np.floating):
-            raise TypeError(f"decode: expected uint8 images or floats in [0, 1]; got {images.dtype}")
-        return np.rint(np.clip(images, 0, 1) * np.float32(255)).astype(np.uint8)
+        return as_uint8(images)
 
     def _features_of(self, images: np.ndarray) -> np.ndarray:
         found = as_matrix("features", self._features(images), LEAST)

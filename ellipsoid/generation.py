@@ -336,12 +336,13 @@ def _decode(decode, size, latents):
             raise ValueError(
                 f"decode: expected images ({size}, H, W, C) of {size} latents, got shape {np.shape(images)}"
             )
-        return _as_uint8(images)
+        return as_uint8(images)
 
     return _in_batches(images_of, latents, size)
 
 
-def _as_uint8(images):
+def as_uint8(images):
+    """Images as a decoder gives them, uint8 or floats in [0, 1], as uint8: rounded and clipped."""
     on_device = isinstance(images, jax.Array)
     images = images if on_device else np.asarray(images)
     if images.dtype == np.uint8:
