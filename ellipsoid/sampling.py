@@ -580,18 +580,22 @@ def gauge(state, latents, *, level=DEFAULT_LEVEL, fact=1.0, region="pairwise"):
     TypeError, ValueError
         For a state, level, fact or region as :func:`sample` refuses it, or latents of another size.
     """
+    state, _, gauges = _judged(state, latents, level, fact, region)
+    return gauges if isinstance(state, PCAState) else jnp.min(gauges, axis=0)
+
+
+def _judged(state, latents, level, fact, region):
+    """State and radius, checked, and the gauges of latents by them: of all parts, ``(M, ...)``, in a mixture."""
     state = checked_state(state)
     region = as_region(region)
     region.check(state.n_components)
     latents = _checked_last_axis("latents", latents, state.n_features)
-    gauges = _gauges(state, latents, _radius(level, fact), region)
-    return gauges if isinstance(state, PCAState) else jnp.min(gauges, axis=0)
+    radius = _radius(level, fact)
+    return state, radius, _gauges(state, latents, radius, region)
 
 
 @jax.jit
 def _gauges(state, latents, radius, region):
-    """Gauge of latents; those of all parts, ``(M, ...)``, in a mixture."""
-
     def gauge(part):
         return region.gauge(_normalised(part.project(latents), _semi_axes(part, radius)))
 
@@ -620,12 +624,7 @@ def contains(state, latents, *, level=DEFAULT_LEVEL, fact=1.0, region="pairwise"
     """
     if tolerance is not None and not tolerance >= 0:
         raise ValueError(f"tolerance: expected a number of at least 0, got {tolerance}")
-    state = checked_state(state)
-    region = as_region(region)
-    region.check(state.n_components)
-    latents = _checked_last_axis("latents", latents, state.n_features)
-    radius = _radius(level, fact)
-    gauges = _gauges(state, latents, radius, region)
+    state, radius, gauges = _judged(state, latents, level, fact, region)
     if isinstance(state, PCAState):
         return gauges <= 1 + (_round_trip_tolerance(state, radius) if tolerance is None else tolerance)
     if tolerance is None:
