@@ -40,7 +40,6 @@ from ellipsoid.settings import (
     TRAINING_IMAGES,
     Recipe,
     Setting,
-    baseline_settings,
     default_settings,
     fewer_components,
 )
@@ -321,8 +320,6 @@ class _Judge:
         words = np.asarray(key_words(key))
         everything = digest([*filter(lambda part: part is not None, everything), np.asarray(n), words])
         self._context = f"{_FORMAT_VERSION} {__version__} {version('scikit-learn')} {everything}"
-        # These are made of the latents alone.
-        self._baselines = {setting.family for setting in baseline_settings(latents, ())}
 
     def result(self, setting: Setting) -> Result:
         """Measure a setting, or find what was measured before."""
@@ -336,7 +333,7 @@ class _Judge:
                 )
             return self._decoded(drawn)
 
-        if setting.made_of or setting.family in self._baselines:
+        if setting.made_of:
             scores, examples = self._kept(f"{setting.name}\n{setting.made_of}", draw)
         else:
             scores, examples = self._measured(draw())

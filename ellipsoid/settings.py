@@ -239,7 +239,7 @@ def baseline_settings(latents: np.ndarray, spreads: Iterable[float], slow: bool 
 
     def baseline(family, fit, spread=None, **options):
         fitted = functools.cache(lambda: fit(latents, **options))
-        return Setting(family, lambda key, n: fitted()(key, n), spread)
+        return Setting(family, lambda key, n: fitted()(key, n), spread, made_of=f"baselines.{fit.__name__}")
 
     found = [
         baseline(GAUSSIAN, baselines.gaussian, spread, temperature=spread)
