@@ -585,7 +585,7 @@ def gauge(state, latents, *, level=DEFAULT_LEVEL, fact=1.0, region="pairwise"):
 
 
 def _judged(state, latents, level, fact, region):
-    """State and radius, checked, and the gauges of latents by them: of all parts, ``(M, ...)``, in a mixture."""
+    """State and radius, checked, and the gauges by them: of all parts, ``(M, ...)``, in a mixture."""
     state = checked_state(state)
     region = as_region(region)
     region.check(state.n_components)
