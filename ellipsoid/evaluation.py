@@ -51,7 +51,7 @@ N_EXAMPLES = 16
 LEAST = 19
 
 _FORMAT = "ellipsoid.evaluation"
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 _NOTE = "Published FID and KID figures are those of an Inception network; they cannot be held against these."
 
 
@@ -68,10 +68,10 @@ class Scores:
         these units. The kernel distance is that of features over their root mean square, unless they are
         comparable to published ones.
     copies : Metric, optional
-        Share nearer to a training image than nearly all reconstructions of unseen images are. Draws close to
-        the mean are smooth, and near to many images without being a copy of any.
+        Share nearer to a training image, compared with unseen ones, than nearly all reconstructions of unseen
+        images are: :func:`ellipsoid.metrics.copy_test`.
     copies_expected, copies_p_value : float, optional
-        That share if draws are as far as these; probability of such a share, or more, if they are.
+        That share if draws lie as these do; probability of such a share, or more, if they do.
     """
 
     precision: Metric
@@ -363,9 +363,7 @@ class _Judge:
 
     def _measured(self, images: np.ndarray) -> tuple[Scores, np.ndarray]:
         generated = self._features_of(images)
-        copies = None
-        if self._train is not None and self._usual is not None:
-            copies = metrics.copy_test(generated, self._train, self._usual)
+        copies = None if self._originals is None else self._originals.test(generated)
         scores = Scores(
             *self._reference.compare(generated),
             frechet=metrics.frechet_distance(self._moments, generated),
@@ -408,15 +406,13 @@ class _Judge:
         return np.float32(np.sqrt(np.mean(np.square(self._real, dtype=np.float64)))) or np.float32(1)
 
     @cached_property
-    def _train(self) -> np.ndarray | None:
-        return None if self._train_images is None else self._features_of(self._train_images)
-
-    @cached_property
-    def _usual(self) -> np.ndarray | None:
-        """Features of the real images as the decoder shows them."""
-        if self._real_latents is None:
+    def _originals(self) -> metrics.Originals | None:
+        """Training images, and the unseen ones as the decoder shows them."""
+        if self._train_images is None or self._real_latents is None:
             return None
-        return self._features_of(self._decoded(self._real_latents))
+        return metrics.Originals(
+            self._features_of(self._train_images), self._features_of(self._decoded(self._real_latents))
+        )
 
 
 # --- what was found, on disk -----------------------------------------------------------------------

@@ -361,22 +361,25 @@ class Reference:
 
 @dataclass(frozen=True)
 class CopyTest:
-    """Whether generated images are nearer to training images than real unseen ones are.
+    """Whether generated images lie nearer to training images than unseen real ones do.
+
+    Ratios are distances to the nearest training row over those to the nearest unseen row.
 
     Attributes
     ----------
     share : Metric
-        Share of the generated rows that are nearer to their nearest training row than the threshold, with its
-        binomial error, the threshold taken as it is.
+        Share of the generated rows whose ratio is below the threshold, with its binomial error, the threshold
+        taken as it is.
     expected : float
-        The mean of this share if generated rows are as far as unseen ones.
+        The mean of this share if generated rows are unseen ones too; a little less for few unseen rows.
     threshold : float
-        The distance that so many of the unseen rows do not exceed, in units of the features.
+        The ratio that so many of the unseen rows do not exceed.
     p_value : float
-        Probability of such a share or a larger one if generated rows are as far as unseen ones; exact for any
-        law of the distances, with the threshold's uncertainty in it.
+        Probability of such a share or a larger one if generated rows are unseen ones too, with the
+        threshold's uncertainty in it.
+    generated_ratios, unseen_ratios : ndarray, shapes (m,) and (n,)
     generated_distances, unseen_distances : ndarray, shapes (m,) and (n,)
-        Distance of each row to its nearest training row.
+        Distance of each row to its nearest training row, in units of the features.
     nearest : ndarray, shape (m,)
         Which training row is nearest to each generated one.
     """
@@ -385,9 +388,90 @@ class CopyTest:
     expected: float
     threshold: float
     p_value: float
+    generated_ratios: np.ndarray = field(repr=False)
+    unseen_ratios: np.ndarray = field(repr=False)
     generated_distances: np.ndarray = field(repr=False)
     unseen_distances: np.ndarray = field(repr=False)
     nearest: np.ndarray = field(repr=False)
+
+
+class Originals:
+    """Training rows, and unseen ones that tell what is usual, to look for copies in any number of sets.
+
+    Parameters
+    ----------
+    train : array, shape (t, D)
+    unseen : array, shape (n, D)
+        Real rows that the model was not trained on: at least ``1 / quantile - 1``. Both are copied.
+    quantile : float
+        Share of the unseen rows that count as near, in (0, 1).
+    progress : bool
+        Show a bar for each pass over the pairs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the rows are not finite real numbers, too few, or differ in their number of columns, or `quantile`
+        is not within (0, 1).
+    """
+
+    def __init__(
+        self, train: ArrayLike, unseen: ArrayLike, *, quantile: float = 0.05, progress: bool = False
+    ) -> None:
+        if not 0 < quantile < 1:
+            raise ValueError(f"quantile: expected a share between 0 and 1; got {quantile}")
+        self._train, self._unseen = _as_pair("train", train, "unseen", unseen, least=1)
+        n = len(self._unseen)
+        self._rank = math.floor(round(quantile * (n + 1), 9))
+        if self._rank == 0 or n < 2:
+            least = max(1 / quantile - 1, 2)
+            raise ValueError(f"unseen: expected at least {least:.0f} rows for this quantile; got {n}")
+        self._train_blocks, self._unseen_blocks = _blocks(self._train), _blocks(self._unseen)
+        _, self._distances = _nearest(
+            self._unseen, self._train, self._train_blocks, "nearest of unseen rows", progress
+        )
+        _, to_each_other = _nearest(
+            self._unseen, self._unseen, self._unseen_blocks, "unseen rows to each other", progress
+        )
+        self._ratios = _ratio(self._distances, to_each_other)
+        self._threshold = np.partition(self._ratios, self._rank - 1)[self._rank - 1]
+
+    def test(self, generated: ArrayLike, *, progress: bool = False) -> CopyTest:
+        """Give what :func:`copy_test` does, in half of its time.
+
+        Parameters
+        ----------
+        generated : array, shape (m, D)
+        progress : bool
+            Show a bar for each pass over the pairs.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the rows are not finite real numbers, or have another number of columns.
+        """
+        rows = _as_matching("generated", generated, 1, "train", self._train.shape[1])
+        nearest, distances = _nearest(
+            rows, self._train, self._train_blocks, "nearest of generated rows", progress
+        )
+        _, to_unseen = _nearest(rows, self._unseen, self._unseen_blocks, "generated to unseen rows", progress)
+        ratios = _ratio(distances, to_unseen)
+        nearer = ratios < self._threshold
+        m, n, count = len(rows), len(self._unseen), int(nearer.sum())
+        # So many come before the r-th unseen one if fewer than r of the first count + r - 1 are unseen.
+        before = self._rank - 1
+        p_value = stats.hypergeom.cdf(before, m + n, n, count + before) if count else 1.0
+        return CopyTest(
+            share=_share(nearer),
+            expected=self._rank / (n + 1),
+            threshold=float(self._threshold),
+            p_value=float(p_value),
+            generated_ratios=ratios,
+            unseen_ratios=self._ratios,
+            generated_distances=distances,
+            unseen_distances=self._distances,
+            nearest=nearest,
+        )
 
 
 def copy_test(
@@ -400,57 +484,39 @@ def copy_test(
 ) -> CopyTest:
     """Test whether generated images are copies of training images.
 
-    Unseen real images have near neighbours in the training set as well, and tell how near is usual. The
-    threshold is the r-th smallest of their n distances, with r the whole part of ``quantile (n + 1)``. If all
-    m + n distances follow one law, the number of generated rows before the r-th unseen one follows the
-    negative hypergeometric law (the precedence test, Nelson, 1963), and its mean share is ``r / (n + 1)``.
-    Generated rows just at the threshold are not counted.
+    A copy is near to a training image and not to unseen ones, so what counts is the ratio of a row's
+    distances to the nearest of either: both distances alone are small for all that is near the centre, where
+    the smooth images lie, and no copy of any. Platzer and Reutterer (2021) compare the two for tables. Unseen
+    rows, each held against the training rows and the other unseen ones, tell which ratios are usual.
 
-    Decoded images are smoother than photographs, and smooth images are near to everything in the space of
-    pixels. Where unseen images are to be compared with what a decoder makes, give their reconstructions.
+    The threshold is the r-th smallest of their n ratios, with r the whole part of ``quantile (n + 1)``. If
+    all m + n ratios follow one law, the number of generated rows before the r-th unseen one follows the
+    negative hypergeometric law (the precedence test, Nelson, 1963), and its mean share is ``r / (n + 1)``.
+    Generated rows just at the threshold are not counted. That a generated row is held against n unseen rows,
+    an unseen one against n - 1, makes the test a little shy. Draws that crowd in one place have the same
+    neighbours, and the p-value takes them for independent: of a law narrow as a point one in ``1 / quantile``
+    is suspected without reason.
+
+    Decoded images are smoother than photographs. Where unseen images are to be compared with what a decoder
+    makes, give their reconstructions.
 
     Parameters
     ----------
     generated : array, shape (m, D)
-    train : array, shape (t, D)
-    unseen : array, shape (n, D)
-        Real rows that the model was not trained on: at least ``1 / quantile - 1``.
-    quantile : float
-        Share of the unseen rows that count as near, in (0, 1).
-    progress : bool
-        Show a bar for each pass over the pairs.
+    train, unseen, quantile, progress
+        As for :class:`Originals`, which is faster for several sets.
 
     Raises
     ------
     TypeError, ValueError
-        If the rows are not finite real numbers, too few, or differ in their number of columns, or `quantile`
-        is not within (0, 1).
+        As :class:`Originals` and its `test`.
     """
-    if not 0 < quantile < 1:
-        raise ValueError(f"quantile: expected a share between 0 and 1; got {quantile}")
-    train, generated = _as_pair("train", train, "generated", generated, least=1)
-    unseen = _as_pair("train", train, "unseen", unseen, least=1)[1]
-    m, n = len(generated), len(unseen)
-    rank = math.floor(round(quantile * (n + 1), 9))
-    if rank == 0:
-        raise ValueError(f"unseen: expected at least {1 / quantile - 1:.0f} rows for this quantile; got {n}")
-    blocks = _blocks(train)
-    nearest, distances = _nearest(generated, train, blocks, "nearest of generated rows", progress)
-    _, unseen_distances = _nearest(unseen, train, blocks, "nearest of unseen rows", progress)
-    threshold = np.partition(unseen_distances, rank - 1)[rank - 1]
-    nearer = distances < threshold
-    count = int(nearer.sum())
-    # So many or more come before the r-th unseen one if fewer than r of the first count + r - 1 are unseen.
-    p_value = stats.hypergeom.cdf(rank - 1, m + n, n, count + rank - 1) if count else 1.0
-    return CopyTest(
-        share=_share(nearer),
-        expected=rank / (n + 1),
-        threshold=float(threshold),
-        p_value=float(p_value),
-        generated_distances=distances,
-        unseen_distances=unseen_distances,
-        nearest=nearest,
-    )
+    return Originals(train, unseen, quantile=quantile, progress=progress).test(generated, progress=progress)
+
+
+def _ratio(distances: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Quotient of two distances; of a copy of a row of both kinds 1."""
+    return np.divide(distances, others, out=np.where(distances > 0, np.inf, 1.0), where=others > 0)
 
 
 # --- arguments -------------------------------------------------------------------------------------
@@ -559,19 +625,27 @@ def _project(directions, rows, centre):
     return _products(directions, _centred(rows, centre).astype(jnp.float32))
 
 
-@jax.jit
-def _closest(queries, references):
+def _closest(queries, references, same):
     squares = _squares(queries, references)[0]
+    if same:
+        squares = _without_diagonal(squares)
     return jnp.argmin(squares, axis=1), jnp.min(squares, axis=1)
 
 
+_closest = jax.jit(_closest, static_argnums=2)
+
+
 def _nearest(queries, references, blocks, label, progress):
-    """Nearest reference of each query: its row, and the distance, 0 for a copy."""
+    """Nearest reference of each query: its row, and the distance, 0 for a copy.
+
+    If the queries are the references, the nearest other one.
+    """
     centre = _centre(references)
     nearest, smallest = np.zeros(len(queries), np.int64), np.full(len(queries), np.inf)
     with jax.enable_x64(True):
         for rows, query, others, block in _pairs(_blocks(queries), blocks, label, progress, centre):
-            place, squares = map(np.asarray, _closest(query, block))
+            same = queries is references and rows == others
+            place, squares = map(np.asarray, _closest(query, block, same))
             nearest[rows] = np.where(squares < smallest[rows], others.start + place, nearest[rows])
             smallest[rows] = np.minimum(squares, smallest[rows])
     # Once more by differences: of |a|^2 + |b|^2 - 2 a b, the root of what rounding leaves would stay.
@@ -583,11 +657,16 @@ def _nearest(queries, references, blocks, label, progress):
     return nearest, distances
 
 
+def _without_diagonal(squares):
+    """No row is its own neighbour."""
+    return jnp.where(jnp.eye(len(squares), dtype=bool), jnp.inf, squares)
+
+
 def _smallest(a, b, k, same):
     """Give the k smallest squared distances of each row of a, and of each row of b if b is another block."""
     squares = _squares(a, b)[0]
     if same:
-        squares = jnp.where(jnp.eye(len(a), dtype=bool), jnp.inf, squares)
+        squares = _without_diagonal(squares)
 
     def of_rows(squares):
         # Found in float32, for which alone XLA has a fast way on a CPU.

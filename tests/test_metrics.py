@@ -9,6 +9,7 @@ from scipy import linalg, stats
 import ellipsoid as el
 from ellipsoid import metrics
 from ellipsoid.metrics import (
+    Originals,
     Reference,
     copy_test,
     density_coverage,
@@ -280,40 +281,70 @@ def test_copies_are_found_and_their_distance_is_zero():
     generated[10:30] = train[400:420]
     found = copy_test(generated.astype(np.float32), train.astype(np.float32), unseen.astype(np.float32))
     assert (found.generated_distances[10:30] == 0).all()
+    assert (found.generated_ratios[10:30] == 0).all()
     np.testing.assert_array_equal(found.nearest[10:30], np.arange(400, 420))
     exact = np.sqrt(squares(unseen, train).min(axis=1))
     np.testing.assert_allclose(found.unseen_distances, exact, rtol=1e-4)
+    ratios = exact / np.sqrt(balls(unseen, 1))
+    np.testing.assert_allclose(found.unseen_ratios, ratios, rtol=1e-4)
     np.testing.assert_array_equal(found.nearest, squares(generated, train).argmin(axis=1))
-    assert found.threshold == pytest.approx(np.sort(exact)[9], rel=1e-4)
+    to_either = [np.sqrt(squares(generated, rows).min(axis=1)) for rows in (train, unseen)]
+    np.testing.assert_allclose(found.generated_ratios, to_either[0] / to_either[1], atol=1e-4)
+    assert found.threshold == pytest.approx(np.sort(ratios)[9], rel=1e-4)
     assert found.expected == 10 / 200
     assert found.share.value >= 20 / 150
     assert found.p_value < 1e-3
-    assert copy_test(train + 50, train, unseen).p_value == 1
+    assert copy_test(unseen + 50, train, unseen).p_value > 0.05
+
+
+def test_what_is_both_a_training_row_and_an_unseen_one_is_no_copy():
+    train, unseen = gaussian(100, 5), gaussian(60, 5, 1)
+    unseen[:2] = train[0]  # whose nearest other unseen row is as near
+    found = copy_test(np.concatenate([train[:1], unseen[2:3], train[1:2]]), train, unseen)
+    np.testing.assert_array_equal(found.generated_ratios, [1, np.inf, 0])
+    np.testing.assert_array_equal(found.unseen_ratios[:2], [1, 1])
+
+
+def by_distance_alone(generated, train, unseen):
+    """Share of rows nearer to a training row than all but a twentieth of the unseen rows are."""
+    near, usual = (np.sqrt(squares(rows, train).min(axis=1)) for rows in (generated, unseen))
+    return np.mean(near < np.sort(usual)[math.floor(0.05 * (len(unseen) + 1)) - 1])
+
+
+def test_what_lies_near_the_centre_is_no_copy():
+    train, unseen = gaussian(1000, 20), gaussian(399, 20, 1)
+    central = gaussian(300, 20, 2, scale=0.3)
+    assert by_distance_alone(central, train, unseen) > 0.5
+    assert copy_test(central, train, unseen).p_value > 0.05
+    # Half way from the centre to training rows: as near to it, and copies.
+    shrunk = train[:300] / 2
+    assert copy_test(shrunk, train, unseen).share.value > 0.5
 
 
 def test_copy_test_keeps_its_level():
-    train = np.zeros((1, 1))
-    rng, repeats = np.random.default_rng(0), 400
-    pvalues, careless = [], []
-    for _ in range(repeats):
-        values = rng.permutation(np.arange(1.0, 90.0))
-        found = copy_test(values[:60, None], train, values[60:, None], quantile=0.1)
-        pvalues.append(found.p_value)
-        # As if the threshold of 29 unseen rows were that of their law.
-        careless.append(stats.binom.sf(round(found.share.value * 60) - 1, 60, found.expected))
+    repeats = 300
+    found = [
+        copy_test(
+            gaussian(60, 3, seed), gaussian(50, 3, seed + 1000), gaussian(39, 3, seed + 2000), quantile=0.1
+        )
+        for seed in range(repeats)
+    ]
+    # As if the threshold of 39 unseen rows were that of their law.
+    careless = [stats.binom.sf(round(test.share.value * 60) - 1, 60, test.expected) for test in found]
     allowed = 0.05 + 5 * math.sqrt(0.05 * 0.95 / repeats)
-    assert np.mean(np.array(pvalues) <= 0.05) < allowed < np.mean(np.array(careless) <= 0.05)
+    assert np.mean([test.p_value <= 0.05 for test in found]) < allowed < np.mean(np.array(careless) <= 0.05)
 
 
 def test_copy_test_p_value_by_simulation():
-    generated, unseen = np.array([1.0, 2, 3, 6, 9, 12]), np.array([4.0, 5, 7, 8, 10, 11, 13])
-    found = copy_test(generated[:, None], np.zeros((1, 1)), unseen[:, None], quantile=0.25)
+    found = copy_test(gaussian(6, 3), gaussian(9, 3, 1), gaussian(7, 3, 2), quantile=0.25)
     rng = np.random.default_rng(0)
     orders = rng.permuted(np.tile(np.arange(13) < 6, (20_000, 1)), axis=1)
     before = np.array([np.flatnonzero(~order)[1] - 1 for order in orders])  # r = 2
-    share = np.mean(before >= 3)
+    share = np.mean(before >= round(6 * found.share.value))
+    assert 0 < share < 1
     assert abs(found.p_value - share) < 5 * math.sqrt(share * (1 - share) / len(orders))
-    assert (found.share.value, found.threshold) == (0.5, 5.0)
+    assert found.threshold == np.sort(found.unseen_ratios)[1]
+    assert found.share.value == np.mean(found.generated_ratios < found.threshold)
 
 
 # --- arguments -------------------------------------------------------------------------------------
@@ -346,6 +377,8 @@ def test_metrics_read_well():
             r"n_projections: expected at least 2",
         ),
         (lambda x: copy_test(x, x, x[:8]), r"unseen: expected at least 19 rows"),
+        (lambda x: copy_test(x, x, x[:1], quantile=0.9), r"unseen: expected at least 2 rows"),
+        (lambda x: Originals(x, x[:19]).test(x[:, :1]), r"generated: expected 2 columns, as train"),
         (lambda x: copy_test(x, x, x, quantile=1), r"quantile: expected a share between 0 and 1; got 1"),
     ],
 )
