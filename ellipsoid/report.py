@@ -68,6 +68,7 @@ def load_material(run: str | os.PathLike[str], images: Any = None) -> Material:
         encode=lambda x: encode_images(autoencoder, x),
         images=images,
         history=trained.metrics,
+        run=run,
     )
 
 

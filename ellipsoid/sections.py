@@ -16,6 +16,7 @@ from ellipsoid import diagnostics, figures
 from ellipsoid.diagnostics import Diagnostics, Marginals
 from ellipsoid.halfwidth import HALF_WIDTHS, half_widths
 from ellipsoid.page import Section
+from ellipsoid.recommendation import FILE, GOALS, load_recommendation
 
 #: The source's level and its range of facts, and one above it for comparison.
 LEVEL = 2.35
@@ -39,6 +40,8 @@ class Material:
         Those of the latents, in any number and order, and others that the autoencoder has never seen.
     history : sequence of dict
         Losses over the epochs.
+    run : Path, optional
+        Folder of the run, which may have been evaluated.
     """
 
     state: el.PCAState
@@ -48,6 +51,7 @@ class Material:
     images: np.ndarray | None = None
     test_images: np.ndarray | None = None
     history: Sequence[dict[str, Any]] = ()
+    run: Path | None = None
 
 
 class Sections:
@@ -68,6 +72,7 @@ class Sections:
         """What makes the sections, in the order of the page."""
         return (
             self.new_images,
+            self.evaluation,
             self.without_the_region,
             self.components,
             self.place,
@@ -96,7 +101,7 @@ class Sections:
         """Save a figure of images."""
         return self.picture(name, figure, caption, drawing=False)
 
-    def sample(self, n: int, state: el.PCAState | None = None, **options: Any) -> np.ndarray:
+    def sample(self, n: int, state: el.PCAState | el.Mixture | None = None, **options: Any) -> np.ndarray:
         """Latents of n draws, by default of the whole state."""
         return np.asarray(el.sample(self.table_key, state or self.state, n, **options).latents)
 
@@ -164,6 +169,34 @@ class Sections:
                     "half-width of every ellipse in standard deviations; few components leave out detail",
                 ),
             ],
+        )
+
+    def evaluation(self) -> Section | None:
+        """Show what an evaluation of the run found, and what it recommends."""
+        decode, run = self.material.decode, self.material.run
+        if decode is None or run is None or not (run / FILE).exists():
+            return None
+        title, pictures = "How good the images are", []
+        try:
+            found = [load_recommendation(run, goal) for goal in GOALS]
+        except ValueError as error:
+            return Section(title, f"This run has been evaluated, but what was found is of no use: {error}.")
+        recommended = [best for best in found if best is not None]
+        for name, caption in (
+            ("fidelity_diversity", "Fidelity and diversity of every way to draw, as its draws spread"),
+            ("equal_precision", "Images of every way to draw, at about the same precision"),
+        ):
+            path = run / "evaluation" / f"{name}.png"
+            if path.is_file():
+                pictures.append((path, caption))
+        drawn = [decode(self.sample(12, best.state, **best.options)) for best in recommended]
+        labels = [f"{best.goal}: {best.law}, {best.level:.3g}" for best in recommended]
+        sheet = self.sheet("recommended", figures.strips(drawn, labels), "Draws as recommended for each goal")
+        return Section(
+            title,
+            "Measured against images that the autoencoder was not trained on, and recommended:\n\n"
+            + "\n\n".join(f"{best.goal.capitalize()}. {best.reason}" for best in recommended),
+            [sheet, *pictures],
         )
 
     def without_the_region(self) -> Section | None:

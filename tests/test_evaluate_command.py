@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -7,10 +8,13 @@ from PIL import Image
 
 import ellipsoid as el
 from ellipsoid.cli import _as_classes, main
+from ellipsoid.diagnostics import diagnose
 from ellipsoid.models import procedural_faces
 from ellipsoid.models.runs import load_run, record_images, recorded_images
 from ellipsoid.models.training import split
-from ellipsoid.recommendation import load_recommendation
+from ellipsoid.recommendation import GOALS, load_recommendation
+from ellipsoid.report import load_material
+from ellipsoid.sections import Sections
 
 SHAPE = ["--image-size", "16", "--filters", "8", "16", "--latent-dim", "8"]
 TRAINING = ["--steps", "60", "--batch-size", "64", "--validation-fraction", "0.2"]
@@ -76,6 +80,30 @@ def test_generate_and_sample_draw_as_recommended_and_say_so(run, tmp_path, capsy
         np.testing.assert_array_equal(np.load(out), draws.latents)
     assert main(["generate", str(run), "--n", "3", "--out", str(tmp_path / "images")]) == 0
     assert "drawing for balanced" in capsys.readouterr().out
+
+
+def test_a_report_shows_what_was_found(run, tmp_path):
+    material = load_material(run)
+    found = diagnose(material.state, material.latents, progress=False)
+
+    def section(folder):
+        of_run = dataclasses.replace(material, run=folder)
+        return Sections(tmp_path / "figures", of_run, found, el.key(0)).evaluation()
+
+    shown = section(run)
+    for goal in GOALS:
+        assert load_recommendation(run, goal).reason in shown.text
+    names = ["recommended", "fidelity_diversity", "equal_precision"]
+    assert [path.stem for path, _ in shown.pictures] == names
+    assert all(path.is_file() for path, _ in shown.pictures)
+
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    el.fit(material.latents[:100]).save(other / "state.npz")
+    assert "state.npz is not the one that was evaluated" in section(other).text
+    assert not section(other).pictures
+    (other / "recommendation.json").unlink()
+    assert section(other) is None
 
 
 def test_who_says_how_to_draw_gets_the_defaults_for_the_rest(run, tmp_path, capsys):
