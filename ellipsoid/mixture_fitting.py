@@ -303,6 +303,10 @@ def _fit_parts(x, group, n_parts, deviations, prior, rng, advance) -> _Parts:
     parts = _maximise(counts, means, scatters, groups, prior)
     # A group of one part has been fitted already, whatever the likelihood.
     n_steps = _MAX_STEPS if max(n_parts) > 1 else 0
+    if n_steps and len(n_parts) > 1:
+        # Most chunks of rows are of one group then, and are held against its parts alone.
+        order = np.argsort(group, kind="stable")
+        x, group = x[order], group[order]
     before = -np.inf
     for step in range(n_steps):
         likelihood, *statistics = _expect(x, group, parts)
@@ -388,28 +392,44 @@ def _totals(rows, row_groups, log_weights, centres, whiteners, groups):
     def add(totals, chunk):
         x, row_group = chunk
 
-        def square(part):
-            centre, whitener = part
-            return jnp.sum(jnp.square(_product(x - centre[None], whitener.T)), axis=1)
+        of_group = groups[:, None] == row_group[None]
+        met = jnp.any(of_group, axis=1)
 
-        log_shares = log_weights[:, None] - lax.map(square, (centres, whiteners)) / 2
-        log_shares = jnp.where(groups[:, None] == row_group[None], log_shares, -jnp.inf)
+        def square(part):
+            centre, whitener, met = part
+
+            def squares():
+                return jnp.sum(jnp.square(_product(x - centre[None], whitener.T)), axis=1)
+
+            return _if(met, squares)
+
+        log_shares = log_weights[:, None] - lax.map(square, (centres, whiteners, met)) / 2
+        log_shares = jnp.where(of_group, log_shares, -jnp.inf)
         of_parts = row_group >= 0
         log_row = jnp.where(of_parts, jax.nn.logsumexp(log_shares, axis=0), 0)
         shares = jnp.exp(log_shares - log_row[None])
 
         def moments(part):
-            centre, share = part
-            apart = x - centre[None]
-            weighted = apart * share[:, None]
-            return jnp.sum(share), jnp.sum(weighted, axis=0), _product(weighted.T, apart)
+            centre, share, met = part
 
-        found = jnp.sum(log_row), *lax.map(moments, (centres, shares))
+            def sums():
+                apart = x - centre[None]
+                weighted = apart * share[:, None]
+                return jnp.sum(share), jnp.sum(weighted, axis=0), _product(weighted.T, apart)
+
+            return _if(met, sums)
+
+        found = jnp.sum(log_row), *lax.map(moments, (centres, shares, met))
         return jax.tree.map(jnp.add, totals, found), None
 
     n_parts, k = centres.shape
     zeros = (jnp.float32(0), jnp.zeros(n_parts), jnp.zeros((n_parts, k)), jnp.zeros((n_parts, k, k)))
     return lax.scan(add, zeros, (rows, row_groups))[0]
+
+
+def _if(condition, function):
+    """Call a function, or give zeros of the shape of its result."""
+    return lax.cond(condition, function, lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(function)))
 
 
 def _product(a, b):
