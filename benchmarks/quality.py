@@ -6,7 +6,8 @@ DATA is a folder with ``portrait_faces64.npz`` (folds 0 to 6 train, 7 tests), ``
 train, 10,000 test) and ``congress_faces128.npz`` (697 faces: too few for figures, drawn for show only). For
 each an autoencoder is trained, and every way to draw is judged on the test images, in features that the
 sampler did not see: a network trained without labels on the training images, and pixels on their principal
-axes. Tables and pictures go to FOLDER, which keeps all results: the same command goes on where it was
+axes. Of people the mirrored images count as training images too, as the autoencoder was trained with them.
+Tables and pictures go to FOLDER, which keeps all results: the same command goes on where it was
 stopped.
 """
 
@@ -21,7 +22,7 @@ import ellipsoid as el
 from ellipsoid import figures
 from ellipsoid.evaluation import Evaluation, Result, evaluate, write_evaluation
 from ellipsoid.models import Autoencoder, AutoencoderConfig, TrainConfig, load_run, train
-from ellipsoid.models.autoencoder import decode_latents
+from ellipsoid.models.autoencoder import decode_latents, encode_images
 from ellipsoid.models.features import FeatureName, feature_space
 from ellipsoid.models.runs import fit_run
 from ellipsoid.settings import (
@@ -37,7 +38,7 @@ FULL_GAUSSIAN = f"{GAUSSIAN}, spread 1"
 # Of as many images as there are test portraits or more, the errors are small beside the differences.
 MOST_IMAGES = 2000
 # More mixtures than the default ones: number of parts and of components.
-MIXTURES = {"portraits": [(50, 158), (200, 158), (400, 256)], "fashion": [(10, 40), (50, 40), (200, 40)]}
+MIXTURES = {"portraits": [(300, 256), (400, 256)], "fashion": [(200, 40)]}
 
 CONFIGS = {
     "portraits": (
@@ -83,6 +84,11 @@ def judge(name: str, data: Path, out: Path, features: list[FeatureName]) -> None
     train_images, test_images = load_images(data, name)
     autoencoder = trained(name, train_images, test_images, out)
     latents, test_latents = np.load(out / "latents.npy"), np.load(out / "latents_test.npy")
+    known_images = train_images
+    if CONFIGS[name][1].mirror:
+        mirrored = train_images[:, :, ::-1]
+        latents = np.concatenate([latents, encode_images(autoencoder, mirrored, progress=False)])
+        known_images = np.concatenate([train_images, mirrored])
 
     def decode(z: np.ndarray) -> np.ndarray:
         return decode_latents(autoencoder, z, progress=False)
@@ -106,7 +112,7 @@ def judge(name: str, data: Path, out: Path, features: list[FeatureName]) -> None
             test_images[chosen],
             judged_in,
             key=el.key(0),
-            train_images=train_images,
+            train_images=known_images,
             real_latents=test_latents[chosen],
             settings=settings,
             out=out / "evaluation",

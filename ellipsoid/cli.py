@@ -306,6 +306,7 @@ class Evaluate:
         from ellipsoid.models.training import split
         from ellipsoid.recommendation import GOALS, save_recommendations
         from ellipsoid.report import load_material
+        from ellipsoid.settings import MIXTURE_ROWS
 
         if self.n is not None and self.n < LEAST:
             raise ValueError(f"n: expected at least {LEAST} images; got {self.n}")
@@ -353,6 +354,11 @@ class Evaluate:
             weights=self.weights,
             download=self.download,
         )
+        if run.training.mirror and train is not None and len(latents) < MIXTURE_ROWS:
+            # The autoencoder knows them as well, and parts of mixtures can do with more rows.
+            mirrored = train[:, :, ::-1]
+            latents = np.concatenate([latents, encode_images(autoencoder, mirrored)])
+            train = np.concatenate([train, mirrored])
         evaluation = evaluate(
             latents,
             state,

@@ -72,7 +72,7 @@ def fit_mixture(
     n_parts : int, sequence of int, or None
         The number of parts M; or several to choose from, by the likelihood of a tenth of the rows, held
         out; or None, for a choice from `N_PARTS`. For the best images take more than the likelihood asks
-        for, down to thirty rows a part; with fewer, draws begin to be copies. Parts that lose their rows on
+        for, down to fifty rows a part; with thirty, draws begin to be copies. Parts that lose their rows on
         the way are dropped.
     n_components : int, float or None
         As for :func:`ellipsoid.fit`. Fewer than all cost diversity.

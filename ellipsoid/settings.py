@@ -48,11 +48,11 @@ _QUICK_FAMILIES = ("redraw", "uniform", "normal")
 _QUICK = slice(1, 5)  # of the spreads
 _COMPONENT_COUNTS = (50, 120)
 _COMPONENT_VARIANCE = 0.95
-_MIXTURE_PARTS = (10, 50, 200, 500)
+_MIXTURE_PARTS = (10, 50, 100, 200, 500)
 # With fewer rows a part, draws begin to be copies.
 _ROWS_OF_A_PART = 25
-# Of which mixtures are found, ours and those of scikit-learn: for all of many it would take hours.
-_MIXTURE_ROWS = 20_000
+#: Rows in which mixtures are found, ours and those of scikit-learn: all of very many would take hours.
+MIXTURE_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def fewer_components(state: PCAState, family: str) -> list[Setting]:
 
 
 def mixture_settings(latents: np.ndarray, state: PCAState) -> list[Setting]:
-    """Mixtures of 10, 50, 200 and 500 parts, of 25 latents each at least, in all components.
+    """Mixtures of 10, 50, 100, 200 and 500 parts, of 25 latents each at least, in all components.
 
     Each is fitted, to 20,000 latents at most, when it is first drawn from; by the law ``normal``, which keeps
     the shape of its parts.
@@ -209,13 +209,13 @@ def mixture_family(latents: np.ndarray, n_parts: int, k: int) -> list[Setting]:
 
     @functools.cache
     def mixture():
-        return fit_mixture(latents, n_parts, k, max_rows=_MIXTURE_ROWS)
+        return fit_mixture(latents, n_parts, k, max_rows=MIXTURE_ROWS)
 
     family = f"mixture of {n_parts}, K {k}"
     found = []
     for spread in spreads_of("normal"):
         recipe = Recipe(mixture, "normal", level_of_spread(spread, k, "normal", "pairwise"), "pairwise", k)
-        found.append(Setting(family, recipe.draw, spread, f"{_MIXTURE_ROWS} {recipe.level!r}", recipe))
+        found.append(Setting(family, recipe.draw, spread, f"{MIXTURE_ROWS} {recipe.level!r}", recipe))
     return found
 
 
@@ -254,9 +254,7 @@ def baseline_settings(latents: np.ndarray, spreads: Iterable[float], slow: bool 
     ]
     if slow:
         found += [
-            baseline(
-                f"Gaussian mixture of {n}", baselines.gaussian_mixture, n_parts=n, max_rows=_MIXTURE_ROWS
-            )
+            baseline(f"Gaussian mixture of {n}", baselines.gaussian_mixture, n_parts=n, max_rows=MIXTURE_ROWS)
             for n in (10, 50)
         ]
     return found

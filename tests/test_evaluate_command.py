@@ -10,6 +10,7 @@ import ellipsoid as el
 from ellipsoid.cli import _as_classes, main
 from ellipsoid.diagnostics import diagnose
 from ellipsoid.models import procedural_faces
+from ellipsoid.models.autoencoder import encode_images
 from ellipsoid.models.runs import load_run, record_images, recorded_images
 from ellipsoid.models.training import split
 from ellipsoid.recommendation import GOALS, load_recommendation
@@ -17,7 +18,7 @@ from ellipsoid.report import load_material
 from ellipsoid.sections import Sections
 
 SHAPE = ["--image-size", "16", "--filters", "8", "16", "--latent-dim", "8"]
-TRAINING = ["--steps", "60", "--batch-size", "64", "--validation-fraction", "0.2"]
+TRAINING = ["--steps", "60", "--batch-size", "64", "--validation-fraction", "0.2", "--mirror", "True"]
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,23 @@ def test_everything_lands_in_the_run(run):
     found = {row["setting"]: row for row in content["results"]}
     assert found["training images"]["copies"] == 1
     assert (run / "recommendation.json").is_file()
+
+
+def test_mirrored_images_count_if_they_were_trained_on(run, tmp_path, monkeypatch):
+    seen = {}
+
+    def judged(latents, state, decode, real_images, features, **others):
+        seen.update(others, latents=latents, real_images=real_images)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ellipsoid.evaluation.evaluate", judged)
+    assert main(["evaluate", str(run), "--quick", "--features", "pixels"]) == 130
+    images, autoencoder = np.load(run.parent / "images.npz")["images"], load_run(run).autoencoder
+    rows, kept_back = split(len(images), load_run(run).training)
+    expected = np.concatenate([images[rows], images[rows][:, :, ::-1]])
+    np.testing.assert_array_equal(seen["train_images"], expected)
+    np.testing.assert_allclose(seen["latents"], encode_images(autoencoder, expected), atol=1e-5)
+    np.testing.assert_array_equal(seen["real_images"], images[kept_back])
 
 
 def test_what_is_recommended_was_fitted_without_the_images_kept_back(run):
