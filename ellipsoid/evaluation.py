@@ -37,6 +37,7 @@ from ellipsoid.progress import progress_bar
 from ellipsoid.random import as_integer, key_words
 from ellipsoid.settings import (
     FAMILIES,
+    GAUSSIAN,
     TRAINING_IMAGES,
     Recipe,
     Setting,
@@ -566,10 +567,10 @@ def _drawings(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _best(families: dict[str, list[Result]], count: int = 8) -> dict[str, list[Result]]:
-    """As many families as a figure can show, in their order: those with the largest F-scores."""
+    """As many families as a figure can show, in their order: the Gaussian, and those that score highest."""
 
     def score(family):
-        return max(result.scores.f_score() for result in families[family])
+        return family == GAUSSIAN, max(result.scores.f_score() for result in families[family])
 
     kept = sorted(families, key=score, reverse=True)[:count]
     return {family: found for family, found in families.items() if family in kept}

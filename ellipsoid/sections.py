@@ -16,7 +16,7 @@ from ellipsoid import diagnostics, figures
 from ellipsoid.diagnostics import Diagnostics, Marginals
 from ellipsoid.halfwidth import HALF_WIDTHS, half_widths
 from ellipsoid.page import Section
-from ellipsoid.recommendation import FILE, GOALS, load_recommendation
+from ellipsoid.recommendation import FILE, GOALS, Recommendation, load_recommendation
 
 #: The source's level and its range of facts, and one above it for comparison.
 LEVEL = 2.35
@@ -190,7 +190,7 @@ class Sections:
             if path.is_file():
                 pictures.append((path, caption))
         drawn = [decode(self.sample(12, best.state, **best.options)) for best in recommended]
-        labels = [f"{best.goal}: {best.law}, {best.level:.3g}" for best in recommended]
+        labels = [_way_to_draw(best) for best in recommended]
         sheet = self.sheet("recommended", figures.strips(drawn, labels), "Draws as recommended for each goal")
         return Section(
             title,
@@ -762,6 +762,11 @@ class Sections:
                 ),
             ],
         )
+
+
+def _way_to_draw(best: Recommendation) -> str:
+    parts = f"{best.state.n_parts} parts, " if isinstance(best.state, el.Mixture) else ""
+    return f"{best.goal}: {parts}{best.law}, {best.level:.3g}"
 
 
 def _spread(size: int, count: int) -> list[int]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ellipsoid as el
-from ellipsoid.evaluation import Scores, evaluate, table_of, write_evaluation
+from ellipsoid.evaluation import Scores, _best, evaluate, table_of, write_evaluation
 from ellipsoid.manifest import digest
 from ellipsoid.metrics import Metric
 from ellipsoid.settings import (
@@ -364,6 +364,13 @@ def test_curves_of_lesser_regions_alone_are_drawn(toy, tmp_path):
     )
     drawn = (tmp_path / "fidelity_diversity.svg").read_text()
     assert all(family in drawn for family in families)
+
+
+def test_the_gaussian_is_drawn_however_many_curves_are_better(evaluation):
+    gaussian = [result for result in evaluation.results if result.family == "Gaussian"]
+    better = [result for result in evaluation.results if result.family == "uniform"]
+    families = {f"curve {i}": better for i in range(9)} | {"Gaussian": gaussian}
+    assert list(_best(families)) == [*(f"curve {i}" for i in range(7)), "Gaussian"]
 
 
 # --- what cannot be evaluated ----------------------------------------------------------------------
