@@ -157,8 +157,8 @@ def print_aims(evaluation: Evaluation) -> None:
             where = f"at the recall of reconstructions{f' less {within}' if within else ''}"
             print(f"  {label}, {where}: {closed if precision else 'no curve gets there'}")
     kept = [result for result in mixtures if not is_copied(result)]
-    best = min(kept, key=lambda result: result.scores.frechet)
-    print("mixture of the smallest Fréchet distance that does not copy, against scikit-learn's of 10:")
+    best = max(kept, key=lambda result: result.scores.f_score())
+    print("mixture of the largest F-score that does not copy, against scikit-learn's of 10:")
     for what in ("frechet", "kernel", "precision", "recall", "coverage"):
         print(f"  {what}: {compared(best, other, what)}")
     closed = (best.scores.precision.value - bottom) / (top - bottom)
