@@ -402,7 +402,8 @@ class Originals:
     ----------
     train : array, shape (t, D)
     unseen : array, shape (n, D)
-        Real rows that the model was not trained on: at least ``1 / quantile - 1``. Both are copied.
+        Real rows that the model was not trained on: at least ``1 / quantile - 1``. Neither are to be written
+        to as long as they are in use.
     quantile : float
         Share of the unseen rows that count as near, in (0, 1).
     progress : bool
@@ -431,7 +432,7 @@ class Originals:
             self._unseen, self._train, self._train_blocks, "nearest of unseen rows", progress
         )
         _, to_each_other = _nearest(
-            self._unseen, self._unseen, self._unseen_blocks, "unseen rows to each other", progress
+            self._unseen, self._unseen, self._unseen_blocks, "unseen rows to each other", progress, same=True
         )
         self._ratios = _ratio(self._distances, to_each_other)
         self._threshold = np.partition(self._ratios, self._rank - 1)[self._rank - 1]
@@ -635,17 +636,16 @@ def _closest(queries, references, same):
 _closest = jax.jit(_closest, static_argnums=2)
 
 
-def _nearest(queries, references, blocks, label, progress):
+def _nearest(queries, references, blocks, label, progress, *, same=False):
     """Nearest reference of each query: its row, and the distance, 0 for a copy.
 
-    If the queries are the references, the nearest other one.
+    Where both are the `same` rows, the nearest other one.
     """
     centre = _centre(references)
     nearest, smallest = np.zeros(len(queries), np.int64), np.full(len(queries), np.inf)
     with jax.enable_x64(True):
         for rows, query, others, block in _pairs(_blocks(queries), blocks, label, progress, centre):
-            same = queries is references and rows == others
-            place, squares = map(np.asarray, _closest(query, block, same))
+            place, squares = map(np.asarray, _closest(query, block, same and rows == others))
             nearest[rows] = np.where(squares < smallest[rows], others.start + place, nearest[rows])
             smallest[rows] = np.minimum(squares, smallest[rows])
     # Once more by differences: of |a|^2 + |b|^2 - 2 a b, the root of what rounding leaves would stay.

@@ -295,6 +295,8 @@ def test_copies_are_found_and_their_distance_is_zero():
     assert found.share.value >= 20 / 150
     assert found.p_value < 1e-3
     assert copy_test(unseen + 50, train, unseen).p_value > 0.05
+    assert copy_test(train, train, unseen).share.value == 1
+    assert copy_test(unseen, train, unseen).share.value == 0
 
 
 def test_what_is_both_a_training_row_and_an_unseen_one_is_no_copy():
