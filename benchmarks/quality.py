@@ -89,6 +89,7 @@ def judge(name: str, data: Path, out: Path, features: list[FeatureName]) -> None
         mirrored = train_images[:, :, ::-1]
         latents = np.concatenate([latents, encode_images(autoencoder, mirrored, progress=False)])
         known_images = np.concatenate([train_images, mirrored])
+    state = el.fit(latents)
 
     def decode(z: np.ndarray) -> np.ndarray:
         return decode_latents(autoencoder, z, progress=False)
@@ -96,7 +97,6 @@ def judge(name: str, data: Path, out: Path, features: list[FeatureName]) -> None
     chosen = np.arange(len(test_images))
     if len(chosen) > MOST_IMAGES:
         chosen = np.sort(np.random.default_rng(0).permutation(chosen)[:MOST_IMAGES])
-    state = el.PCAState.load(out / "state.npz")
     # Once for all features: mixtures are kept.
     settings = [*default_settings(latents, state), *fewer_components(state, "normal")]
     for n_parts, k in MIXTURES[name]:
@@ -169,7 +169,7 @@ def print_aims(evaluation: Evaluation) -> None:
 
 
 def is_copied(result: Result) -> bool:
-    """Whether more draws are close to a training image than reconstructions of unseen images are."""
+    """Whether the test for copies finds more of them than reconstructions of unseen images have."""
     return result.scores.copies_p_value is not None and result.scores.copies_p_value < 0.01
 
 

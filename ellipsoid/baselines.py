@@ -93,7 +93,7 @@ def gaussian_mixture(latents: ArrayLike, n_parts: int, seed: int = 0, max_rows: 
     Raises
     ------
     TypeError, ValueError
-        If the rows are not finite real numbers, or fewer than two, or than parts.
+        If the rows are not finite real numbers, or fewer than two, or than parts; or `max_rows` is below 2.
 
     Warns
     -----
@@ -104,10 +104,12 @@ def gaussian_mixture(latents: ArrayLike, n_parts: int, seed: int = 0, max_rows: 
 
     rows = as_matrix("latents", latents)
     if max_rows is not None:
+        if as_integer("max_rows", max_rows) < 2:
+            raise ValueError(f"max_rows: expected at least 2; got {max_rows}")
         rows = subset(rows, max_rows)
     n_parts = as_integer("n_parts", n_parts)
     if not 1 <= n_parts <= len(rows):
-        raise ValueError(f"n_parts: expected 1 to {len(rows)}, the number of latents; got {n_parts}")
+        raise ValueError(f"n_parts: expected 1 to {len(rows)}, the number of rows; got {n_parts}")
     mixture = GaussianMixture(n_parts, random_state=seed).fit(rows.astype(np.float64))
     weights, means = np.asarray(mixture.weights_), np.asarray(mixture.means_)
     factors = np.linalg.cholesky(np.asarray(mixture.covariances_))

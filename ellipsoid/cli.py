@@ -354,11 +354,13 @@ class Evaluate:
             weights=self.weights,
             download=self.download,
         )
-        if run.training.mirror and train is not None and len(latents) < MIXTURE_ROWS:
-            # The autoencoder knows them as well, and parts of mixtures can do with more rows.
+        if run.training.mirror and train is not None and len(train) == len(latents) < MIXTURE_ROWS:
+            # The autoencoder knows mirrored images as well, and parts of mixtures can do with more rows.
             mirrored = train[:, :, ::-1]
             latents = np.concatenate([latents, encode_images(autoencoder, mirrored)])
             train = np.concatenate([train, mirrored])
+            if self.against is None:
+                state = el.fit(latents)
         evaluation = evaluate(
             latents,
             state,

@@ -188,8 +188,8 @@ def evaluate(
     train_images : (t, H, W, C) uint8 array, optional
         For the floor, and to look for copies.
     real_latents : array, shape (r, D), optional
-        Of the real images. Their reconstructions tell how near to training images is usual; without them, or
-        without `train_images`, copies are not looked for.
+        Of the real images. Their reconstructions tell what is usual for images that are no copies, see
+        :func:`ellipsoid.metrics.copy_test`; without them, or `train_images`, copies are not looked for.
     settings : {"full", "quick"} or sequence of Setting
         "full" is :func:`ellipsoid.settings.default_settings`, then the best family of ours again with fewer
         components.

@@ -402,8 +402,9 @@ class Originals:
     ----------
     train : array, shape (t, D)
     unseen : array, shape (n, D)
-        Real rows that the model was not trained on: at least ``1 / quantile - 1``. Neither are to be written
-        to as long as they are in use.
+        Real rows that the model was not trained on: at least ``1 / quantile - 1`` and two. Independent ones:
+        two pictures of one person, or a picture and its mirror image, are near to each other, and draws look
+        like copies beside them. Neither array may be changed while this is in use.
     quantile : float
         Share of the unseen rows that count as near, in (0, 1).
     progress : bool
@@ -412,8 +413,8 @@ class Originals:
     Raises
     ------
     TypeError, ValueError
-        If the rows are not finite real numbers, too few, or differ in their number of columns, or `quantile`
-        is not within (0, 1).
+        If the rows are not finite real numbers, too few, or differ in their number of columns, unseen rows
+        are nearly all equal to others, or `quantile` is not within (0, 1).
     """
 
     def __init__(
@@ -425,8 +426,8 @@ class Originals:
         n = len(self._unseen)
         self._rank = math.floor(round(quantile * (n + 1), 9))
         if self._rank == 0 or n < 2:
-            least = max(1 / quantile - 1, 2)
-            raise ValueError(f"unseen: expected at least {least:.0f} rows for this quantile; got {n}")
+            least = max(math.ceil(round(1 / quantile - 1, 9)), 2)
+            raise ValueError(f"unseen: expected at least {least} rows for this quantile; got {n}")
         self._train_blocks, self._unseen_blocks = _blocks(self._train), _blocks(self._unseen)
         _, self._distances = _nearest(
             self._unseen, self._train, self._train_blocks, "nearest of unseen rows", progress
@@ -436,9 +437,12 @@ class Originals:
         )
         self._ratios = _ratio(self._distances, to_each_other)
         self._threshold = np.partition(self._ratios, self._rank - 1)[self._rank - 1]
+        if not np.isfinite(self._threshold):
+            equal = int(np.sum(to_each_other == 0))
+            raise ValueError(f"unseen: expected different rows; got {equal} of {n} that are equal to others")
 
     def test(self, generated: ArrayLike, *, progress: bool = False) -> CopyTest:
-        """Give what :func:`copy_test` does, in half of its time.
+        """Give what :func:`copy_test` does, without looking at the unseen rows again.
 
         Parameters
         ----------

@@ -304,7 +304,7 @@ def _fit_parts(x, group, n_parts, deviations, prior, rng, advance) -> _Parts:
     # A group of one part has been fitted already, whatever the likelihood.
     n_steps = _MAX_STEPS if max(n_parts) > 1 else 0
     if n_steps and len(n_parts) > 1:
-        # Most chunks of rows are of one group then, and are held against its parts alone.
+        # Chunks of rows meet few groups then, and are held against their parts alone.
         order = np.argsort(group, kind="stable")
         x, group = x[order], group[order]
     before = -np.inf

@@ -84,8 +84,8 @@ def recommend(
     quarter as much as precision (fidelity), as much, or four times as much (diversity). Settings whose
     F-score lies within the standard error of the largest are taken as equally good, since a maximum over
     dozens of them would be one of the noise; among these, the one with the smallest Fréchet distance, which
-    sees all of the distribution. Settings whose draws are nearer to training images than reconstructions of
-    unseen images are, by a test at the level of 1 %, are left out, unless all are such.
+    sees all of the distribution. Settings that copy training images by
+    :func:`ellipsoid.metrics.copy_test`, at the level of 1 %, are left out, unless all are such.
 
     Without one: the law ``redraw``, at the default level for fidelity; where its draws vary as the data do
     (:func:`ellipsoid.matched_level`) for balance; and 1.2 times as much for diversity.

@@ -190,7 +190,7 @@ class Sections:
             if path.is_file():
                 pictures.append((path, caption))
         drawn = [decode(self.sample(12, best.state, **best.options)) for best in recommended]
-        labels = [_way_to_draw(best) for best in recommended]
+        labels = [f"{best.goal}: {self._way_to_draw(best)}" for best in recommended]
         sheet = self.sheet("recommended", figures.strips(drawn, labels), "Draws as recommended for each goal")
         return Section(
             title,
@@ -198,6 +198,12 @@ class Sections:
             + "\n\n".join(f"{best.goal.capitalize()}. {best.reason}" for best in recommended),
             [sheet, *pictures],
         )
+
+    def _way_to_draw(self, best: Recommendation) -> str:
+        words = [f"{best.state.n_parts} parts"] if isinstance(best.state, el.Mixture) else []
+        words += [best.law] if best.region == "pairwise" else [best.law, best.region]
+        words += [f"K {best.n_components}"] if best.n_components != self.state.n_components else []
+        return ", ".join([*words, f"{best.level:.3g}"])
 
     def without_the_region(self) -> Section | None:
         """Show what generators decode to that know nothing of the region."""
@@ -745,7 +751,8 @@ class Sections:
             f"as smooth: {name}. 1% of those lie nearer to a training "
             f"image{'' if self.material.test_images is not None else ' that is not their own'} than "
             f"{bound:.3f}, in the root mean square of the pixels' differences; of the draws, "
-            f"{np.mean(distance[:, 0] < bound):.1%}.",
+            f"{np.mean(distance[:, 0] < bound):.1%}. Smooth images near the mean are near to many without "
+            "being a copy of any; an evaluation tells them apart.",
             [
                 self.sheet(
                     "nearest",
@@ -762,11 +769,6 @@ class Sections:
                 ),
             ],
         )
-
-
-def _way_to_draw(best: Recommendation) -> str:
-    parts = f"{best.state.n_parts} parts, " if isinstance(best.state, el.Mixture) else ""
-    return f"{best.goal}: {parts}{best.law}, {best.level:.3g}"
 
 
 def _spread(size: int, count: int) -> list[int]:

@@ -49,7 +49,7 @@ _QUICK = slice(1, 5)  # of the spreads
 _COMPONENT_COUNTS = (50, 120)
 _COMPONENT_VARIANCE = 0.95
 _MIXTURE_PARTS = (10, 50, 100, 200, 500)
-# With fewer rows a part, draws begin to be copies.
+# A little beyond where draws begin to be copies, which is then seen.
 _ROWS_OF_A_PART = 25
 #: Rows in which mixtures are found, ours and those of scikit-learn: all of very many would take hours.
 MIXTURE_ROWS = 20_000

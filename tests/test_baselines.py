@@ -149,9 +149,11 @@ def test_bad_latents_and_numbers_are_refused(name, latents):
         (lambda z: baselines.kernel_density(z, -1), "bandwidth: expected a positive number; got -1"),
         (
             lambda z: baselines.gaussian_mixture(z, 0),
-            "n_parts: expected 1 to 500, the number of latents; got 0",
+            "n_parts: expected 1 to 500, the number of rows; got 0",
         ),
         (lambda z: baselines.gaussian_mixture(z, 501), "n_parts: expected 1 to 500"),
+        (lambda z: baselines.gaussian_mixture(z, 50, max_rows=40), "n_parts: expected 1 to 40"),
+        (lambda z: baselines.gaussian_mixture(z, 1, max_rows=1), "max_rows: expected at least 2; got 1"),
     ],
 )
 def test_errors_name_the_argument(make, message, latents):

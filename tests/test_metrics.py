@@ -380,6 +380,8 @@ def test_metrics_read_well():
         ),
         (lambda x: copy_test(x, x, x[:8]), r"unseen: expected at least 19 rows"),
         (lambda x: copy_test(x, x, x[:1], quantile=0.9), r"unseen: expected at least 2 rows"),
+        (lambda x: copy_test(x, x, x[:2], quantile=0.3), r"unseen: expected at least 3 rows"),
+        (lambda x: copy_test(x, x - 9, np.tile(x, (2, 1))), r"unseen: expected different rows; got 40 of 40"),
         (lambda x: Originals(x, x[:19]).test(x[:, :1]), r"generated: expected 2 columns, as train"),
         (lambda x: copy_test(x, x, x, quantile=1), r"quantile: expected a share between 0 and 1; got 1"),
     ],

@@ -243,6 +243,18 @@ def test_several_parts_for_a_label():
 # --- what is refused ---------------------------------------------------------------------------------
 
 
+def test_chunks_that_do_not_meet_a_label_change_nothing(monkeypatch):
+    z, part, _, _ = three_parts(700, seed=4)
+    whole = el.fit_by_label(z, part, n_parts=2)
+    monkeypatch.setattr("ellipsoid.mixture_fitting._CHUNK", 64)
+    in_chunks = el.fit_by_label(z, part, n_parts=2)
+    assert in_chunks.names == whole.names
+    assert in_chunks.has == whole.has
+    np.testing.assert_allclose(in_chunks.weights, whole.weights, rtol=1e-3)
+    np.testing.assert_allclose(in_chunks.parts.mean, whole.parts.mean, atol=1e-2)
+    np.testing.assert_allclose(in_chunks.scale, whole.scale, rtol=1e-2)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
