@@ -6,9 +6,8 @@ DATA is a folder with ``portrait_faces64.npz`` (folds 0 to 6 train, 7 tests), ``
 train, 10,000 test) and ``congress_faces128.npz`` (697 faces: too few for figures, drawn for show only). For
 each an autoencoder is trained, and every way to draw is judged on the test images, in features that the
 sampler did not see: a network trained without labels on the training images, and pixels on their principal
-axes. Of people the mirrored images count as training images too, as the autoencoder was trained with them.
-Tables and pictures go to FOLDER, which keeps all results: the same command goes on where it was
-stopped.
+axes. Mirrored portraits count as training images too, as the autoencoder was trained with them. Tables and
+pictures go to FOLDER, which keeps all results: the same command goes on where it was stopped.
 """
 
 import argparse

@@ -338,8 +338,6 @@ class Evaluate:
                     f"{LEAST} are needed; got none"
                 )
             real, train, latents = train[kept_back], train[rows], latents[rows]
-            # That of the run was fitted to all of them.
-            state = el.fit(latents)
             labels = None if labels is None else labels[rows]
         n_train = len(latents if train is None else train)
         real = subset(real, min(_MOST_UNSEEN if self.n is None else self.n, n_train))
@@ -359,8 +357,9 @@ class Evaluate:
             mirrored = train[:, :, ::-1]
             latents = np.concatenate([latents, encode_images(autoencoder, mirrored)])
             train = np.concatenate([train, mirrored])
-            if self.against is None:
-                state = el.fit(latents)
+        if self.against is None:
+            # That of the run was fitted to the images kept back, too.
+            state = el.fit(latents)
         evaluation = evaluate(
             latents,
             state,

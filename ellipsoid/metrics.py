@@ -442,7 +442,7 @@ class Originals:
             raise ValueError(f"unseen: expected different rows; got {equal} of {n} that are equal to others")
 
     def test(self, generated: ArrayLike, *, progress: bool = False) -> CopyTest:
-        """Give what :func:`copy_test` does, without looking at the unseen rows again.
+        """Give what :func:`copy_test` does, without finding again what is usual for unseen rows.
 
         Parameters
         ----------

@@ -16,7 +16,7 @@ from ellipsoid import diagnostics, figures
 from ellipsoid.diagnostics import Diagnostics, Marginals
 from ellipsoid.halfwidth import HALF_WIDTHS, half_widths
 from ellipsoid.page import Section
-from ellipsoid.recommendation import FILE, GOALS, Recommendation, load_recommendation
+from ellipsoid.recommendation import GOALS, Recommendation, load_recommendation
 
 #: The source's level and its range of facts, and one above it for comparison.
 LEVEL = 2.35
@@ -174,7 +174,7 @@ class Sections:
     def evaluation(self) -> Section | None:
         """Show what an evaluation of the run found, and what it recommends."""
         decode, run = self.material.decode, self.material.run
-        if decode is None or run is None or not (run / FILE).exists():
+        if decode is None or run is None:
             return None
         title, pictures = "How good the images are", []
         try:
@@ -182,6 +182,8 @@ class Sections:
         except ValueError as error:
             return Section(title, f"This run has been evaluated, but what was found is of no use: {error}.")
         recommended = [best for best in found if best is not None]
+        if not recommended:
+            return None
         for name, caption in (
             ("fidelity_diversity", "Fidelity and diversity of every way to draw, as its draws spread"),
             ("equal_precision", "Images of every way to draw, at about the same precision"),
