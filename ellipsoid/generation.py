@@ -165,6 +165,10 @@ def generate(
     )
     parts = _parts(sink)
     complete = sink.published()
+    # A run was cut when its result was complete, but not all else was removed.
+    tidied = complete is not None and sink.tidy()
+    if tidied:
+        parts = {}
     begun = [*parts.values()] or ([manifest.load(complete, sink.name)] if complete else [])
     first, *_ = compute(0, min(n, batch))()
     if chunk is None:
@@ -188,7 +192,7 @@ def generate(
         "made_by": _versions(),
     }
     records = _merged(parts)
-    if sink.exists() and len(records) < plan.n_chunks and (parts or not verify):
+    if sink.exists() and len(records) < plan.n_chunks and (parts or not (verify or tidied)):
         raise FileExistsError(f"{sink.name} exists: choose another name, or remove it first")
     for other, _ in begun:
         _check_same(other, configuration, sink)
@@ -197,7 +201,8 @@ def generate(
             raise FileExistsError(
                 f"{sink.name} exists and has no manifest to verify it by: choose another name"
             )
-        _verify_complete(sink, plan, begun[0][1], progress)
+        if verify:
+            _verify_complete(sink, plan, begun[0][1], progress)
         return sink.location()
 
     if not sink.exists():

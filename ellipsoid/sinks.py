@@ -132,6 +132,10 @@ class Sink:
     def published(self) -> bytes | None:
         """Manifest of a complete result, if there is one."""
 
+    def tidy(self) -> bool:
+        """Remove what was left by a run that was cut after its result was complete; say if there was any."""
+        return False
+
     def check_space(self, first: Columns, n: int) -> None:
         """Raise ``OSError`` if `n` more rows like these do not fit."""
 
@@ -299,6 +303,15 @@ class LocalSink(Sink):
                 f"{missing[0]}: its rows were removed from {self._data} before it was complete"
             )
         shutil.rmtree(self._work, ignore_errors=True)
+
+    def tidy(self) -> bool:
+        """Remove the work folder if no rows are in it; say if there was one."""
+        with contextlib.suppress(OSError):
+            self._data.rmdir()
+        if self._data.exists() or not self._work.exists():
+            return False
+        shutil.rmtree(self._work, ignore_errors=True)  # another process may do so at the same time
+        return True
 
     @property
     def _manifest(self) -> Path:

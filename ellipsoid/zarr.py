@@ -90,7 +90,11 @@ class ZarrSink(LocalSink):
 
     def create(self):
         """Make the group and its arrays."""
-        replace_file(self._data / "zarr.json", _GROUP)
+        self._data.mkdir(parents=True, exist_ok=True)
+        # Made outside of what will be the result: a temporary file that a kill leaves is no part of it then.
+        own = self._work / f"zarr.json.{os.getpid()}"
+        replace_file(own, _GROUP)
+        own.replace(self._data / "zarr.json")
         _ = self._group
         self._reserve_space()
 
@@ -183,8 +187,14 @@ class RemoteZarrSink(Sink):
     def publish(self, manifest):
         """Write the manifest, by which the result is complete."""
         self._files.write(_MANIFEST, manifest).result()
-        for key in self._part_keys():
+        self.tidy()
+
+    def tidy(self):
+        """Remove the manifest parts; say if there were any."""
+        keys = self._part_keys()
+        for key in keys:
             self._files.write(key, None).result()
+        return bool(keys)
 
     def published(self):
         """Manifest of the complete result."""

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import zlib
 from pathlib import Path
 
 import jax
@@ -252,7 +253,11 @@ def test_an_interrupted_run_goes_on_where_it_was(state, tmp_path, sink):
 
 
 def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Give all names in a folder, and the checksums of files."""
+    return {
+        str(path.relative_to(folder)): zlib.crc32(path.read_bytes()) if path.is_file() else None
+        for path in folder.rglob("*")
+    }
 
 
 def test_an_error_keeps_what_was_done(state, tmp_path):
@@ -367,11 +372,10 @@ def test_a_complete_result_can_be_verified(state, tmp_path, sink):
         pytest.importorskip("pyarrow")
     options = {"chunk": 10} if sink == "x.parquet" else {"chunk": 10, "batch": 10, "decode": decode}
     path = generate(state, 100, tmp_path / sink, **options)
-    before = contents(tmp_path)
     assert generate(state, 100, tmp_path / sink, verify=True, **options) == path
     with pytest.raises(ValueError, match="other settings"):
         generate(state, 100, tmp_path / sink, verify=True, **options, level=2.0)
-    victim = tmp_path / max(name for name in before if name.suffix != ".json")
+    victim = max(path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".json")
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 1
     victim.write_bytes(content)
@@ -475,10 +479,32 @@ def test_a_result_that_was_cut_while_it_was_named_is_completed(state, tmp_path, 
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("sink", ["x.npy", "folder", "x.tar", "x.zarr"])
+def test_what_is_left_beside_a_complete_result_is_removed(state, tmp_path, sink):
+    options = {"decode": decode, "batch": 10, "chunk": 50}
+    path = generate(state, 100, tmp_path / sink, **options)
+    before = contents(tmp_path)
+    work = tmp_path / f"{sink}.partial"
+    for left in ((), ("reserve",), ("reserve", "data/")):
+        work.mkdir()
+        for name in left:
+            (work / name).mkdir() if name.endswith("/") else (work / name).touch()
+        with pytest.raises(ValueError, match="other settings"):
+            generate(state, 100, tmp_path / sink, level=2.0, **options)
+        work.mkdir(exist_ok=True)
+        assert generate(state, 100, tmp_path / sink, **options) == path
+        assert contents(tmp_path) == before
+    (work / "data").mkdir(parents=True)
+    (work / "data" / "precious").touch()
+    with pytest.raises(FileExistsError):
+        generate(state, 100, tmp_path / sink, **options)
+    assert (work / "data" / "precious").exists()
+
+
 # --- processes -------------------------------------------------------------------------------------
 
 CHILD = """
-import os, signal, sys, threading
+import contextlib, os, signal, sys, threading
 from pathlib import Path
 import numpy as np
 import ellipsoid as el
@@ -508,13 +534,13 @@ el.sample(el.key(3), state, 10, law="uniform")  # compiles
 if kill == "kill":
     threading.Timer(float(delay), die).start()
 for name in ("z.npy", "images", "z.zarr"):
-    if (Path(folder) / name).exists():
-        continue
     images = {"decode": decode, "batch": 32} if name == "images" else {}
-    place = el.generate(
-        el.key(3), state, 3000, Path(folder) / name, law="uniform", chunk=50, progress=False,
-        processes=int(processes), process_id=int(process_id), **images
-    )
+    # What is complete is refused.
+    with contextlib.suppress(FileExistsError):
+        el.generate(
+            el.key(3), state, 3000, Path(folder) / name, law="uniform", chunk=50, progress=False,
+            processes=int(processes), process_id=int(process_id), **images
+        )
     if int(processes) > 1:
         break
 os._exit(0)

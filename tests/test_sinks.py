@@ -154,6 +154,8 @@ def test_a_store_that_is_opened_by_its_url(state, tmp_path):
     first = generate(state, 250, url, chunk=100, processes=2, process_id=1)
     assert first == url
     assert not (tmp_path / "z.zarr" / "manifest.json").exists()
+    part = tmp_path / "z.zarr" / "part-1.json"
+    content = part.read_bytes()
     with pytest.raises(ValueError, match=r"level: 1\.645, not 2\.0"):
         generate(state, 250, url, level=2.0)
     assert generate(state, 250, url, verify=True) == url
@@ -165,6 +167,9 @@ def test_a_store_that_is_opened_by_its_url(state, tmp_path):
     with pytest.raises(FileExistsError, match="exists"):
         generate(state, 250, url)
     assert generate(state, 250, url, verify=True) == url
+    part.write_bytes(content)  # as left by a run that was cut at its last step
+    assert generate(state, 250, url) == url
+    assert not part.exists()
 
 
 def test_a_sink_of_ones_own_needs_a_write_alone(state):
