@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import os
 import pickle
 
@@ -51,6 +52,9 @@ def spaces(faces, contrastive, autoencoder):
 
 
 NAMES = ("pixels", "latents", "network")
+
+# Compiled whole: piece by piece takes several times as long.
+distorted = jax.jit(feature_network.distorted, static_argnums=2)
 
 
 # --- what the features are -------------------------------------------------------------------------
@@ -107,7 +111,7 @@ def test_contrastive_loss_is_nt_xent(faces):
     learner = feature_network._Learner(shape, 6, rngs=nnx.Rngs(1))
     images, key = faces[:5], jax.random.key(4)
     pixels = jnp.asarray(images / np.float32(255))
-    views = [np.asarray(learner(feature_network.distorted(k, pixels, config))) for k in jax.random.split(key)]
+    views = [np.asarray(learner(distorted(k, pixels, config))) for k in jax.random.split(key)]
     z = np.concatenate(views).astype(np.float64)
 
     def similarity(i, j):
@@ -119,7 +123,8 @@ def test_contrastive_loss_is_nt_xent(faces):
         losses.append(-np.log(np.exp(similarity(i, (i + 5) % 10)) / others))
 
     graph, weights = nnx.split(learner)
-    logits, targets = feature_network._classified(graph, config, weights, key, images, None)
+    classified = jax.jit(functools.partial(feature_network._classified, graph, config))
+    logits, targets = classified(weights, key, images, None)
     found = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
     np.testing.assert_allclose(found, losses, rtol=1e-4)
 
@@ -127,7 +132,7 @@ def test_contrastive_loss_is_nt_xent(faces):
 def test_views_without_distortion_are_the_images(faces):
     config = dataclasses.replace(SMALL, crop=1.0, light=0.0, noise=0.0, erase=0.0)
     pixels = jnp.asarray(faces[:4] / np.float32(255))
-    views = feature_network.distorted(jax.random.key(0), pixels, config)
+    views = distorted(jax.random.key(0), pixels, config)
     np.testing.assert_allclose(views, pixels, atol=1e-6)
 
 
@@ -135,19 +140,19 @@ def test_views_are_distorted_as_the_settings_say():
     still = FeatureNetworkConfig(crop=1.0, light=0.0, noise=0.0, erase=0.0)
     ramp = jnp.broadcast_to((jnp.arange(32) + 0.5)[None, None, :, None] / 32, (400, 32, 32, 1))
 
-    def distorted(**changes):
+    def views(**changes):
         config = dataclasses.replace(still, **changes)
-        return np.asarray(feature_network.distorted(jax.random.key(1), ramp, config))
+        return np.asarray(distorted(jax.random.key(1), ramp, config))
 
-    width = np.ptp(distorted(crop=0.5)[:, 16, 1:-1, 0], axis=1) / (29 / 32)
+    width = np.ptp(views(crop=0.5)[:, 16, 1:-1, 0], axis=1) / (29 / 32)
     assert 0.49 < width.min() < 0.53 < 0.95 < width.max() < 1.01
-    mirrored = distorted(mirror=True)[:, 0, 0, 0] > 0.5
+    mirrored = views(mirror=True)[:, 0, 0, 0] > 0.5
     assert abs(mirrored.mean() - 0.5) < 5 * 0.5 / 20
-    erased = np.mean(distorted(erase=0.5)[..., 0] != np.asarray(ramp[..., 0]), axis=(1, 2))
+    erased = np.mean(views(erase=0.5)[..., 0] != np.asarray(ramp[..., 0]), axis=(1, 2))
     assert 0.15 < erased.max() <= 0.29  # a rectangle, at most 0.5 wide and high, some of it outside
-    noise = np.std(distorted(noise=0.2) - ramp, axis=(1, 2, 3))
+    noise = np.std(views(noise=0.2) - ramp, axis=(1, 2, 3))
     assert noise.min() < 0.01 < 0.19 < noise.max() < 0.22
-    mean = distorted(light=0.4).mean(axis=(1, 2, 3)) - 0.5
+    mean = views(light=0.4).mean(axis=(1, 2, 3)) - 0.5
     assert -0.2 <= mean.min() < -0.19 < 0.19 < mean.max() <= 0.2
 
 
