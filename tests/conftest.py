@@ -1,3 +1,5 @@
+import signal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,6 +8,9 @@ import pytest
 from ellipsoid.state import PCAState
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# What a shell starts in the background ignores key presses; the tests, and the commands they start, must not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
