@@ -7,6 +7,8 @@ from pathlib import Path
 
 import matplotlib as mpl
 from jax.typing import ArrayLike
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -31,14 +33,19 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     content = io.BytesIO()
-    match path.suffix.lower():
-        case ".png":
-            figure.savefig(content, format="png")
-        case ".svg":
-            with mpl.rc_context({"svg.hashsalt": "ellipsoid"}):
-                figure.savefig(content, format="svg", metadata={"Date": None})
-        case suffix:
-            raise ValueError(f"path: expected the suffix .png or .svg; got {suffix!r} in {path}")
+    canvas = figure.canvas
+    try:
+        # Figure.savefig would draw everything twice, the first time for the layout alone.
+        match path.suffix.lower():
+            case ".png":
+                FigureCanvasAgg(figure).print_png(content)
+            case ".svg":
+                with mpl.rc_context({"svg.hashsalt": "ellipsoid"}):
+                    FigureCanvasSVG(figure).print_svg(content, metadata={"Date": None})
+            case suffix:
+                raise ValueError(f"path: expected the suffix .png or .svg; got {suffix!r} in {path}")
+    finally:
+        figure.set_canvas(canvas)
     replace_file(path, content.getvalue())
     return path
 
