@@ -14,7 +14,7 @@ from ellipsoid.models.convolution import (
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 STOCK = {StridedConvolution: nnx.Conv, TransposedConvolution: nnx.ConvTranspose}
-SIZES = [(8, 8), (7, 9), (2, 3)]  # even and odd, mixed, and smaller than the kernel
+SIZES = [(8, 7), (2, 3)]  # even and odd, and smaller than the kernel
 
 
 def value_and_derivatives(layer, images):

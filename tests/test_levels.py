@@ -25,7 +25,7 @@ def pairwise_pieces_by_quadrature(level, k):
         return gaussian + (k - 1) * log_erf(level * math.sqrt(max(1 - t * t, 0) / 2))
 
     edge = math.sqrt(0.5)
-    peak = max(log_density(t) for t in np.linspace(edge, 1, 100_001)[:-1])
+    peak = max(log_density(t) for t in np.linspace(edge, 1, 5001)[:-1])
     edges = np.append(edge, edge + (1 - edge) * np.geomspace(1e-7, 1, 60))
     integral = sum(
         integrate.quad(lambda t: math.exp(log_density(t) - peak), a, b, epsabs=0, epsrel=1e-11)[0]
@@ -151,7 +151,7 @@ def test_matched_levels_of_the_procedures(k, redraw, sequential):
 
 
 @pytest.mark.parametrize("law", ["redraw", "sequential"])
-@pytest.mark.parametrize("k", [1, 2, 3, 6, 13, 50, 100])
+@pytest.mark.parametrize("k", [1, 2, 6, 13, 100])
 def test_matched_levels_of_the_procedures_against_draws(law, k):
     n = 20_000 if k < 50 else 4_000
     assert standard_errors_from_simulation(el.matched_level(k, law), law, k, n) < 4

@@ -1,7 +1,6 @@
 import dataclasses
 import math
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -66,18 +65,12 @@ def test_draws_are_consistent_and_inside(state, law, region):
 
 @pytest.mark.parametrize("law", ["uniform", "normal"])
 def test_half_a_million_vectors_of_256_components_lie_inside(make_state, law):
-    state, n, chunk = make_state(256), 100_000, 500
-
-    def largest_gauge(scores):
-        u = np.asarray(scores, np.float64) / (1.645 * np.asarray(state.scale, np.float64))
-        return full_pairs_gauge(u.astype(np.float32)).max()
-
+    state = make_state(256)
     for key in jr.split(el.key(2), 5):
-        scores = np.asarray(el.sample(key, state, n, law=law).scores)
-        with ThreadPoolExecutor(2) as threads:
-            largest = max(threads.map(largest_gauge, np.split(scores, n // chunk)))
-        # Float32 halves the time of 3 * 10^10 pairs; it errs by less than 2e-7.
-        assert 0.999 < largest <= 1 - 2e-7
+        squares = np.square(normalised(el.sample(key, state, 100_000, law=law), state, 1.645))
+        squares.partition(254, axis=1)
+        # Of all pairs that of the two largest has the largest sum.
+        assert 0.999 < np.sqrt(np.max(squares[:, 254] + squares[:, 255])) <= 1
 
 
 @pytest.mark.parametrize(("law", "n"), [("redraw", 10_000), ("sequential", 20_000)])
@@ -98,8 +91,9 @@ def test_a_mask_binds_its_pairs_alone(state, law):
     assert np.abs(u).max() <= 1
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("law", ["redraw", "uniform"])
+@pytest.mark.parametrize(
+    ("law", "dtype"), [("redraw", "float16"), ("uniform", "float16"), ("uniform", "bfloat16")]
+)
 def test_16_bit_scores_are_rounded_inward(state, law, dtype):
     draws = el.sample(el.key(5), state, 20_000, law=law, dtype=dtype)
     full = el.sample(el.key(5), state, 20_000, law=law)
@@ -221,7 +215,7 @@ def test_verify_passes_what_is_inside(state, law, region):
 
 @pytest.mark.parametrize("k", [1, 2])
 def test_verify_with_one_and_two_components(make_state, k):
-    el.sample(el.key(11), make_state(k, 3), 300, verify=True)
+    el.sample(el.key(11), make_state(k, 3), 300, law="uniform", verify=True)
 
 
 def test_verify_catches_a_law_that_leaves_the_region(make_state, monkeypatch):

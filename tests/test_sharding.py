@@ -37,10 +37,16 @@ def test_same_bits_on_eight_devices(law):
         for one, other in zip(whole, dealt):
             assert other.sharding.is_equivalent_to(rows, other.ndim)
             assert np.array_equal(one, other)
+    """)
+
+
+def test_rows_by_their_number_on_eight_devices():
+    run("""
         index = np.arange(8 * 300)[::-1] * 2**33
-        whole = el.sample_at(el.key(1), state, index, law={law!r}, dtype="bfloat16")
-        dealt = el.sample_at(el.key(1), state, index, law={law!r}, dtype="bfloat16", sharding=rows)
-        assert all(np.array_equal(one, other) for one, other in zip(whole, dealt))
+        for law in ("sequential", "uniform"):
+            whole = el.sample_at(el.key(1), state, index, law=law, dtype="bfloat16")
+            dealt = el.sample_at(el.key(1), state, index, law=law, dtype="bfloat16", sharding=rows)
+            assert all(np.array_equal(one, other) for one, other in zip(whole, dealt))
     """)
 
 
