@@ -455,6 +455,17 @@ def test_saved_files_are_reproducible(state, latents, tmp_path, figure, suffix):
     assert mpl.rcParams["svg.hashsalt"] == salt
 
 
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_a_saved_figure_is_that_of_savefig(state, tmp_path, suffix):
+    figure, other = figures.explained_variance(state), figures.explained_variance(state)
+    canvas = figure.canvas
+    figures.save(figure, tmp_path / f"one{suffix}")
+    assert figure.canvas is canvas
+    with mpl.rc_context({"svg.hashsalt": "ellipsoid"}):
+        other.savefig(tmp_path / f"other{suffix}", metadata={"Date": None} if suffix == ".svg" else None)
+    assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"other{suffix}").read_bytes()
+
+
 def test_save_refuses_other_formats(state, tmp_path):
     figure = figures.explained_variance(state)
     with pytest.raises(ValueError, match=r"path: expected the suffix .png or .svg; got '.jpg'"):
