@@ -531,8 +531,18 @@ def dying(write):
 dying.left = int(writes)
 sinks.NpySink.write = dying(sinks.NpySink.write)
 el.sample(el.key(3), state, 10, law="uniform")  # compiles
-if kill == "kill":
-    threading.Timer(float(delay), die).start()
+timer = threading.Timer(float(delay), die)
+if kill == "start":
+    timer.start()
+elif kill == "record":
+    record = sinks.LocalSink.record
+
+    def recording(self, name, content):
+        record(self, name, content)
+        with contextlib.suppress(RuntimeError):  # it runs already
+            timer.start()
+
+    sinks.LocalSink.record = recording
 for name in ("z.npy", "images", "z.zarr"):
     images = {"decode": decode, "batch": 32} if name == "images" else {}
     # What is complete is refused.
@@ -549,16 +559,18 @@ os._exit(0)
 
 @pytest.fixture(scope="module")
 def start_child(tmp_path_factory):
-    """Start a process that generates into a folder: killed after a delay, or at its so-manieth write."""
+    """Start a process that generates into a folder, and is killed by itself.
+
+    After a delay from its `kill`, "start" or first "record", or at its so-manieth write.
+    """
     # Children share what they compile: that is most of the time they take.
     cache = {
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
 
-    def start(folder, *, delay=None, writes=0, processes=1, process_id=0):
-        kill = "no" if delay is None else "kill"
-        arguments = [folder, kill, delay or 0, writes, processes, process_id]
+    def start(folder, *, kill="no", delay=0, writes=0, processes=1, process_id=0):
+        arguments = [folder, kill, delay, writes, processes, process_id]
         command = [sys.executable, "-c", CHILD, *map(str, arguments)]
         return subprocess.Popen(command, env=os.environ | cache)
 
@@ -569,7 +581,9 @@ def test_a_run_that_is_killed_at_any_moment_leaves_the_same_bytes(state, tmp_pat
     state.save(tmp_path / "state.npz")
     rng, done, kills = np.random.default_rng(0), {}, 0
     while kills < 4:
-        child = start_child(tmp_path, delay=rng.uniform(0.05, 0.4))
+        # At any moment, and at those when something is recorded, however slow the machine is.
+        kill, longest = [("start", 0.4), ("record", 0.1)][kills % 2]
+        child = start_child(tmp_path, kill=kill, delay=rng.uniform(0, longest))
         if child.wait() == 0:
             break
         assert child.returncode == -signal.SIGKILL
