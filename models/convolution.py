@@ -85,7 +85,7 @@ class TransposedConvolution(nnx.Module):
 
 
 def _drawn(initializer, shape, rngs):
-    # As a matrix: the same numbers, compiled in half the time.
+    # As a matrix: the same numbers, and an autoencoder is made in 0.6 of the time (benchmarks/results.md).
     matrix = initializer(rngs.params(), (math.prod(shape[:-1]), shape[-1]), jnp.float32)
     return matrix.reshape(shape)
 

@@ -47,6 +47,13 @@ def test_equals_the_stock_layer(layer_type, kernel_size):
         np.testing.assert_allclose(a, b, rtol=0, atol=2e-6 * np.max(np.abs(b)))
 
 
+@pytest.mark.parametrize("layer_type", STOCK)
+def test_initial_kernels_are_those_of_the_whole_shape(layer_type):
+    layer, gain = layer_type(3, 4, 5, rngs=nnx.Rngs(2)), {StridedConvolution: 2.0, TransposedConvolution: 8.0}
+    draw = jax.nn.initializers.variance_scaling(gain[layer_type], "fan_in", "truncated_normal")
+    np.testing.assert_array_equal(layer.kernel[...], draw(nnx.Rngs(2).params(), (5, 5, 3, 4)))
+
+
 def native_convolution(images, kernel):
     return lax.conv_general_dilated(images, kernel, (2, 2), "SAME", dimension_numbers=LAYOUT)
 

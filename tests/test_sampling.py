@@ -70,7 +70,7 @@ def test_half_a_million_vectors_of_256_components_lie_inside(make_state, law):
         squares = np.square(normalised(el.sample(key, state, 100_000, law=law), state, 1.645))
         squares.partition(254, axis=1)
         # Of all pairs that of the two largest has the largest sum.
-        assert 0.999 < np.sqrt(np.max(squares[:, 254] + squares[:, 255])) <= 1
+        assert 0.999 < np.sqrt(np.max(squares[:, 254] + squares[:, 255])) <= 1 - 2e-7
 
 
 @pytest.mark.parametrize(("law", "n"), [("redraw", 10_000), ("sequential", 20_000)])
@@ -91,9 +91,8 @@ def test_a_mask_binds_its_pairs_alone(state, law):
     assert np.abs(u).max() <= 1
 
 
-@pytest.mark.parametrize(
-    ("law", "dtype"), [("redraw", "float16"), ("uniform", "float16"), ("uniform", "bfloat16")]
-)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("law", ["redraw", "uniform"])
 def test_16_bit_scores_are_rounded_inward(state, law, dtype):
     draws = el.sample(el.key(5), state, 20_000, law=law, dtype=dtype)
     full = el.sample(el.key(5), state, 20_000, law=law)
@@ -215,7 +214,7 @@ def test_verify_passes_what_is_inside(state, law, region):
 
 @pytest.mark.parametrize("k", [1, 2])
 def test_verify_with_one_and_two_components(make_state, k):
-    el.sample(el.key(11), make_state(k, 3), 300, law="uniform", verify=True)
+    el.sample(el.key(11), make_state(k, 3), 300, verify=True)
 
 
 def test_verify_catches_a_law_that_leaves_the_region(make_state, monkeypatch):

@@ -43,7 +43,7 @@ def test_same_bits_on_eight_devices(law):
 def test_rows_by_their_number_on_eight_devices():
     run("""
         index = np.arange(8 * 300)[::-1] * 2**33
-        for law in ("sequential", "uniform"):
+        for law in ("redraw", "sequential", "uniform", "normal"):
             whole = el.sample_at(el.key(1), state, index, law=law, dtype="bfloat16")
             dealt = el.sample_at(el.key(1), state, index, law=law, dtype="bfloat16", sharding=rows)
             assert all(np.array_equal(one, other) for one, other in zip(whole, dealt))
