@@ -29,8 +29,8 @@ import numpy as np
 from sampler import make_state
 
 import ellipsoid as el
-from ellipsoid import manifest
-from ellipsoid.sinks import COMPRESS_LEVEL, NpySink
+from ellipsoid.generation import manifest
+from ellipsoid.generation.sinks import COMPRESS_LEVEL, NpySink
 
 CHUNK = 16_384
 

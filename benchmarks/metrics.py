@@ -97,7 +97,7 @@ def stripe(rows: int, columns: int) -> None:
         passes.append((label, (time.perf_counter() - start) / len(b), n_pairs))
 
     def compare(real, generated):
-        metrics.Reference(real).compare(generated)
+        metrics.RealManifold(real).compare(generated)
 
     metrics._pairs = first_stripe
     real, generated = (features(rows, columns, seed) for seed in (0, 1))
@@ -158,10 +158,10 @@ def main() -> None:
         )
 
     print("\nthe others, once after a warm-up:")
-    reference = metrics.Reference(real)
+    reference = metrics.RealManifold(real)
     for name, function in {
         "density, coverage": metrics.density_coverage,
-        "Reference": lambda x, y: metrics.Reference(x),
+        "Reference": lambda x, y: metrics.RealManifold(x),
         "Reference.compare": lambda x, y: reference.compare(y),
         "kernel distance": metrics.kernel_distance,
         "Fréchet distance": metrics.frechet_distance,

@@ -19,12 +19,7 @@ from flax import nnx
 
 import ellipsoid as el
 from ellipsoid import figures
-from ellipsoid.evaluation import Evaluation, Result, evaluate, write_evaluation
-from ellipsoid.models import Autoencoder, AutoencoderConfig, TrainConfig, load_run, train
-from ellipsoid.models.autoencoder import decode_latents, encode_images
-from ellipsoid.models.features import FeatureName, feature_space
-from ellipsoid.models.runs import fit_run
-from ellipsoid.settings import (
+from ellipsoid.evaluation.candidates import (
     FAMILIES,
     GAUSSIAN,
     RECONSTRUCTIONS,
@@ -32,6 +27,11 @@ from ellipsoid.settings import (
     fewer_components,
     mixture_family,
 )
+from ellipsoid.evaluation.evaluate import Evaluation, Result, evaluate, write_evaluation
+from ellipsoid.models import Autoencoder, AutoencoderConfig, TrainConfig, train
+from ellipsoid.models.autoencoder import decode_latents, encode_images
+from ellipsoid.models.features import FeatureName, feature_space
+from ellipsoid.runs import fit_run, load_run
 
 FULL_GAUSSIAN = f"{GAUSSIAN}, spread 1"
 # Of as many images as there are test portraits or more, the errors are small beside the differences.
@@ -42,7 +42,7 @@ MIXTURES = {"portraits": [(300, 256), (400, 256)], "fashion": [(200, 40)]}
 CONFIGS = {
     "portraits": (
         AutoencoderConfig(image_size=64, channels=1, filters=(32, 64, 128, 256), latent_dim=256),
-        TrainConfig(epochs=25, seed=1, mirror=True),
+        TrainConfig(epochs=25, seed=1, horizontal_flip=True),
     ),
     "fashion": (
         AutoencoderConfig(image_size=28, channels=1, filters=(32, 64, 128, 256), latent_dim=64),
@@ -50,7 +50,7 @@ CONFIGS = {
     ),
     "congress": (
         AutoencoderConfig(image_size=128, channels=3, filters=(32, 64, 128, 256), latent_dim=128),
-        TrainConfig(epochs=60, batch_size=64, seed=1, mirror=True),
+        TrainConfig(epochs=60, batch_size=64, seed=1, horizontal_flip=True),
     ),
 }
 
@@ -84,7 +84,7 @@ def judge(name: str, data: Path, out: Path, features: list[FeatureName]) -> None
     autoencoder = trained(name, train_images, test_images, out)
     latents, test_latents = np.load(out / "latents.npy"), np.load(out / "latents_test.npy")
     known_images = train_images
-    if CONFIGS[name][1].mirror:
+    if CONFIGS[name][1].horizontal_flip:
         mirrored = train_images[:, :, ::-1]
         latents = np.concatenate([latents, encode_images(autoencoder, mirrored, progress=False)])
         known_images = np.concatenate([train_images, mirrored])
@@ -102,7 +102,10 @@ def judge(name: str, data: Path, out: Path, features: list[FeatureName]) -> None
         settings += mixture_family(latents, n_parts, k)
     for space in features:
         judged_in = feature_space(
-            space, images=train_images, path=out / "features.npz", mirror=bool(CONFIGS[name][1].mirror)
+            space,
+            images=train_images,
+            path=out / "features.npz",
+            horizontal_flip=bool(CONFIGS[name][1].horizontal_flip),
         )
         evaluation = evaluate(
             latents,

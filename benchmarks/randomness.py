@@ -29,7 +29,7 @@ from scipy import special, stats
 
 import ellipsoid as el
 from ellipsoid import random
-from ellipsoid.random import Purpose, philox4x32, row_block, row_words, signed_unit, unit
+from ellipsoid.random import CounterStream, philox4x32, row_block, row_words, uniform01, uniform_signed
 
 CHUNK = 2**16  # about as many words are made at a time
 SEED = 20_000
@@ -49,8 +49,8 @@ def row_stream(count, first=0):
 
     @jax.jit
     def rows(low, high):
-        words = random.key_words(el.key(SEED))
-        return jax.vmap(lambda *row: row_words(words, row, Purpose.FILL, count))(low, high)
+        words = random.philox_words(el.key(SEED))
+        return jax.vmap(lambda *row: row_words(words, row, CounterStream.FILL, count))(low, high)
 
     def chunk(index):
         size = CHUNK // count
@@ -66,22 +66,22 @@ def numbers(index, words_each):
     return index * jnp.uint32(size) + jnp.arange(size, dtype=np.uint32)
 
 
-def _first_block(words, row, purpose):
-    return jnp.stack(row_block(words, (row, 0), purpose, np.uint32(0)))
+def _first_block(words, row, stream):
+    return jnp.stack(row_block(words, (row, 0), stream, np.uint32(0)))
 
 
 @jax.jit
 def purpose_words(index):
-    """Make four words of every purpose for each of consecutive rows."""
-    words = random.key_words(el.key(SEED))
-    row = jax.vmap(lambda row: jnp.stack([_first_block(words, row, purpose) for purpose in Purpose]))
-    return row(numbers(index, 4 * len(Purpose)))
+    """Make four words of every stream for each of consecutive rows."""
+    words = random.philox_words(el.key(SEED))
+    row = jax.vmap(lambda row: jnp.stack([_first_block(words, row, stream) for stream in CounterStream]))
+    return row(numbers(index, 4 * len(CounterStream)))
 
 
 @jax.jit
 def seed_words(index):
     """Make the first four words of row 0 for each of consecutive seeds."""
-    return jax.vmap(lambda seed: _first_block((seed, 0), 0, Purpose.FILL))(numbers(index, 4))
+    return jax.vmap(lambda seed: _first_block((seed, 0), 0, CounterStream.FILL))(numbers(index, 4))
 
 
 @jax.jit
@@ -330,12 +330,12 @@ def battery(words, lags):
     p["Hamming weights"] = hamming_weights(words)
     weights = (np.bitwise_count(words) - 16.0) / math.sqrt(8)
     p["correlation of Hamming weights"] = serial_correlations(weights, lags)
-    signed = np.asarray(signed_unit(jnp.asarray(words)), np.float64)
+    signed = np.asarray(uniform_signed(jnp.asarray(words)), np.float64)
     p["correlation of floats"] = serial_correlations(signed * math.sqrt(3), lags)
     p["correlation of squares"] = serial_correlations((signed**2 - 1 / 3) * math.sqrt(45 / 4), lags)
     p["largest wave"] = largest_wave(signed[: 2 ** int(math.log2(few.size))] * math.sqrt(3))
-    p["Kolmogorov-Smirnov, signed_unit"] = kolmogorov_smirnov((signed[: few.size] + 1) / 2)
-    floats = np.asarray(unit(jnp.asarray(words)), np.float64)
+    p["Kolmogorov-Smirnov, uniform_signed"] = kolmogorov_smirnov((signed[: few.size] + 1) / 2)
+    floats = np.asarray(uniform01(jnp.asarray(words)), np.float64)
     p["Kolmogorov-Smirnov, unit"] = kolmogorov_smirnov(floats[-few.size :])
     p["Kolmogorov-Smirnov, largest of 8"] = kolmogorov_smirnov(floats.reshape(-1, 8).max(axis=1) ** 8)
     return {name: float(value) for name, value in p.items()}

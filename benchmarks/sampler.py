@@ -22,7 +22,7 @@ import peers
 
 import ellipsoid as el
 from ellipsoid import laws, sampling
-from ellipsoid.random import Purpose, key_words, row_words, signed_unit
+from ellipsoid.random import CounterStream, philox_words, row_words, uniform_signed
 from ellipsoid.regions import pairs_gauge
 from ellipsoid.sampling import block_rows
 
@@ -70,10 +70,10 @@ def heading(text):
 
 def bare_fill(k):
     """Compile a fill of rows of `k` numbers, as the laws make it."""
-    words = key_words(el.key(0))
+    words = philox_words(el.key(0))
 
     def fill_row(words, row):
-        return signed_unit(row_words(words, row, Purpose.FILL, k))
+        return uniform_signed(row_words(words, row, CounterStream.FILL, k))
 
     fill = jax.jit(lambda words, rows: jax.vmap(lambda row: fill_row(words, row))(rows))
     return lambda rows: fill(words, rows)
@@ -86,7 +86,7 @@ def first_rows(n):
 
 def score_program(law, state):
     """Give the program that `sample` draws a block of scores with."""
-    region, words, semi_axes = el.PairwiseEllipses(), key_words(el.key(0)), state.scale * LEVEL
+    region, words, semi_axes = el.PairwiseEllipses(), philox_words(el.key(0)), state.scale * LEVEL
     prepared = laws.get_law(law, region).prepare(state.n_components, LEVEL, region)
     settings = jax.tree.map(jnp.asarray, prepared)
 

@@ -1,9 +1,10 @@
 """Turn a plain autoencoder into a generator by drawing inside the shape of its latents."""
 
-from ellipsoid.fitting import Moments as Moments
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ellipsoid.fitting import fit as fit
 from ellipsoid.fitting import fit_moments as fit_moments
-from ellipsoid.generation import generate as generate
 from ellipsoid.levels import joint_coverage as joint_coverage
 from ellipsoid.levels import joint_level as joint_level
 from ellipsoid.levels import log_joint_coverage as log_joint_coverage
@@ -14,9 +15,8 @@ from ellipsoid.mixture import Mixture as Mixture
 from ellipsoid.mixture import load as load
 from ellipsoid.mixture_fitting import fit_by_label as fit_by_label
 from ellipsoid.mixture_fitting import fit_mixture as fit_mixture
+from ellipsoid.moments import Moments as Moments
 from ellipsoid.random import key as key
-from ellipsoid.recommendation import Recommendation as Recommendation
-from ellipsoid.recommendation import recommend as recommend
 from ellipsoid.regions import Box as Box
 from ellipsoid.regions import Ellipsoid as Ellipsoid
 from ellipsoid.regions import PairwiseEllipses as PairwiseEllipses
@@ -30,4 +30,27 @@ from ellipsoid.sampling import sample as sample
 from ellipsoid.sampling import sample_at as sample_at
 from ellipsoid.state import PCAState as PCAState
 
+if TYPE_CHECKING:
+    from ellipsoid.evaluation import Recommendation as Recommendation
+    from ellipsoid.evaluation import recommend as recommend
+    from ellipsoid.generation import generate as generate
+
 __version__ = "0.1.0"
+
+# Rooms that are built on the core. They load on first use, so that the import of the core stays light.
+_ROOMS = ("diagnostics", "estimator", "evaluation", "figures", "generation", "metrics", "models", "report")
+_FROM_ROOMS = {"generate": "generation", "Recommendation": "evaluation", "recommend": "evaluation"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"ellipsoid.{name}")
+    if name in _FROM_ROOMS:
+        value = getattr(importlib.import_module(f"ellipsoid.{_FROM_ROOMS[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS, *_FROM_ROOMS})

@@ -1,5 +1,6 @@
 """Arrays by name in one ``.npz`` file that says what it is; nothing is ever pickled."""
 
+import hashlib
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -89,3 +91,13 @@ def format_of(path: str | os.PathLike[str]) -> str | None:
             return str(archive["format"])
     except (OSError, ValueError):
         return None
+
+
+def digest(tree: Any) -> str:
+    """SHA-256 of all arrays of a pytree with their paths, types and shapes."""
+    total = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        array = np.asarray(leaf)
+        total.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()

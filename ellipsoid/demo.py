@@ -16,12 +16,12 @@ from flax import nnx
 import ellipsoid as el
 from ellipsoid.models.autoencoder import Autoencoder, AutoencoderConfig, decode_latents, encode_images
 from ellipsoid.models.faces import procedural_faces
-from ellipsoid.models.runs import check_run_folder, fit_run, record_images
 from ellipsoid.models.steps import TrainConfig
 from ellipsoid.models.training import train
 from ellipsoid.progress import progress_bar
-from ellipsoid.report import write_report
-from ellipsoid.sections import Material
+from ellipsoid.report.report import write_report
+from ellipsoid.report.sections import ReportInputs
+from ellipsoid.runs import check_run_folder, fit_run, record_images
 
 #: What a run of the demonstration names as the source of its images.
 SOURCE = "demo"
@@ -124,7 +124,7 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
         f"{state.n_components * (state.n_components - 1) // 2:,} pair conditions",
         "time": f"{(time.monotonic() - started) / 60:.1f} minutes until here",
     }
-    material = Material(
+    material = ReportInputs(
         state,
         latents,
         decode=lambda z: decode_latents(autoencoder, np.asarray(z)),

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
+from ellipsoid.checks import check_rows
 from ellipsoid.halfwidth import HALF_WIDTHS, core, half_widths
 from ellipsoid.moments import Moments as Moments
-from ellipsoid.moments import as_rows
 from ellipsoid.state import PCAState
 
 
@@ -86,7 +86,7 @@ def fit(
         raise ValueError(f"max_rows: expected an int of at least 2; got {max_rows!r}")
     if max_rows is not None and key is None:
         raise ValueError("key: max_rows draws a random subset; pass a key, for example jax.random.key(0)")
-    rows = as_rows("latents", latents)
+    rows = check_rows("latents", latents)
     if len(rows) < 2:
         raise ValueError(f"latents: expected at least two rows; got shape {rows.shape}")
     dtype = _state_dtype(rows.dtype)

@@ -1,7 +1,7 @@
 r"""Laws: how draws are spread inside a region, in normalised coordinates.
 
 Every law draws ``u``, a ``(k,)`` float32 vector of gauge at most 1 (to a few units of rounding), from
-``(key_words, row, k, settings)``: ``row`` holds the two halves of the row number, ``settings`` the
+``(philox_words, row, k, settings)``: ``row`` holds the two halves of the row number, ``settings`` the
 arrays that :attr:`Law.prepare` makes on the host from K, the radius and the region. Batches come from
 ``jax.vmap``, but for the two procedures, whose loops run over the batch until its last vector is done.
 
@@ -33,7 +33,7 @@ from jax.scipy.special import erf, erfinv
 
 from ellipsoid import levels
 from ellipsoid.procedures import draw_redraw, draw_sequential, each_row
-from ellipsoid.random import Purpose, below, row_block, row_words, signed_unit, unit
+from ellipsoid.random import CounterStream, random_below, row_block, row_words, uniform01, uniform_signed
 from ellipsoid.regions import BOX, ELLIPSOID, PAIRWISE, Region
 
 _SQRT_2 = np.float32(np.sqrt(2))
@@ -48,7 +48,7 @@ class Law(NamedTuple):
     ----------
     prepare : callable ``(k, radius, region) -> settings``
         Host side.
-    draw : callable ``(key_words, rows, k, settings) -> (n, k) float32``
+    draw : callable ``(philox_words, rows, k, settings) -> (n, k) float32``
         For a batch of rows, a pair of ``(n,)`` uint32 arrays.
     log_density : callable ``(u, radius, region) -> (...)``, optional
         Over normalised coordinates, for points inside; absent where there is no closed form.
@@ -79,7 +79,7 @@ def _concrete(radius):
 
 
 def _standard_normal(words):
-    return _SQRT_2 * erfinv(jnp.clip(signed_unit(words), -_BELOW_ONE, _BELOW_ONE))
+    return _SQRT_2 * erfinv(jnp.clip(uniform_signed(words), -_BELOW_ONE, _BELOW_ONE))
 
 
 # --- pairwise: cube and spikes ---------------------------------------------------------------------
@@ -96,48 +96,48 @@ def _normal_pieces(k, radius, region):
     return (np.float32(pieces.spike_share), pieces.angles), np.float32(radius)
 
 
-def _draw_piece(key_words, row, k, pieces):
+def _draw_piece(philox_words, row, k, pieces):
     """Cube or spike: the bound on the ordinary components, the index and the value of the spike.
 
     In the cube the index is K, which is no component.
     """
     spike_share, angles = pieces
-    choice, place, angle, sign = row_block(key_words, row, Purpose.PIECE, np.uint32(0))
-    in_spike = unit(choice) <= spike_share
+    choice, place, angle, sign = row_block(philox_words, row, CounterStream.PIECE, np.uint32(0))
+    in_spike = uniform01(choice) <= spike_share
     step = np.float32((angles.shape[0] - 1) / levels.MAX_EXPONENT)
-    delta = _interpolate(angles, -jnp.log(unit(angle)) * step) / np.float32(k)
+    delta = _interpolate(angles, -jnp.log(uniform01(angle)) * step) / np.float32(k)
     # sin and cos of pi/4 + delta from those of delta, which is as small as 1/K.
     sine, cosine = (jnp.cos(delta) + jnp.sin(delta)) / _SQRT_2, (jnp.cos(delta) - jnp.sin(delta)) / _SQRT_2
     bound = jnp.where(in_spike, jnp.maximum(cosine, 0), 1 / _SQRT_2)
-    index = jnp.where(in_spike, below(place, np.uint32(k)), np.uint32(k))
+    index = jnp.where(in_spike, random_below(place, np.uint32(k)), np.uint32(k))
     return bound, index, jnp.where(sign >> 31 == 1, -sine, sine)
 
 
-def _fill(key_words, row, k):
-    return row_words(key_words, row, Purpose.FILL, k)
+def _fill(philox_words, row, k):
+    return row_words(philox_words, row, CounterStream.FILL, k)
 
 
 def _with_spike(ordinary, index, spike):
     return jnp.where(lax.iota(np.uint32, ordinary.shape[0]) == index, spike, ordinary)
 
 
-def _draw_uniform_pairwise(key_words, row, k, pieces):
-    bound, index, spike = _draw_piece(key_words, row, k, pieces)
-    return _with_spike(bound * signed_unit(_fill(key_words, row, k)), index, spike)
+def _draw_uniform_pairwise(philox_words, row, k, pieces):
+    bound, index, spike = _draw_piece(philox_words, row, k, pieces)
+    return _with_spike(bound * uniform_signed(_fill(philox_words, row, k)), index, spike)
 
 
 def _bounded_normal(words, bound, radius):
     """Draw standard normal numbers kept to ``+-bound * radius``, divided by the radius."""
     mass = erf(bound * radius / _SQRT_2)
-    rank = jnp.clip(signed_unit(words) * mass, -_BELOW_ONE, _BELOW_ONE)
+    rank = jnp.clip(uniform_signed(words) * mass, -_BELOW_ONE, _BELOW_ONE)
     # The inverse may overshoot the bound by its own rounding.
     return jnp.clip(_SQRT_2 * erfinv(rank) / radius, -bound, bound)
 
 
-def _draw_normal_pairwise(key_words, row, k, settings):
+def _draw_normal_pairwise(philox_words, row, k, settings):
     pieces, radius = settings
-    bound, index, spike = _draw_piece(key_words, row, k, pieces)
-    return _with_spike(_bounded_normal(_fill(key_words, row, k), bound, radius), index, spike)
+    bound, index, spike = _draw_piece(philox_words, row, k, pieces)
+    return _with_spike(_bounded_normal(_fill(philox_words, row, k), bound, radius), index, spike)
 
 
 # --- ellipsoid and box -----------------------------------------------------------------------------
@@ -152,31 +152,31 @@ def _normal_radius(k, radius, region):
     return np.float32(_concrete(radius))
 
 
-def _direction(key_words, row, k):
-    normal = _standard_normal(_fill(key_words, row, k))
+def _direction(philox_words, row, k):
+    normal = _standard_normal(_fill(philox_words, row, k))
     return normal / jnp.linalg.norm(normal)
 
 
-def _draw_uniform_ellipsoid(key_words, row, k, _):
-    rank = unit(row_block(key_words, row, Purpose.PIECE, np.uint32(0))[0])
-    return _direction(key_words, row, k) * jnp.exp(jnp.log(rank) / np.float32(k))
+def _draw_uniform_ellipsoid(philox_words, row, k, _):
+    rank = uniform01(row_block(philox_words, row, CounterStream.PIECE, np.uint32(0))[0])
+    return _direction(philox_words, row, k) * jnp.exp(jnp.log(rank) / np.float32(k))
 
 
-def _draw_normal_ellipsoid(key_words, row, k, settings):
+def _draw_normal_ellipsoid(philox_words, row, k, settings):
     log_lengths, radius = settings
-    rank = unit(row_block(key_words, row, Purpose.PIECE, np.uint32(0))[0])
+    rank = uniform01(row_block(philox_words, row, CounterStream.PIECE, np.uint32(0))[0])
     logit = jnp.log(rank) - jnp.log1p(-rank)
     step = np.float32((log_lengths.shape[0] - 1) / (2 * levels.MAX_LOGIT))
     length = jnp.exp(_interpolate(log_lengths, (logit + np.float32(levels.MAX_LOGIT)) * step))
-    return _direction(key_words, row, k) * jnp.minimum(length / radius, 1)
+    return _direction(philox_words, row, k) * jnp.minimum(length / radius, 1)
 
 
-def _draw_uniform_box(key_words, row, k, _):
-    return signed_unit(_fill(key_words, row, k))
+def _draw_uniform_box(philox_words, row, k, _):
+    return uniform_signed(_fill(philox_words, row, k))
 
 
-def _draw_normal_box(key_words, row, k, radius):
-    return _bounded_normal(_fill(key_words, row, k), np.float32(1), radius)
+def _draw_normal_box(philox_words, row, k, radius):
+    return _bounded_normal(_fill(philox_words, row, k), np.float32(1), radius)
 
 
 # --- densities -------------------------------------------------------------------------------------

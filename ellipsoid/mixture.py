@@ -172,7 +172,7 @@ class Mixture:
             raise ValueError(f"y: expected shape (n, {self.n_components}); got {y.shape}")
         if part.shape != y.shape[:1]:
             raise ValueError(f"part: expected shape {y.shape[:1]}; got {part.shape}")
-        return by_part(PCAState.reconstruct, self.parts, part, y)
+        return apply_by_part(PCAState.reconstruct, self.parts, part, y)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the mixture to `path`, as :meth:`PCAState.save` does.
@@ -251,7 +251,7 @@ def _check_fields(fields: Mapping[str, np.ndarray]) -> None:
         check_fields({name: value[m] for name, value in parts.items()})
 
 
-def by_part(function, of_parts, part, rows):
+def apply_by_part(function, of_parts, part, rows):
     """Apply a function to rows together with what belongs to the part of each.
 
     Parameters

@@ -26,12 +26,13 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from ellipsoid.checks import check_rows
 from ellipsoid.fitting import fit
 from ellipsoid.mixture import Mixture
-from ellipsoid.moments import Moments, as_rows
+from ellipsoid.moments import Moments
 from ellipsoid.progress import progress_bar
 from ellipsoid.random import key as make_key
-from ellipsoid.random import key_words
+from ellipsoid.random import philox_words
 from ellipsoid.state import PCAState
 
 #: Numbers of parts to choose from where none is said.
@@ -109,7 +110,7 @@ def fit_mixture(
         raise ValueError(f"max_rows: expected at least 2, got {max_rows}")
     rng = _as_generator(key)
     shared, prior = _fit_shared(latents, n_components, prior_rows)
-    rows = as_rows("latents", latents)
+    rows = check_rows("latents", latents)
     if max_rows is not None and max_rows < len(rows):
         rows = rows[np.sort(rng.choice(len(rows), max_rows, replace=False))]
     if n_parts is None:
@@ -171,7 +172,7 @@ def fit_by_label(
     """
     n_parts = _as_count("n_parts", n_parts)
     rng = _as_generator(key)
-    rows = as_rows("latents", latents)
+    rows = check_rows("latents", latents)
     names, has, group = _as_groups(labels, len(rows))
     shared, prior = _fit_shared(latents, n_components, prior_rows)
     counts = [min(n_parts, int(size)) for size in np.bincount(group)]
@@ -203,7 +204,7 @@ def _as_candidates(n_parts):
 
 
 def _as_generator(key):
-    return np.random.default_rng(np.asarray(key_words(make_key(0) if key is None else key)))
+    return np.random.default_rng(np.asarray(philox_words(make_key(0) if key is None else key)))
 
 
 def _as_groups(labels, n):

@@ -19,6 +19,8 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
+from ellipsoid.checks import check_rows
+
 # NumPy rows are summed up this many at a time: 8 MB in float64 at D = 256. Four times as many take three
 # times as long, as they no longer stay in the cache.
 _CHUNK = 4096
@@ -81,7 +83,7 @@ class Moments:
         ValueError
             If `batch` does not have D columns, or holds NaN or infinite values.
         """
-        rows = as_rows("batch", batch)
+        rows = check_rows("batch", batch)
         if rows.shape[1] != self.n_features:
             raise ValueError(f"batch: expected {self.n_features} columns; got shape {rows.shape}")
         total = self
@@ -112,20 +114,6 @@ class Moments:
         delta = other.mean - self.mean
         between = np.outer(delta, delta) * (self.count * share)
         return type(self)(count, self.mean + delta * share, self.scatter + other.scatter + between)
-
-
-def as_rows(name: str, value: ArrayLike) -> np.ndarray | jax.Array:
-    """Check that `value` is a finite real matrix; a JAX array stays where it is, the rest becomes NumPy's."""
-    rows = value if isinstance(value, jax.Array) else np.asarray(value)
-    if not (jnp.issubdtype(rows.dtype, jnp.floating) or jnp.issubdtype(rows.dtype, jnp.integer)):
-        raise TypeError(f"{name}: expected real numbers; got {rows.dtype}")
-    if rows.ndim != 2 or rows.shape[1] == 0:
-        raise ValueError(f"{name}: expected shape (n, D), one latent vector a row; got {rows.shape}")
-    xp = jnp if isinstance(rows, jax.Array) else np
-    n_bad = int((~xp.isfinite(rows).all(axis=1)).sum())
-    if n_bad:
-        raise ValueError(f"{name}: expected finite values; {n_bad} of {len(rows)} rows hold NaN or infinity")
-    return rows
 
 
 def _mean_and_scatter(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -25,17 +25,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ellipsoid.random import Purpose, below, row_block, row_words, signed_unit
+from ellipsoid.random import CounterStream, random_below, row_block, row_words, uniform_signed
 from ellipsoid.regions import reduce_in_lanes
 
 
-def _fill(key_words, row, k):
-    return signed_unit(row_words(key_words, row, Purpose.FILL, k))
+def _fill(philox_words, row, k):
+    return uniform_signed(row_words(philox_words, row, CounterStream.FILL, k))
 
 
-def each_row(draw_one, key_words, rows, k, *settings) -> Any:
+def each_row(draw_one, philox_words, rows, k, *settings) -> Any:
     """Apply a draw of one row to each of ``(n,)`` rows."""
-    return jax.vmap(lambda row: draw_one(key_words, row, k, *settings))(rows)
+    return jax.vmap(lambda row: draw_one(philox_words, row, k, *settings))(rows)
 
 
 # --- redraw ----------------------------------------------------------------------------------------
@@ -65,8 +65,8 @@ class _Events(NamedTuple):
         return (self.n_large == 0) | ((self.n_large == 1) & (self.n_active == 1))
 
 
-def _start_events(key_words, row, k):
-    u = _fill(key_words, row, k)
+def _start_events(philox_words, row, k):
+    u = _fill(philox_words, row, k)
     large = jnp.square(u) > 0.5
     rank = jnp.cumsum(large.astype(np.int32))
     position = lax.iota(np.int32, k)
@@ -98,8 +98,8 @@ def _step_events(events, words, largest):
             indices_are_sorted=True,
         )
 
-    first = below(words[0], n_large.astype(np.uint32)).astype(np.int32)
-    second = below(words[1], (n_active - 1).astype(np.uint32)).astype(np.int32)
+    first = random_below(words[0], n_large.astype(np.uint32)).astype(np.int32)
+    second = random_below(words[1], (n_active - 1).astype(np.uint32)).astype(np.int32)
     second = second + (second >= first)
     coin = words[3] >> 31 == 1
     item_1, item_2 = look_up(items, first), look_up(items, second)
@@ -109,7 +109,7 @@ def _step_events(events, words, largest):
     exceeds = square_1 + square_2 > 1
     conflict = exceeds & (coin | ~both_large) & ~events.done
     keep_first = coin | both_large
-    redrawn = signed_unit(words[2]) * jnp.sqrt(1 - jnp.where(keep_first, square_1, square_2))
+    redrawn = uniform_signed(words[2]) * jnp.sqrt(1 - jnp.where(keep_first, square_1, square_2))
     redraw_first = conflict & ~keep_first
     target = jnp.where(redraw_first, first, second)
     position = jnp.where(redraw_first, item_1.imag, item_2.imag)
@@ -127,7 +127,7 @@ def _step_events(events, words, largest):
     return _Events(items, n_large - shrunk, n_active - settled)
 
 
-def _run_events(key_words, rows, k, count, events, n_late):
+def _run_events(philox_words, rows, k, count, events, n_late):
     """Step all rows until at most `n_late` are left with conflicts."""
     n = rows[0].shape[0]
 
@@ -136,7 +136,7 @@ def _run_events(key_words, rows, k, count, events, n_late):
         largest = jnp.max(jnp.square(events.items.real).reshape(n, k), axis=1)
         # Made in one go: inside the inner loop XLA would compute each word again for every use of it.
         numbers = jnp.broadcast_to((count + lax.iota(np.uint32, _STEPS))[:, None], (_STEPS, n))
-        words = jax.vmap(lambda number: row_block(key_words, rows, Purpose.REDRAW, number))(numbers)
+        words = jax.vmap(lambda number: row_block(philox_words, rows, CounterStream.REDRAW, number))(numbers)
 
         def step(i, events):
             return _step_events(events, tuple(word[i] for word in words), largest)
@@ -146,7 +146,7 @@ def _run_events(key_words, rows, k, count, events, n_late):
     return lax.while_loop(lambda carry: jnp.sum(~carry[1].done) > n_late, steps, (count, events))
 
 
-def _draw_redraw_all(key_words, rows, k):
+def _draw_redraw_all(philox_words, rows, k):
     def restore(items):
         return jnp.zeros(k, np.float32).at[items.imag.astype(np.int32)].set(items.real, unique_indices=True)
 
@@ -157,12 +157,12 @@ def _draw_redraw_all(key_words, rows, k):
         return events._replace(items=events.items.reshape(-1, k))
 
     n_late = rows[0].shape[0] // _LATE_SHARE
-    events = flat(each_row(_start_events, key_words, rows, k))
-    count, events = _run_events(key_words, rows, k, np.uint32(0), events, n_late)
+    events = flat(each_row(_start_events, philox_words, rows, k))
+    count, events = _run_events(philox_words, rows, k, np.uint32(0), events, n_late)
     # Rows to fill up with are copies of row 0, which come out the same wherever they are stepped.
     late = jnp.nonzero(~events.done, size=max(n_late, 1), fill_value=0)[0]
     late_rows, late_events = jax.tree.map(lambda part: part[late], (rows, by_rows(events)))
-    _, late_events = _run_events(key_words, late_rows, k, count, flat(late_events), 0)
+    _, late_events = _run_events(philox_words, late_rows, k, count, flat(late_events), 0)
     items = by_rows(events).items.at[late].set(by_rows(late_events).items)
     return jax.vmap(restore)(items)
 
@@ -176,7 +176,7 @@ def _fixed_square(x):
     return (jnp.square(x) * np.float32(2**31)).astype(np.uint32)
 
 
-def _draw_redraw_masked(key_words, row, k, pairs):
+def _draw_redraw_masked(philox_words, row, k, pairs):
     """Events among the pairs of a mask, by a count of each component's conflicts: O(K) an event."""
     positions = lax.iota(np.int32, k)
 
@@ -186,14 +186,14 @@ def _draw_redraw_masked(key_words, row, k, pairs):
 
     def step(carry):
         event, u, squares, counts = carry
-        choice, fill, _, _ = row_block(key_words, row, Purpose.REDRAW, event)
+        choice, fill, _, _ = row_block(philox_words, row, CounterStream.REDRAW, event)
         # An ordered pair (keep, redraw), uniform among those in conflict.
         ends = jnp.cumsum(counts)
-        rank = below(choice, ends[-1].astype(np.uint32)).astype(np.int32)
+        rank = random_below(choice, ends[-1].astype(np.uint32)).astype(np.int32)
         keep = jnp.sum(ends <= rank)
         partners = conflicts_with(squares, keep, squares[keep])
         redraw = jnp.sum(jnp.cumsum(partners) <= rank - (ends[keep] - counts[keep]))
-        value = signed_unit(fill) * jnp.sqrt(1 - jnp.square(u[keep]))
+        value = uniform_signed(fill) * jnp.sqrt(1 - jnp.square(u[keep]))
         square = _fixed_square(value)
         before = conflicts_with(squares, redraw, squares[redraw])
         after = conflicts_with(squares, redraw, square)
@@ -202,23 +202,23 @@ def _draw_redraw_masked(key_words, row, k, pairs):
         counts = jnp.where(here, jnp.sum(after, dtype=np.int32), counts)
         return event + 1, jnp.where(here, value, u), jnp.where(here, square, squares), counts
 
-    u = _fill(key_words, row, k)
+    u = _fill(philox_words, row, k)
     squares = _fixed_square(u)
     counts = jax.vmap(lambda i: jnp.sum(conflicts_with(squares, i, squares[i]), dtype=np.int32))(positions)
     return lax.while_loop(lambda carry: jnp.any(carry[3] > 0), step, (np.uint32(0), u, squares, counts))[1]
 
 
-def draw_redraw(key_words, rows, k, pairs):
+def draw_redraw(philox_words, rows, k, pairs):
     """``(n, k)`` vectors of the law ``redraw``, over all pairs or those of a mask."""
     if pairs is None:
-        return _draw_redraw_all(key_words, rows, k)
-    return each_row(_draw_redraw_masked, key_words, rows, k, jnp.asarray(pairs))
+        return _draw_redraw_all(philox_words, rows, k)
+    return each_row(_draw_redraw_masked, philox_words, rows, k, jnp.asarray(pairs))
 
 
 # --- sequential ------------------------------------------------------------------------------------
 
 
-def _arrival_times(key_words, row, k):
+def _arrival_times(philox_words, row, k):
     """``(k,)`` distinct int32 times, whose order is a uniformly random permutation.
 
     Random bits above, the position below, which settles ties. It is masked with bits that all
@@ -226,15 +226,15 @@ def _arrival_times(key_words, row, k):
     three, which tie in 4e-8 of all rows at K = 256 and in 4 % at K = 4,096, the order is a little off.
     """
     n_bits = (k - 1).bit_length()
-    mask = row_block(key_words, row, Purpose.ORDER, np.uint32(2**32 - 1))[0]
+    mask = row_block(philox_words, row, CounterStream.ORDER, np.uint32(2**32 - 1))[0]
     position = (lax.iota(np.uint32, k) ^ mask) & np.uint32(2**n_bits - 1)
-    words = row_words(key_words, row, Purpose.ORDER, k) >> 1
+    words = row_words(philox_words, row, CounterStream.ORDER, k) >> 1
     return (words >> n_bits << n_bits | position).astype(np.int32)
 
 
-def _draw_sequential_all(key_words, rows, k):
-    fills = each_row(_fill, key_words, rows, k)
-    times = each_row(_arrival_times, key_words, rows, k)
+def _draw_sequential_all(philox_words, rows, k):
+    fills = each_row(_fill, philox_words, rows, k)
+    times = each_row(_arrival_times, philox_words, rows, k)
     never = np.int32(2**31 - 1)
 
     def earlier(a, b):
@@ -257,12 +257,12 @@ def _draw_sequential_all(key_words, rows, k):
     return lax.while_loop(lambda carry: jnp.any(carry[2] < never), next_record, carry)[0]
 
 
-def _random_order(key_words, row, k):
-    return jnp.argsort(_arrival_times(key_words, row, k))
+def _random_order(philox_words, row, k):
+    return jnp.argsort(_arrival_times(philox_words, row, k))
 
 
-def _draw_sequential_masked(key_words, row, k, pairs):
-    fills, order = _fill(key_words, row, k), _random_order(key_words, row, k)
+def _draw_sequential_masked(philox_words, row, k, pairs):
+    fills, order = _fill(philox_words, row, k), _random_order(philox_words, row, k)
 
     def place(u, step):
         index, fill = step
@@ -272,8 +272,8 @@ def _draw_sequential_masked(key_words, row, k, pairs):
     return lax.scan(place, jnp.zeros(k, np.float32), (order, fills))[0]
 
 
-def draw_sequential(key_words, rows, k, pairs):
+def draw_sequential(philox_words, rows, k, pairs):
     """``(n, k)`` vectors of the law ``sequential``, over all pairs or those of a mask."""
     if pairs is None:
-        return _draw_sequential_all(key_words, rows, k)
-    return each_row(_draw_sequential_masked, key_words, rows, k, jnp.asarray(pairs))
+        return _draw_sequential_all(philox_words, rows, k)
+    return each_row(_draw_sequential_masked, philox_words, rows, k, jnp.asarray(pairs))

@@ -11,7 +11,7 @@ so a row of a sequence can be computed anywhere, alone, and always comes out the
     0    low half of the 64-bit row number (or of the index within an array)
     1    high half of it
     2    block within the row: each block gives four words
-    3    purpose: what the numbers are for, see :class:`Purpose`
+    3    stream: what the numbers are for, see :class:`CounterStream`
     ==== =====================================================================
 
 Counters of different rows, blocks or purposes differ in at least one word, so no two draws ever
@@ -21,13 +21,14 @@ folded keys repeat: among 10^9 rows two share a key with a chance of 3 %.)
 
 import enum
 import math
-import operator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.extend.random import define_prng_impl
+
+from ellipsoid.checks import check_integer
 
 # Multipliers and Weyl increments of the Philox 4x32 round (Salmon et al. 2011, table 2).
 _MULTIPLIER_0 = np.uint64(0xD2511F53)
@@ -37,7 +38,7 @@ _WEYL_1 = np.uint32(0xBB67AE85)
 _ROUNDS = 10
 
 
-class Purpose(enum.IntEnum):
+class CounterStream(enum.IntEnum):
     """Last word of the counter: keeps numbers drawn for different ends apart."""
 
     ARRAY = 0  # jax.random arrays
@@ -83,15 +84,15 @@ def philox4x32(key, counter):
         return tuple(lax.convert_element_type(word, np.uint32) for word in (x0, x1, x2, x3))
 
 
-def row_block(key_words, row, purpose, block):
+def row_block(philox_words, row, stream, block):
     """Four uint32 words of one block of one row.
 
     Parameters
     ----------
-    key_words : (2,) uint32, from :func:`key_words`
+    philox_words : (2,) uint32, from :func:`philox_words`
     row : pair of uint32 scalars
         Low and high half of the row number.
-    purpose : Purpose
+    stream : CounterStream
     block : uint32 array
         Block numbers within the row.
 
@@ -99,13 +100,13 @@ def row_block(key_words, row, purpose, block):
     -------
     tuple of four uint32 arrays of the shape of ``block``
     """
-    counter = (row[0], row[1], block, np.uint32(purpose))
+    counter = (row[0], row[1], block, np.uint32(stream))
     return philox4x32(
-        (key_words[0], key_words[1]), tuple(jnp.broadcast_to(x, jnp.shape(block)) for x in counter)
+        (philox_words[0], philox_words[1]), tuple(jnp.broadcast_to(x, jnp.shape(block)) for x in counter)
     )
 
 
-def row_words(key_words, row, purpose, count):
+def row_words(philox_words, row, stream, count):
     """``(count,)`` uint32 words of one row.
 
     From 128 words on they are those of the first ``count / 4`` blocks: all first words, then all second
@@ -114,22 +115,22 @@ def row_words(key_words, row, purpose, count):
     the first words, and beyond 64 the second words, of 64 blocks.
     """
     n_blocks = -(-count // 4) if count >= 128 else 64
-    words = row_block(key_words, row, purpose, lax.iota(np.uint32, n_blocks))
+    words = row_block(philox_words, row, stream, lax.iota(np.uint32, n_blocks))
     return jnp.concatenate(words[: -(-count // n_blocks)])[:count]
 
 
-def unit(words):
+def uniform01(words):
     """Uniform float32 numbers in (0, 1] from uint32 words; logarithms of them are finite."""
     return (lax.convert_element_type(words, np.float32) + np.float32(0.5)) * np.float32(2**-32)
 
 
-def signed_unit(words):
+def uniform_signed(words):
     """Uniform float32 numbers in [-1, 1], symmetric about zero, from uint32 words."""
     integers = lax.convert_element_type(lax.bitcast_convert_type(words, np.int32), np.float32)
     return (integers + np.float32(0.5)) * np.float32(2**-31)
 
 
-def below(words, bound):
+def random_below(words, bound):
     """Uniform integers in ``[0, bound)`` as uint32, from uint32 words (bias below ``bound / 2^32``)."""
     with jax.enable_x64(True):
         product = lax.convert_element_type(words, np.uint64) * lax.convert_element_type(bound, np.uint64)
@@ -146,19 +147,19 @@ def _seed(seed):
     return jnp.stack([jnp.asarray(seed).astype(np.uint32), jnp.asarray(high).astype(np.uint32)])
 
 
-def _derive(key_data, index, purpose):
+def _derive(key_data, index, stream):
     zero = np.uint32(0)
-    counter = (index, zero, zero, np.uint32(purpose))
+    counter = (index, zero, zero, np.uint32(stream))
     words = philox4x32((key_data[0], key_data[1]), tuple(jnp.broadcast_to(x, index.shape) for x in counter))
     return jnp.stack(words[:2], axis=-1)
 
 
 def _split(key_data, shape):
-    return _derive(key_data, lax.iota(np.uint32, math.prod(shape)).reshape(shape), Purpose.SPLIT)
+    return _derive(key_data, lax.iota(np.uint32, math.prod(shape)).reshape(shape), CounterStream.SPLIT)
 
 
 def _fold_in(key_data, data):
-    return _derive(key_data, jnp.asarray(data).astype(np.uint32), Purpose.FOLD)
+    return _derive(key_data, jnp.asarray(data).astype(np.uint32), CounterStream.FOLD)
 
 
 def _random_bits(key_data, bit_width, shape):
@@ -170,7 +171,7 @@ def _random_bits(key_data, bit_width, shape):
         raise NotImplementedError(f"an array of {size} random numbers is too large: at most 2^34 words")
     index = lax.iota(np.uint32, n_lines * 64).reshape(n_lines, 64)
     zero = jnp.zeros_like(index)
-    counter = (index, zero, zero, zero + np.uint32(Purpose.ARRAY))
+    counter = (index, zero, zero, zero + np.uint32(CounterStream.ARRAY))
     words = jnp.concatenate(philox4x32((key_data[0], key_data[1]), counter), axis=1).reshape(-1)[:n_words]
     if bit_width == 64:  # asked for only where 64-bit types are on
         low, high = words[:size].astype(np.uint64), words[size:].astype(np.uint64)
@@ -187,14 +188,6 @@ _philox = define_prng_impl(
     name="ellipsoid_philox4x32",
     tag="elp",
 )
-
-
-def as_integer(name, value):
-    """Give an argument as an ``int``, or raise ``TypeError`` with its name."""
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected an integer, got {type(value).__name__}") from None
 
 
 def key(seed):
@@ -219,14 +212,14 @@ def key(seed):
     ValueError
         If it is negative or has more than 64 bits.
     """
-    seed = as_integer("seed", seed)
+    seed = check_integer("seed", seed)
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed: expected an integer in [0, 2**64), got {seed}")
     words = np.array([seed & 0xFFFFFFFF, seed >> 32], np.uint32)
     return jax.random.wrap_key_data(jnp.asarray(words), impl=_philox)
 
 
-def key_words(key):
+def philox_words(key):
     """Turn any typed JAX key into the two words of a Philox key, ``(2,)`` uint32.
 
     A key made by :func:`key` gives its own words; the data of any other kind is absorbed two words
@@ -253,5 +246,5 @@ def key_words(key):
         data = jnp.append(data, jnp.zeros(1, data.dtype))
     words = (jnp.uint32(0), jnp.uint32(data.size))
     for i in range(0, data.size, 2):
-        words = philox4x32(words, (data[i], data[i + 1], np.uint32(i), np.uint32(Purpose.CONVERT)))[:2]
+        words = philox4x32(words, (data[i], data[i + 1], np.uint32(i), np.uint32(CounterStream.CONVERT)))[:2]
     return jnp.stack(words)

@@ -8,7 +8,6 @@ in fixed blocks of a size set by K, the last block padded: a new ``n`` compiles 
 import dataclasses
 import functools
 import math
-import os
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +20,11 @@ from jax import lax
 from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec
 
+from ellipsoid.blocks import n_cores
+from ellipsoid.checks import check_integer
 from ellipsoid.laws import get_law
-from ellipsoid.mixture import Mixture, by_part
-from ellipsoid.random import Purpose, as_integer, key_words, row_block, unit
+from ellipsoid.mixture import Mixture, apply_by_part
+from ellipsoid.random import CounterStream, philox_words, row_block, uniform01
 from ellipsoid.regions import ELLIPSOID, PAIRWISE, as_region, pairs_gauge
 from ellipsoid.state import PCAState
 
@@ -126,26 +127,26 @@ def _by_rows(function, sharding):
 
 
 @functools.partial(jax.jit, static_argnames=("sharding",))
-def _choose_parts(rows, key_words, weights, *, sharding=None):
-    def choose(rows, key_words, weights):
-        words, *_ = row_block(key_words, rows, Purpose.PART, jnp.zeros_like(rows[0]))
-        part = jnp.searchsorted(jnp.cumsum(weights), unit(words)).astype(np.int32)
+def _choose_parts(rows, philox_words, weights, *, sharding=None):
+    def choose(rows, philox_words, weights):
+        words, *_ = row_block(philox_words, rows, CounterStream.PART, jnp.zeros_like(rows[0]))
+        part = jnp.searchsorted(jnp.cumsum(weights), uniform01(words)).astype(np.int32)
         return jnp.minimum(part, weights.shape[0] - 1)  # where the sum is rounded to less than 1
 
-    return _by_rows(choose, sharding)(rows, key_words, weights)
+    return _by_rows(choose, sharding)(rows, philox_words, weights)
 
 
 @functools.partial(
     jax.jit, static_argnames=("law", "dtype", "sharding"), donate_argnames=("into",), keep_unused=True
 )
-def _draw_scores(rows, key_words, semi_axes, settings, region, into=None, *, law, dtype, sharding=None):
-    def draw(rows, key_words, semi_axes, settings, region):
+def _draw_scores(rows, philox_words, semi_axes, settings, region, into=None, *, law, dtype, sharding=None):
+    def draw(rows, philox_words, semi_axes, settings, region):
         numbers, part = rows
-        u = get_law(law, region).draw(key_words, numbers, semi_axes.shape[-1], settings)
+        u = get_law(law, region).draw(philox_words, numbers, semi_axes.shape[-1], settings)
         scores = u * _of_rows(semi_axes * _INWARD, part, u.shape)
         return scores if dtype == "float32" else _round_inward(scores, jnp.dtype(dtype))
 
-    return _by_rows(draw, sharding)(rows, key_words, semi_axes, settings, region)
+    return _by_rows(draw, sharding)(rows, philox_words, semi_axes, settings, region)
 
 
 @functools.partial(jax.jit, static_argnames=("sharding",), donate_argnames=("into",), keep_unused=True)
@@ -158,7 +159,7 @@ def _complete(rows, state, semi_axes, region, into=None, *, sharding=None):
         scores, part = rows
         if part is None:
             return of_one((state, semi_axes), scores)
-        return by_part(of_one, (state.parts, semi_axes), part, scores)
+        return apply_by_part(of_one, (state.parts, semi_axes), part, scores)
 
     return _by_rows(complete, sharding)(rows, state, semi_axes, region)
 
@@ -239,7 +240,7 @@ def _checked_dtype(dtype):
 
 
 def _check_count(n):
-    n = as_integer("n", n)
+    n = check_integer("n", n)
     if n < 1:
         raise ValueError(f"n: expected at least 1 vector, got {n}")
     return n
@@ -282,11 +283,6 @@ def _halves(rows):
     """Low and high uint32 words of row numbers."""
     low = rows.astype(np.uint32)
     return low, (rows >> 32).astype(np.uint32) if rows.dtype.itemsize == 8 else low * np.uint32(0)
-
-
-def n_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _host_empty(shape, dtype):
@@ -338,7 +334,7 @@ def _draw(key, state, n, index, *, law, level, fact, region, label, verify, dtyp
             f"{math.sqrt(k + 2):.4g}",
             stacklevel=3,
         )
-    words, semi_axes = key_words(key), _semi_axes(state, radius)
+    words, semi_axes = philox_words(key), _semi_axes(state, radius)
 
     def choose_parts(numbers):
         if isinstance(state, PCAState):

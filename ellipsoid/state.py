@@ -13,6 +13,7 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from ellipsoid.archive import load_archive, save_archive
+from ellipsoid.checks import check_matrix
 
 _FORMAT = "ellipsoid.PCAState"
 _FORMAT_VERSION = 1
@@ -193,3 +194,21 @@ def check_fields(fields: Mapping[str, np.ndarray]) -> None:
             raise ValueError(f"{name}: expected finite values; got NaN or infinity")
     if not (fields["scale"] > 0).all():
         raise ValueError("scale: expected positive values")
+
+
+def check_latents(state: PCAState, latents: ArrayLike, name: str = "latents") -> np.ndarray:
+    """Return latents as a matrix of at least 8 rows, with the columns that the state was fitted to.
+
+    Raises
+    ------
+    TypeError
+        If `state` is no single state, or the latents do not hold real numbers.
+    ValueError
+        If the latents are no finite matrix, too few, or have other columns.
+    """
+    if not isinstance(state, PCAState):
+        raise TypeError("state: expected one PCAState; of a mixture pass mixture.shared or mixture.part(i)")
+    rows = check_matrix(name, latents, least=8)
+    if rows.shape[1] != state.n_features:
+        raise ValueError(f"{name}: expected {state.n_features} columns, as the state; got {rows.shape}")
+    return rows

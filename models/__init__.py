@@ -13,10 +13,6 @@ from ellipsoid.models.features import train_network as train_network
 from ellipsoid.models.images import ImageSet as ImageSet
 from ellipsoid.models.images import load_image_set as load_image_set
 from ellipsoid.models.images import load_images as load_images
-from ellipsoid.models.runs import Run as Run
-from ellipsoid.models.runs import fit_run as fit_run
-from ellipsoid.models.runs import load_autoencoder as load_autoencoder
-from ellipsoid.models.runs import load_run as load_run
 from ellipsoid.models.steps import TrainConfig as TrainConfig
 from ellipsoid.models.training import TrainingDiverged as TrainingDiverged
 from ellipsoid.models.training import train as train

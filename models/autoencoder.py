@@ -21,8 +21,8 @@ from flax import nnx
 from jax import Array
 from jax.typing import ArrayLike
 
+from ellipsoid.blocks import padded_batches
 from ellipsoid.models.convolution import StridedConvolution, TransposedConvolution, he_normal
-from ellipsoid.progress import progress_bar
 
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu"]
 Norm = Literal["none", "group"]
@@ -282,7 +282,7 @@ def encoded_batches(
     """Encode images as `encode_images` does, and yield the latents of each batch with their rows."""
     _check_images(images, autoencoder.config)
     graph, weights = nnx.split(autoencoder)
-    for rows, batch in padded_batches(images, batch_size, "encode", progress):
+    for rows, batch in padded_batches(images, batch_size, "encode", unit="images", progress=progress):
         yield rows, np.asarray(_encode_uint8(graph, weights, batch))[: rows.stop - rows.start]
 
 
@@ -316,7 +316,7 @@ def decode_latents(
         raise ValueError(f"latents: expected shape (n, {autoencoder.config.latent_dim}); got {latents.shape}")
     images = np.empty((len(latents), *autoencoder.config.image_shape), np.uint8)
     graph, weights = nnx.split(autoencoder)
-    for rows, batch in padded_batches(latents, batch_size, "decode", progress):
+    for rows, batch in padded_batches(latents, batch_size, "decode", unit="images", progress=progress):
         if not np.isfinite(batch).all():
             raise ValueError(
                 f"latents: expected finite numbers; got NaN or infinity in rows {rows.start}:{rows.stop}"
@@ -340,20 +340,6 @@ def _check_images(images: np.ndarray, config: AutoencoderConfig) -> None:
 def as_floats(images: Array) -> Array:
     """Give uint8 images as float32 pixels in [0, 1]."""
     return images.astype(jnp.float32) / 255.0
-
-
-def padded_batches(
-    rows: np.ndarray, batch_size: int, label: str, progress: bool
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield consecutive batches and the rows they hold, the last one filled up with zeros."""
-    batch_size = _checked_integer("batch_size", batch_size, 1)
-    with progress_bar(label, len(rows), enabled=progress, unit="images") as advance:
-        for start in range(0, len(rows), batch_size):
-            stop = min(start + batch_size, len(rows))
-            batch = np.zeros((batch_size, *rows.shape[1:]), rows.dtype)
-            batch[: stop - start] = rows[start:stop]
-            yield slice(start, stop), batch
-            advance(stop - start)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -2,15 +2,11 @@
 
 import contextlib
 import mmap
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Iterator
 
 import numpy as np
 
-T = TypeVar("T")
-R = TypeVar("R")
+from ellipsoid.blocks import map_ahead
 
 #: Arrays of more bytes than these are memory-mapped where they can be, and then read by blocks. A constant,
 #: not a look at the free memory: the order, and with it the trained weights, must not depend on the machine.
@@ -139,29 +135,3 @@ def _announce(part):
         low -= low % mmap.PAGESIZE
         with contextlib.suppress(OSError):  # it is advice
             mapping.madvise(mmap.MADV_WILLNEED, low, high - low)
-
-
-def map_ahead(function: Callable[[T], R], items: Iterable[T], *, ahead: int, workers: int = 1) -> Iterator[R]:
-    """Yield ``function(item)`` in the order of the items, computed by threads before they are asked for.
-
-    Parameters
-    ----------
-    function : callable
-    items : iterable
-    ahead : int
-        Results that are computed, or being computed, while those before them are used.
-    workers : int
-        Number of threads.
-    """
-    ready = deque()
-    pool = ThreadPoolExecutor(workers, "ahead")
-    try:
-        for item in items:
-            ready.append(pool.submit(function, item))
-            if len(ready) > ahead:
-                yield ready.popleft().result()
-        while ready:
-            yield ready.popleft().result()
-    finally:
-        # Also when the loop around it ends early: only what has begun is waited for.
-        pool.shutdown(cancel_futures=True)

@@ -19,11 +19,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ellipsoid.blocks import map_ahead, n_cores
 from ellipsoid.files import replace_file
-from ellipsoid.models.batches import map_ahead
 from ellipsoid.models.sources import Source
 from ellipsoid.progress import progress_bar
-from ellipsoid.sampling import n_cores
 
 FORMAT = "ellipsoid.images"
 FORMAT_VERSION = 1

@@ -52,9 +52,9 @@ class FeatureNetworkConfig:
     """Divides the cosines between views."""
     crop: float = 0.5
     """Least share of an image's side that a view shows, enlarged to the whole side."""
-    mirror: bool = False
+    horizontal_flip: bool = False
     """Whether views are mirrored, left to right, with a chance of one half."""
-    light: float = 0.3
+    color_jitter: float = 0.3
     """Brightness and contrast of each channel of a view change by up to this share."""
     noise: float = 0.1
     """Highest standard deviation of the Gaussian noise in a view, in units of the pixels in [0, 1]."""
@@ -75,7 +75,7 @@ class FeatureNetworkConfig:
         for name in ("learning_rate", "temperature"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name}: expected a finite number above 0; got {getattr(self, name)}")
-        for name in ("weight_decay", "light", "noise"):
+        for name in ("weight_decay", "color_jitter", "noise"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name}: expected a finite number of at least 0; got {getattr(self, name)}")
         for name in ("erase", "validation_fraction"):
@@ -214,7 +214,7 @@ def _classified(graph, config, weights, key, images, labels):
 def distorted(key: Array, pixels: Array, config: FeatureNetworkConfig) -> Array:
     """Give one random view of each image `(n, size, size, channels)`, pixels around [0, 1]."""
     n, size, _, channels = pixels.shape
-    crop, place, mirror, light, spread, noise, sides, centre = jr.split(key, 8)
+    crop, place, flip, jitter, spread, noise, sides, centre = jr.split(key, 8)
 
     zoom = 1 / jr.uniform(crop, (n, 1), minval=config.crop)
     offset = (1 - zoom) * size * jr.uniform(place, (n, 2))
@@ -225,10 +225,10 @@ def distorted(key: Array, pixels: Array, config: FeatureNetworkConfig) -> Array:
         )
 
     views = jax.vmap(cropped)(pixels, jnp.repeat(zoom, 2, axis=1), offset)
-    if config.mirror:
-        views = jnp.where(jr.bernoulli(mirror, shape=(n, 1, 1, 1)), views[:, :, ::-1], views)
+    if config.horizontal_flip:
+        views = jnp.where(jr.bernoulli(flip, shape=(n, 1, 1, 1)), views[:, :, ::-1], views)
 
-    contrast, brightness = config.light * jr.uniform(light, (2, n, 1, 1, channels), minval=-1)
+    contrast, brightness = config.color_jitter * jr.uniform(jitter, (2, n, 1, 1, channels), minval=-1)
     views = 0.5 + (1 + contrast) * (views - 0.5) + brightness / 2
     deviation = config.noise * jr.uniform(spread, (n, 1, 1, 1))
     views += deviation * jr.normal(noise, views.shape)

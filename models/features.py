@@ -20,15 +20,17 @@ import jax
 import numpy as np
 from flax import nnx
 
-from ellipsoid.archive import opened, write_arrays
-from ellipsoid.manifest import digest
-from ellipsoid.models.autoencoder import Autoencoder, Encoder, as_floats, encode_images, padded_batches
+from ellipsoid.archive import digest, opened, write_arrays
+from ellipsoid.blocks import padded_batches
+from ellipsoid.models.autoencoder import Autoencoder, Encoder, as_floats, encode_images
 from ellipsoid.models.feature_network import FeatureNetworkConfig, encoder_shape, learn
 
 FeatureName = Literal["pixels", "latents", "network", "inception"]
 
 _FORMAT = "ellipsoid.NetworkFeatures"
 _FORMAT_VERSION = 1
+# Options that had other names when the first networks were saved.
+_FORMER_NAMES = {"mirror": "horizontal_flip", "light": "color_jitter"}
 # Axes of more images are no better: of the leading 64, all that is wanted is that they are the same ones.
 _MAX_PCA_IMAGES = 10_000
 _BATCH_SIZE = 256
@@ -64,7 +66,7 @@ def feature_space(
     labels: np.ndarray | None = None,
     autoencoder: Autoencoder | None = None,
     path: str | os.PathLike[str] | None = None,
-    mirror: bool = False,
+    horizontal_flip: bool = False,
     weights: str | os.PathLike[str] | None = None,
     download: bool = False,
     progress: bool = True,
@@ -76,7 +78,7 @@ def feature_space(
     name : {"pixels", "latents", "network", "inception"}
     images : (n, height, width, channels) uint8 array, optional
         Training images: needed for "pixels", and for "network" to be trained on.
-    labels, path, mirror
+    labels, path, horizontal_flip
         For "network": see `train_network`. A network in `path` does without images.
     autoencoder : Autoencoder, optional
         Needed for "latents".
@@ -104,7 +106,7 @@ def feature_space(
         raise ValueError(f"images: the {name} features are made from training images; pass them")
     if name == "pixels":
         return pixels(images)
-    config = FeatureNetworkConfig(mirror=mirror)
+    config = FeatureNetworkConfig(horizontal_flip=horizontal_flip)
     return train_network(images, labels, config, path=path, progress=progress)
 
 
@@ -288,7 +290,8 @@ class NetworkFeatures:
             kind = fields.pop("format"), fields.pop("version")
             if kind != (_FORMAT, _FORMAT_VERSION):
                 raise ValueError(f"expected {_FORMAT} {_FORMAT_VERSION}; got {kind[0]} {kind[1]}")
-            fields["config"] = FeatureNetworkConfig(**fields["config"])
+            config = {_FORMER_NAMES.get(name, name): value for name, value in fields["config"].items()}
+            fields["config"] = FeatureNetworkConfig(**config)
             fields["image_shape"] = tuple(fields["image_shape"])
             shape = encoder_shape(fields["config"], fields["image_shape"][1], fields["image_shape"][2])
             graph, expected = nnx.split(nnx.eval_shape(lambda: Encoder(shape, rngs=nnx.Rngs(0))))
@@ -501,7 +504,7 @@ def _in_batches(
     function: Callable[[np.ndarray], Any], images: np.ndarray, n_features: int, batch_size: int = _BATCH_SIZE
 ) -> np.ndarray:
     features = np.empty((len(images), n_features), np.float32)
-    for rows, batch in padded_batches(images, batch_size, "features", False):
+    for rows, batch in padded_batches(images, batch_size):
         features[rows] = np.asarray(function(batch))[: rows.stop - rows.start]
     return features
 

@@ -53,11 +53,11 @@ class TrainConfig:
     """Standard deviation of Gaussian noise that is added to the latents before they are decoded."""
     latent_l2: float = 0.0
     """Weight of the latents' mean square in what is minimised (Ghosh et al. 2020)."""
-    mirror: bool | None = None
-    """Mirror each image, left to right, with a chance of one half; no by default, and on the command line
-    yes for CelebA and the other sets of faces that it knows."""
-    shift: int = 0
-    """Move each image by up to so many pixels in each direction, repeating its border."""
+    horizontal_flip: bool | None = None
+    """Flip each image left to right with probability one half. Off by default; on the command line on for
+    CelebA and the other sets of faces that it knows."""
+    max_shift: int = 0
+    """Largest random shift of an image, in pixels in each direction; its border is repeated."""
     precision: Precision | None = None
     """Of the layers; weights and loss are float32. By default bfloat16 on GPU and TPU, float32 on CPU."""
     validation_fraction: float = 0.05
@@ -67,7 +67,7 @@ class TrainConfig:
 
     def check(self) -> None:
         """Raise ``ValueError`` for settings that can't be trained with."""
-        least = {"epochs": 1, "batch_size": 1, "shift": 0, "seed": 0} | (
+        least = {"epochs": 1, "batch_size": 1, "max_shift": 0, "seed": 0} | (
             {} if self.steps is None else {"steps": 1}
         )
         for name, lowest in least.items():
@@ -207,12 +207,12 @@ def _optimizer(config, n_steps):
 
 def _augmented(key, images, config):
     """Mirror and move uint8 images at random, as the settings say."""
-    mirror_key, shift_key = jr.split(key)
-    if config.mirror:
-        mirrored = jr.bernoulli(mirror_key, shape=(len(images),))
-        images = jnp.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
-    if config.shift:
-        reach = config.shift
+    flip_key, shift_key = jr.split(key)
+    if config.horizontal_flip:
+        flipped = jr.bernoulli(flip_key, shape=(len(images),))
+        images = jnp.where(flipped[:, None, None, None], images[:, :, ::-1], images)
+    if config.max_shift:
+        reach = config.max_shift
         starts = jr.randint(shift_key, (len(images), 2), 0, 2 * reach + 1)
         padded = jnp.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
         cut = partial(lax.dynamic_slice, slice_sizes=images.shape[1:])

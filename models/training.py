@@ -15,9 +15,9 @@ from flax import nnx
 
 from ellipsoid.models.autoencoder import Autoencoder
 from ellipsoid.models.batches import epoch_batches
-from ellipsoid.models.runs import RunFolder
 from ellipsoid.models.steps import Steps, TrainConfig, TrainState
 from ellipsoid.progress import progress_bar
+from ellipsoid.runs import RunFolder
 
 
 class TrainingDiverged(RuntimeError):

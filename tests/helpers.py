@@ -8,7 +8,7 @@ from scipy import stats
 
 import ellipsoid as el
 from ellipsoid.laws import get_law
-from ellipsoid.random import key_words
+from ellipsoid.random import philox_words
 from ellipsoid.regions import as_region
 
 BLOCK = 1024  # fits into the cache at K = 256, and compiles once for all n
@@ -23,7 +23,7 @@ def draw(law, k, n, *, radius=1.645, region="pairwise", seed=0):
     """First `n` normalised vectors of a law, ``(n, k)``."""
     region = as_region(region)
     settings = get_law(law, region).prepare(k, radius, region)
-    words, blocks = key_words(el.key(seed)), []
+    words, blocks = philox_words(el.key(seed)), []
     for start in range(0, n, BLOCK):
         low = np.arange(start, start + BLOCK, dtype=np.uint32)
         blocks.append(np.asarray(_draw(words, (low, np.zeros_like(low)), settings, region, k=k, law=law)))

@@ -11,7 +11,7 @@ from scipy import integrate, special, stats
 
 import ellipsoid as el
 from ellipsoid import laws, levels
-from ellipsoid.random import key_words
+from ellipsoid.random import philox_words
 from ellipsoid.regions import as_region
 
 N = 100_000
@@ -137,7 +137,7 @@ def drawn_spikes(law, k, radius, n=2 * N):
     pieces = settings if law == "uniform" else settings[0]
     rows = np.arange(n, dtype=np.uint32), np.zeros(n, np.uint32)
     draw_piece = jax.vmap(laws._draw_piece, in_axes=(None, 0, None, None))
-    _, index, spike = jax.jit(draw_piece, static_argnums=2)(key_words(el.key(k)), rows, k, pieces)
+    _, index, spike = jax.jit(draw_piece, static_argnums=2)(philox_words(el.key(k)), rows, k, pieces)
     in_spike = np.asarray(index) < k
     return np.asarray(index)[in_spike], np.asarray(spike)[in_spike]
 

@@ -33,7 +33,7 @@ def in_chunks(loop):
 def literal_redraw(rng, k, n, pairs, *, narrowed=True, one_order=False):
     """Visit all pairs, for each row in an order and orientation of its own, and redraw where needed.
 
-    Wrong on purpose with ``narrowed=False``, which redraws in [-1, 1] (once), and with
+    Wrong on stream with ``narrowed=False``, which redraws in [-1, 1] (once), and with
     ``one_order=True``, which visits the pairs in one order for all rows.
     """
     u = rng.uniform(-1, 1, (n, k))
@@ -127,7 +127,7 @@ def test_wrong_procedures_are_seen():
 
 def arrival_times(k, n):
     """Times of `n` rows, ``(n, k)``."""
-    words = el.random.key_words(el.key(0))
+    words = el.random.philox_words(el.key(0))
     rows = np.arange(n, dtype=np.uint32), np.zeros(n, np.uint32)
     return np.asarray(jax.vmap(lambda row: procedures._arrival_times(words, row, k))(rows))
 
@@ -142,7 +142,7 @@ def test_no_two_components_arrive_together(monkeypatch):
     assert np.all(np.diff(np.sort(arrival_times(4096, 100), axis=1), axis=1) > 0)
     # Of components whose random bits tie, either comes first with the same chance.
     monkeypatch.setattr(
-        procedures, "row_words", lambda words, row, purpose, count: jnp.zeros(count, np.uint32)
+        procedures, "row_words", lambda words, row, stream, count: jnp.zeros(count, np.uint32)
     )
     times = arrival_times(6, 10_000)
     for i in range(6):

@@ -15,19 +15,9 @@ import pytest
 from flax import nnx
 
 import ellipsoid as el
-from ellipsoid.models import (
-    Autoencoder,
-    AutoencoderConfig,
-    TrainConfig,
-    encode_images,
-    fit_run,
-    load_autoencoder,
-    load_run,
-    train,
-    training,
-)
-from ellipsoid.models.runs import RunFolder, read_metrics
+from ellipsoid.models import Autoencoder, AutoencoderConfig, TrainConfig, encode_images, train, training
 from ellipsoid.models.steps import Steps
+from ellipsoid.runs import RunFolder, fit_run, load_autoencoder, load_run, read_metrics
 
 CONFIG = AutoencoderConfig(image_size=8, filters=(4,), latent_dim=4)
 TRAINING = TrainConfig(epochs=4, batch_size=64)
@@ -154,7 +144,13 @@ train(Autoencoder(autoencoder, rngs=nnx.Rngs(0)), images, settings, out=out, res
 
 
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(images, tmp_path):
-    settings = {"epochs": 30, "batch_size": 64, "ema_decay": 0.9, "mirror": True, "latent_noise": 0.1}
+    settings = {
+        "epochs": 30,
+        "batch_size": 64,
+        "ema_decay": 0.9,
+        "horizontal_flip": True,
+        "latent_noise": 0.1,
+    }
     whole, out = new(), tmp_path / "run"
     train(whole, images, TrainConfig(**settings), progress=False)
     np.save(tmp_path / "images.npy", images)

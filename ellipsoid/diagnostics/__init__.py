@@ -9,16 +9,17 @@ shares of rows, ratios of widths, correlations. Tests of normality, which are gi
 grows with the square of the rows look at a fixed random subset of them.
 """
 
-from ellipsoid.diagnostics.beyond_correlation import Dependence as Dependence
-from ellipsoid.diagnostics.beyond_correlation import dependence as dependence
-from ellipsoid.diagnostics.beyond_correlation import distance_correlation as distance_correlation
+from ellipsoid.blocks import subset as subset
 from ellipsoid.diagnostics.components import Location as Location
 from ellipsoid.diagnostics.components import Marginals as Marginals
 from ellipsoid.diagnostics.components import location as location
 from ellipsoid.diagnostics.components import marginals as marginals
-from ellipsoid.diagnostics.everything import SHARES as SHARES
-from ellipsoid.diagnostics.everything import Diagnostics as Diagnostics
-from ellipsoid.diagnostics.everything import diagnose as diagnose
+from ellipsoid.diagnostics.dependence import Dependence as Dependence
+from ellipsoid.diagnostics.dependence import dependence as dependence
+from ellipsoid.diagnostics.dependence import distance_correlation as distance_correlation
+from ellipsoid.diagnostics.diagnose import SHARES as SHARES
+from ellipsoid.diagnostics.diagnose import Diagnostics as Diagnostics
+from ellipsoid.diagnostics.diagnose import diagnose as diagnose
 from ellipsoid.diagnostics.multivariate import Clusters as Clusters
 from ellipsoid.diagnostics.multivariate import Distances as Distances
 from ellipsoid.diagnostics.multivariate import MultivariateNormality as MultivariateNormality
@@ -42,7 +43,6 @@ from ellipsoid.diagnostics.pairs import strongest_pairs as strongest_pairs
 from ellipsoid.diagnostics.rows import LEADING as LEADING
 from ellipsoid.diagnostics.rows import PAIR_ROWS as PAIR_ROWS
 from ellipsoid.diagnostics.rows import TEST_ROWS as TEST_ROWS
-from ellipsoid.diagnostics.rows import subset as subset
 from ellipsoid.diagnostics.verdict import Concern as Concern
 from ellipsoid.diagnostics.verdict import Verdict as Verdict
 from ellipsoid.diagnostics.verdict import judge as judge

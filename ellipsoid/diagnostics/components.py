@@ -7,8 +7,10 @@ import numpy as np
 from jax.typing import ArrayLike
 from scipy import special
 
-from ellipsoid.diagnostics.rows import TEST_ROWS, as_latents, as_matrix, subset
-from ellipsoid.state import PCAState
+from ellipsoid.blocks import subset
+from ellipsoid.checks import check_matrix
+from ellipsoid.diagnostics.rows import TEST_ROWS
+from ellipsoid.state import PCAState, check_latents
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def marginals(values: ArrayLike) -> Marginals:
     TypeError, ValueError
         If the values are not a finite real matrix of at least 8 rows.
     """
-    values = as_matrix("values", values, least=8)
+    values = check_matrix("values", values, least=8)
     # A few columns at a time, so that the float64 copies stay small.
     parts = [_marginals(values[:, start : start + 16]) for start in range(0, values.shape[1], 16)]
     return Marginals(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
@@ -109,7 +111,7 @@ class Location:
 
 def location(state: PCAState, latents: ArrayLike) -> Location:
     """Measure how far from the origin the latents lie, and which dimensions carry the offset."""
-    latents = as_latents(state, latents)
+    latents = check_latents(state, latents)
     mean, std = latents.mean(axis=0, dtype=np.float64), latents.std(axis=0, ddof=1, dtype=np.float64)
     distance = float(np.linalg.norm(mean))
     origin = np.asarray(state.project(np.zeros(state.n_features)) / state.scale, np.float64)

@@ -8,7 +8,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from scipy import stats
 
-from ellipsoid.diagnostics.rows import LEADING, PAIR_ROWS, TEST_ROWS, as_matrix, blocks, subset
+from ellipsoid.blocks import row_slices, subset
+from ellipsoid.checks import check_matrix
+from ellipsoid.diagnostics.rows import LEADING, PAIR_ROWS, TEST_ROWS
 from ellipsoid.halfwidth import core
 
 
@@ -54,11 +56,11 @@ def multivariate_normality(values: ArrayLike) -> MultivariateNormality:
     ValueError
         If the covariance of the rows is singular.
     """
-    values = subset(as_matrix("values", values, least=8), TEST_ROWS).astype(np.float64)
+    values = subset(check_matrix("values", values, least=8), TEST_ROWS).astype(np.float64)
     n, k = values.shape
     white = _whitened("values", values)
     squares = np.einsum("nk,nk->n", white, white)
-    skewness = sum(np.sum((block @ white.T) ** 3) for block in blocks(white)) / n**2
+    skewness = sum(np.sum((white[rows] @ white.T) ** 3) for rows in row_slices(n, 500)) / n**2
     kurtosis, of_gaussian = np.mean(squares**2), k * (k + 2)
     # Both laws with Mardia's (1974) corrections for few rows.
     variance = 8 * of_gaussian * (n - 3) * (n - k - 1) * (n - k + 1) / ((n + 1) ** 2 * (n + 3) * (n + 5))
@@ -148,11 +150,14 @@ class Distances:
 
 def distances(scores: ArrayLike, scale: ArrayLike) -> Distances:
     """Measure the distances of scores (n, K) from zero in units of `scale` (K,)."""
-    scores = as_matrix("scores", scores)
+    scores = check_matrix("scores", scores)
     scale = np.asarray(scale)
     k = scores.shape[1]
     squares = np.concatenate(
-        [np.square(block / scale).sum(axis=1, dtype=np.float64) for block in blocks(scores, 4096)]
+        [
+            np.square(scores[rows] / scale).sum(axis=1, dtype=np.float64)
+            for rows in row_slices(len(scores), 4096)
+        ]
     )
     low, high = np.quantile(squares, (0.1, 0.9))
     low_gaussian, high_gaussian = stats.chi2.ppf((0.1, 0.9), k)
@@ -213,7 +218,7 @@ def clusters(scores: ArrayLike) -> Clusters:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    rows = subset(as_matrix("scores", scores, least=8), TEST_ROWS).astype(np.float64)
+    rows = subset(check_matrix("scores", scores, least=8), TEST_ROWS).astype(np.float64)
     # Two covariances of more dimensions would be fitted to the noise of few rows.
     rows = rows[:, : max(1, min(LEADING, len(rows) // 20))]
     rows = rows / rows.std(axis=0)

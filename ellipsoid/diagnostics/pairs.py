@@ -13,9 +13,10 @@ from jax import lax
 from jax.typing import ArrayLike
 from scipy.ndimage import map_coordinates
 
-from ellipsoid.diagnostics.rows import PAIR_ROWS, as_matrix, subset
+from ellipsoid.blocks import n_cores, subset
+from ellipsoid.checks import check_matrix
+from ellipsoid.diagnostics.rows import PAIR_ROWS
 from ellipsoid.levels import pair_coverage
-from ellipsoid.sampling import n_cores
 
 #: Levels at which the ellipses of all pairs are held against the data, in standard deviations.
 LEVELS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
@@ -123,7 +124,7 @@ def calibration(values: ArrayLike, covariance: np.ndarray, levels: Sequence[floa
     TypeError, ValueError
         If the values are not a finite real matrix of at least 2 columns, or the covariance does not fit.
     """
-    values = subset(as_matrix("values", values), PAIR_ROWS)
+    values = subset(check_matrix("values", values), PAIR_ROWS)
     k = values.shape[1]
     if k < 2:
         raise ValueError(f"values: expected at least 2 columns, to make a pair; got {values.shape}")
@@ -215,7 +216,7 @@ def half_maximum(points: ArrayLike) -> HalfMaximum:
     points : array, shape (n, 2)
         At least 8, not all on one line.
     """
-    points = as_matrix("points", points, least=8).astype(np.float64)
+    points = check_matrix("points", points, least=8).astype(np.float64)
     kernel, step, reach = 0.6, 0.1, 5.0
     # About the median, as the place of the largest density is a noisy one.
     centred = points - np.median(points, axis=0)
@@ -280,7 +281,7 @@ class Comparison:
 def compare(drawn: ArrayLike, scores: ArrayLike, scale: ArrayLike) -> Comparison:
     """Compare the scores of draws (m, K) with those of the data (n, K), in units of `scale` (K,)."""
     drawn, scores = (
-        subset(as_matrix(name, values, least=8), PAIR_ROWS)
+        subset(check_matrix(name, values, least=8), PAIR_ROWS)
         for name, values in (("drawn", drawn), ("scores", scores))
     )
     if drawn.shape[1] != scores.shape[1]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ellipsoid.diagnostics.everything import Diagnostics
+from ellipsoid.diagnostics.diagnose import Diagnostics
 from ellipsoid.diagnostics.pairs import correlation, strongest_pairs
 from ellipsoid.diagnostics.rows import TOLERANCE
 from ellipsoid.levels import matched_level

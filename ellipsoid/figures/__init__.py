@@ -6,6 +6,11 @@ in shape, size or darkness too, so that they stay apart in black and white; the 
 Ito (2008), which colour-blind readers tell apart.
 """
 
+from ellipsoid.figures.image_grids import grid_table as grid_table
+from ellipsoid.figures.image_grids import image_grid as image_grid
+from ellipsoid.figures.image_grids import nearest as nearest
+from ellipsoid.figures.image_grids import reconstructions as reconstructions
+from ellipsoid.figures.image_grids import strips as strips
 from ellipsoid.figures.marginals import component_statistics as component_statistics
 from ellipsoid.figures.marginals import components as components
 from ellipsoid.figures.pairs import calibration as calibration
@@ -23,11 +28,6 @@ from ellipsoid.figures.radii import gauge as gauge
 from ellipsoid.figures.radii import mahalanobis as mahalanobis
 from ellipsoid.figures.saving import save as save
 from ellipsoid.figures.saving import save_animation as save_animation
-from ellipsoid.figures.sheets import grid_table as grid_table
-from ellipsoid.figures.sheets import image_grid as image_grid
-from ellipsoid.figures.sheets import nearest as nearest
-from ellipsoid.figures.sheets import reconstructions as reconstructions
-from ellipsoid.figures.sheets import strips as strips
 from ellipsoid.figures.spectra import comparison as comparison
 from ellipsoid.figures.spectra import explained_variance as explained_variance
 from ellipsoid.figures.spectra import offset as offset

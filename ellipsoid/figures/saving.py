@@ -12,7 +12,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ellipsoid.figures.sheets import as_tiles
+from ellipsoid.figures.image_grids import as_tiles
 from ellipsoid.files import replace_file
 
 

@@ -1,0 +1,82 @@
+"""Many rows a block at a time: batches of one size, work ahead of use, subsets, and the cores to use."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ellipsoid.progress import progress_bar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def n_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def row_slices(n: int, size: int) -> Iterator[slice]:
+    """Yield the rows of consecutive blocks; the last one may be shorter."""
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
+
+
+def padded_batches(
+    rows: np.ndarray, size: int, label: str = "", *, unit: str = "rows", progress: bool = False
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield consecutive batches of exactly `size` rows, with the rows that each holds.
+
+    The last batch repeats its last row: a function that is compiled for one shape compiles once for any
+    number of rows, and rounds each row in the same way.
+    """
+    with progress_bar(label, len(rows), enabled=progress, unit=unit) as advance:
+        for block in row_slices(len(rows), size):
+            batch, count = rows[block], block.stop - block.start
+            if count < size:
+                batch = np.concatenate([batch, np.repeat(batch[-1:], size - count, axis=0)])
+            yield block, batch
+            advance(count)
+
+
+def map_batches(function: Callable[[np.ndarray], Any], rows: np.ndarray, size: int) -> list[Any]:
+    """Results of a function that is given exactly `size` rows at a time; the last one holds extra rows."""
+    return [function(batch) for _, batch in padded_batches(rows, size)]
+
+
+def map_ahead(function: Callable[[T], R], items: Iterable[T], *, ahead: int, workers: int = 1) -> Iterator[R]:
+    """Yield ``function(item)`` in the order of the items, computed by threads before they are asked for.
+
+    Parameters
+    ----------
+    function : callable
+        Called with one item, in one of the threads.
+    items : iterable
+        Taken one at a time, by the caller's thread.
+    ahead : int
+        Results that are computed, or being computed, while those before them are used.
+    workers : int
+        Number of threads.
+    """
+    ready = deque()
+    pool = ThreadPoolExecutor(workers, "ahead")
+    try:
+        for item in items:
+            ready.append(pool.submit(function, item))
+            if len(ready) > ahead:
+                yield ready.popleft().result()
+        while ready:
+            yield ready.popleft().result()
+    finally:
+        # Also when the loop around it ends early: only work that has begun is waited for.
+        pool.shutdown(cancel_futures=True)
+
+
+def subset(values: np.ndarray, size: int) -> np.ndarray:
+    """Random subset of `size` rows, the same each time; all rows if there are fewer."""
+    if len(values) <= size:
+        return values
+    return values[np.sort(np.random.default_rng(0).choice(len(values), size, replace=False))]

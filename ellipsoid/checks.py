@@ -1,0 +1,131 @@
+"""Checks of arguments: each returns the value it has checked, or raises with the name of the argument."""
+
+import math
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+
+def check_integer(name: str, value: Any) -> int:
+    """Return `value` as an ``int``.
+
+    Raises
+    ------
+    TypeError
+        If it is no integer.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer; got {type(value).__name__}") from None
+
+
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """Return `value` as an ``int`` of at least `least`.
+
+    Raises
+    ------
+    TypeError
+        If it is no integer.
+    ValueError
+        If it is too small.
+    """
+    count = check_integer(name, value)
+    if count < least:
+        raise ValueError(f"{name}: expected at least {least}; got {count}")
+    return count
+
+
+def check_positive(name: str, value: Any) -> float:
+    """Return `value` as a finite ``float`` above 0.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is not finite, or not above 0.
+    """
+    if not isinstance(value, int | float | np.number | np.ndarray | jax.Array) or np.ndim(value):
+        raise TypeError(f"{name}: expected a number; got {type(value).__name__}")
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name}: expected a finite number above 0; got {value}")
+    return float(value)
+
+
+def check_rows(name: str, value: ArrayLike) -> np.ndarray | jax.Array:
+    """Return `value` as a finite real matrix; a JAX array stays where it is, anything else becomes NumPy's.
+
+    Raises
+    ------
+    TypeError
+        If it does not hold real numbers.
+    ValueError
+        If it is not a matrix with one or more columns, or holds NaN or infinity.
+    """
+    rows = value if isinstance(value, jax.Array) else np.asarray(value)
+    if not (jnp.issubdtype(rows.dtype, jnp.floating) or jnp.issubdtype(rows.dtype, jnp.integer)):
+        raise TypeError(f"{name}: expected real numbers; got {rows.dtype}")
+    if rows.ndim != 2 or rows.shape[1] == 0:
+        raise ValueError(f"{name}: expected shape (n, D), one latent vector a row; got {rows.shape}")
+    xp = jnp if isinstance(rows, jax.Array) else np
+    n_bad = int((~xp.isfinite(rows).all(axis=1)).sum())
+    if n_bad:
+        raise ValueError(f"{name}: expected finite values; {n_bad} of {len(rows)} rows hold NaN or infinity")
+    return rows
+
+
+def check_matrix(name: str, value: ArrayLike, least: int = 2, *, n_columns: int | None = None) -> np.ndarray:
+    """Return `value` as a finite float32 or float64 NumPy matrix of at least `least` rows.
+
+    Raises
+    ------
+    TypeError
+        If it does not hold real numbers.
+    ValueError
+        If it is no finite matrix, has too few rows, or not `n_columns` columns.
+    """
+    rows = np.asarray(check_rows(name, value))
+    if len(rows) < least:
+        raise ValueError(f"{name}: expected at least {least} rows; got shape {rows.shape}")
+    if n_columns is not None and rows.shape[1] != n_columns:
+        raise ValueError(f"{name}: expected {n_columns} columns; got shape {rows.shape}")
+    return rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float32)
+
+
+def check_images(
+    name: str, images: Any, shape: tuple[int, ...] | None = None, *, least: int = 0
+) -> np.ndarray:
+    """Return `images` if they are a uint8 NumPy array of shape ``(n, height, width, channels)``.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for messages.
+    images : object
+        The value to check.
+    shape : tuple of three int, optional
+        Height, width and channels that every image must have.
+    least : int
+        Smallest number of images.
+
+    Raises
+    ------
+    TypeError
+        If they are no uint8 NumPy array.
+    ValueError
+        If they have another shape, or are too few.
+    """
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+        got = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
+        raise TypeError(f"{name}: expected a NumPy array of uint8 images; got {got}")
+    expected = "height, width, channels" if shape is None else ", ".join(map(str, shape))
+    if images.ndim != 4 or shape not in (None, images.shape[1:]):
+        raise ValueError(f"{name}: expected shape (n, {expected}); got {images.shape}")
+    if len(images) < least:
+        raise ValueError(f"{name}: expected at least {least} images; got {len(images)}")
+    return images

@@ -1,0 +1,124 @@
+"""What ties components together beyond correlation."""
+
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+from scipy import stats
+
+from ellipsoid.blocks import subset
+from ellipsoid.checks import check_matrix
+from ellipsoid.diagnostics.pairs import correlation
+from ellipsoid.diagnostics.rows import TEST_ROWS
+from ellipsoid.moments import Moments
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """What still ties pairs of columns together when linear correlation is gone.
+
+    Attributes
+    ----------
+    squares : ndarray, shape (C, C)
+        Rank correlation (Spearman's) of the squared columns, on which no single row has much influence.
+    squares_bound : float
+        Its magnitude that independent columns of any law stay below with 95 % probability, in all pairs.
+    distance : ndarray, shape (C, C)
+        Distance correlation (Szekely, Rizzo and Bakirov, 2007), bias-corrected (Szekely and Rizzo, 2013): the
+        root of its positive part. Zero for independence of any kind; |r| times 0.9 or so for a Gaussian pair.
+    distance_bound : float
+        Its value that independent columns of any law stay below with 95 % probability, in all pairs.
+    """
+
+    squares: np.ndarray
+    squares_bound: float
+    distance: np.ndarray
+    distance_bound: float
+
+
+def dependence(values: ArrayLike) -> Dependence:
+    """Measure the dependence of all pairs of columns.
+
+    Correlations of squares are those of all rows; distance correlations of `TEST_ROWS` of them. The bounds
+    are corrected for the number of pairs (Bonferroni): a normal quantile for correlations, and for the
+    distance correlation R of n rows ``n R^2 + 1 ~ chi-square with 1 degree``, which holds for all laws (Shen,
+    Panda and Vogelstein, 2022).
+
+    Parameters
+    ----------
+    values : array, shape (n, C)
+        Uncorrelated columns, C of at least 2, at least 8 rows.
+    """
+    values = check_matrix("values", values, least=8)
+    n, c = values.shape
+    if c < 2:
+        raise ValueError(f"values: expected at least 2 columns, to make a pair; got {values.shape}")
+    centred = values - values.mean(axis=0, dtype=np.float64)
+    ranks = np.argsort(np.argsort(np.abs(centred), axis=0), axis=0)
+    squares = correlation(Moments.empty(c).update(ranks).covariance)
+    rows = subset(centred / centred.std(axis=0), TEST_ROWS).astype(np.float32)
+    of_one_pair = 0.05 / (c * (c - 1) / 2)
+    return Dependence(
+        squares=squares,
+        squares_bound=float(stats.norm.isf(of_one_pair / 2) / math.sqrt(n - 1)),
+        distance=np.sqrt(np.maximum(distance_correlation(rows), 0)),
+        distance_bound=math.sqrt(max(stats.chi2.isf(of_one_pair, 1) - 1, 0) / len(rows)),
+    )
+
+
+def distance_correlation(values: ArrayLike) -> np.ndarray:
+    """Bias-corrected squared distance correlation of all pairs of columns.
+
+    The distances |x_i - x_j| of each column, centred, make one long vector; a product of all these vectors
+    gives all pairs, summed up over blocks of rows: O(n^2 C^2) time, O(n C) memory.
+
+    Parameters
+    ----------
+    values : array, shape (n, C)
+        At least 4 rows.
+
+    Returns
+    -------
+    ndarray, shape (C, C)
+        Zero on average, and sometimes below it, where columns are independent; 1 on the diagonal.
+    """
+    values = check_matrix("values", values, least=4).astype(np.float32)
+    n, c = values.shape
+    size = max(1, min(n, 2**24 // (n * c)))
+    # Sums of |x_i - x_j| over j from the order and the running sums of the column, in float64.
+    order = np.argsort(values, axis=0)
+    ordered = np.take_along_axis(values.astype(np.float64), order, axis=0)
+    running, place = np.cumsum(ordered, axis=0), np.arange(1, n + 1)[:, None]
+    sums = np.empty((n, c))
+    np.put_along_axis(sums, order, (2 * place - n) * ordered + running[-1] - 2 * running, axis=0)
+    padded = np.zeros((-(-n // size) * size, c), np.float32)
+    padded[:n] = values
+    products = np.asarray(_centred_products(padded, sums.astype(np.float32), n, size), np.float64)
+    norm = np.sqrt(products.diagonal())
+    return products / np.maximum(np.outer(norm, norm), np.finfo(float).tiny)
+
+
+def _centred_products(values, sums, n, size):
+    """Sum over i and j of U-centred distances of one column times those of another, for all columns."""
+    of_rows, of_all = sums / (n - 2), sums.sum(axis=0) / ((n - 1) * (n - 2))
+    of_rows_padded = jnp.pad(of_rows, ((0, len(values) - n), (0, 0)))
+
+    def product(total, start):
+        mine = lax.dynamic_slice_in_dim(values, start, size)
+        mean = lax.dynamic_slice_in_dim(of_rows_padded, start, size)
+        number = start + jnp.arange(size)
+        keep = (number[:, None] != jnp.arange(n)[None, :]) & (number < n)[:, None]
+        centred = jnp.abs(mine[:, None, :] - values[None, :n, :])
+        centred = centred - mean[:, None, :] - of_rows[None, :, :] + jnp.broadcast_to(of_all, centred.shape)
+        flat = jnp.where(keep[..., None], centred, 0).reshape(size * n, -1)
+        return total + jnp.matmul(flat.T, flat, precision=lax.Precision.HIGHEST), None
+
+    c = values.shape[1]
+    return lax.scan(product, jnp.zeros((c, c)), jnp.arange(0, len(values), size))[0]
+
+
+_centred_products = jax.jit(_centred_products, static_argnums=(2, 3))

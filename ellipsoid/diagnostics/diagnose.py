@@ -1,0 +1,203 @@
+"""All measurements of one set of latents."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from ellipsoid.diagnostics.components import Location, Marginals, location, marginals
+from ellipsoid.diagnostics.dependence import Dependence, dependence
+from ellipsoid.diagnostics.multivariate import (
+    Clusters,
+    Distances,
+    MultivariateNormality,
+    clusters,
+    distances,
+    multivariate_normality,
+)
+from ellipsoid.diagnostics.pairs import Calibration, calibration, correlation
+from ellipsoid.diagnostics.rows import TOLERANCE
+from ellipsoid.levels import joint_level
+from ellipsoid.moments import Moments
+from ellipsoid.progress import progress_bar
+from ellipsoid.sampling import gauge
+from ellipsoid.state import PCAState, check_latents
+
+#: Shares of the data whose levels are given.
+SHARES = (0.5, 0.9, 0.99)
+#: Leading components among which all pairs are searched for dependence.
+DEPENDENCE_COMPONENTS = 32
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """All that :func:`diagnose` measures of latents (n, D) and their state of K components.
+
+    Attributes
+    ----------
+    n, n_features, n_components : int
+    scores : ndarray, shape (n, K)
+    original, principal : Marginals
+        Of the latent dimensions, and of the scores.
+    scale_ratio : ndarray, shape (K,)
+        Half width of each component, over the standard deviation of its scores.
+    location : Location
+    covariance_before, covariance_after : ndarrays, shape (D, D) and (K, K)
+        Of the latents, and of their scores.
+    calibration : Calibration
+        Of the ellipses of all pairs of principal components.
+    normality : MultivariateNormality or None
+        None if the scores do not span all components.
+    distances : Distances
+    gauges : ndarray, shape (n,)
+        Level at which each row just meets all pair conditions.
+    levels_holding, gaussian_levels : dict
+        Level at which the shares `SHARES` of the rows meet all pair conditions, and of a Gaussian.
+    clusters : Clusters
+    dependence : Dependence
+        Of the first `DEPENDENCE_COMPONENTS` scores.
+    """
+
+    n: int
+    n_features: int
+    n_components: int
+    scores: np.ndarray
+    original: Marginals
+    principal: Marginals
+    scale_ratio: np.ndarray
+    location: Location
+    covariance_before: np.ndarray
+    covariance_after: np.ndarray
+    calibration: Calibration
+    normality: MultivariateNormality | None
+    distances: Distances
+    gauges: np.ndarray
+    levels_holding: dict[float, float]
+    gaussian_levels: dict[float, float]
+    clusters: Clusters
+    dependence: Dependence
+
+    def summary(self) -> dict[str, Any]:
+        """Give the numbers that are not one for each row, component or pair, ready for JSON."""
+        principal, pairs = self.principal, self.calibration
+        return {
+            "n": self.n,
+            "n_features": self.n_features,
+            "n_components": self.n_components,
+            "components": {
+                "largest_distance_before": float(np.nanmax(self.original.distance)),
+                "median_abs_skewness": float(np.median(np.abs(principal.skewness))),
+                "median_kurtosis": float(np.median(principal.kurtosis)),
+                "median_distance": float(np.median(principal.distance)),
+                "largest_distance": float(principal.distance.max()),
+                "median_anderson_darling": float(np.median(principal.anderson_darling)),
+                "scale_over_std": [float(self.scale_ratio.min()), float(self.scale_ratio.max())],
+            },
+            "location": {
+                "distance": self.location.distance,
+                "radius": self.location.radius,
+                "origin_distance": self.location.origin_distance,
+            },
+            "correlation": {
+                "strongest_before": float(_off_diagonal(correlation(self.covariance_before)).max()),
+                "strongest_after": float(_off_diagonal(correlation(self.covariance_after)).max()),
+            },
+            "calibration": {
+                "levels": pairs.levels.tolist(),
+                "expected": pairs.expected.tolist(),
+                "median": np.median(pairs.of_pairs, axis=1).tolist(),
+                "pairs_calibrated": pairs.share_within(TOLERANCE),
+                "worst_error": float(pairs.errors.max()),
+            },
+            "normality": None if self.normality is None else vars(self.normality),
+            "distances": {
+                "spread": self.distances.spread,
+                "far_share": self.distances.far_share,
+                "core_share": None if math.isnan(self.distances.core_share) else self.distances.core_share,
+            },
+            "levels_holding": {f"{share:g}": level for share, level in self.levels_holding.items()},
+            "gaussian_levels": {f"{share:g}": level for share, level in self.gaussian_levels.items()},
+            "clusters": vars(self.clusters),
+            "dependence": {
+                "strongest_squares": float(_off_diagonal(self.dependence.squares).max()),
+                "squares_bound": self.dependence.squares_bound,
+                "strongest_distance": float(_off_diagonal(self.dependence.distance).max()),
+                "distance_bound": self.dependence.distance_bound,
+            },
+        }
+
+
+def diagnose(state: PCAState, latents: ArrayLike, *, progress: bool = False) -> Diagnostics:
+    """Measure every claim that the method makes about latents.
+
+    Parameters
+    ----------
+    state : PCAState
+        Fitted to these latents, or to others whose fit is to be judged on these. At least 2 components.
+    latents : array, shape (n, D)
+        At least 8 rows.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Diagnostics
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the latents are not a finite real matrix that fits the state, or the state has one component.
+    """
+    latents = check_latents(state, latents)
+    if state.n_components < 2:
+        raise ValueError("state: expected at least 2 components, to make a pair; got 1")
+    n, k = len(latents), state.n_components
+    scale = np.asarray(state.scale, np.float64)
+    with progress_bar("diagnose", 9, enabled=progress, unit="steps") as advance:
+
+        def measured(function: Callable, *arguments: Any) -> Any:
+            result = function(*arguments)
+            advance(1, function.__name__.strip("_").replace("_", " "))
+            return result
+
+        scores = np.asarray(state.project(latents))
+        principal = measured(marginals, scores)
+        gauges = np.asarray(gauge(state, latents, level=1.0))
+        return Diagnostics(
+            n=n,
+            n_features=state.n_features,
+            n_components=k,
+            scores=scores,
+            original=measured(marginals, latents),
+            principal=principal,
+            scale_ratio=scale / principal.std,
+            location=measured(location, state, latents),
+            covariance_before=measured(_covariance, latents),
+            covariance_after=_covariance(scores),
+            calibration=measured(calibration, scores, np.diag(scale**2)),
+            normality=measured(_normality, scores),
+            distances=measured(distances, scores, scale),
+            gauges=gauges,
+            levels_holding={share: float(np.quantile(gauges, share)) for share in SHARES},
+            gaussian_levels={share: joint_level(share, k) for share in SHARES},
+            clusters=measured(clusters, scores),
+            dependence=measured(dependence, scores[:, :DEPENDENCE_COMPONENTS]),
+        )
+
+
+def _normality(scores: np.ndarray) -> MultivariateNormality | None:
+    try:
+        return multivariate_normality(scores)
+    except ValueError:  # of lower rank: the state was fitted to others, or there are few rows
+        return None
+
+
+def _covariance(values: np.ndarray) -> np.ndarray:
+    return Moments.empty(values.shape[1]).update(values).covariance
+
+
+def _off_diagonal(matrix: np.ndarray) -> np.ndarray:
+    return np.abs(matrix[np.triu_indices(len(matrix), 1)])

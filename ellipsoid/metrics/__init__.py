@@ -1,0 +1,3 @@
+"""How good generated images are."""
+
+from ellipsoid.metrics.measure import *  # noqa: F403

@@ -1,0 +1,154 @@
+import dataclasses
+import re
+import shutil
+import subprocess
+
+import jax.random as jr
+import numpy as np
+import pytest
+from PIL import Image
+
+import ellipsoid as el
+from ellipsoid.cli import main
+from ellipsoid.demo import DemoConfig, run_demo, training_faces
+from ellipsoid.models import AutoencoderConfig, TrainConfig, procedural_faces
+from ellipsoid.report.report import load_report_inputs
+from ellipsoid.runs import recorded_images
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SHEETS = {
+    "components_and_facts",
+    "generated",
+    "laws",
+    "nearest",
+    "original_frame_images",
+    "paths",
+    "reconstructions",
+    "traversals",
+    "trial_1",
+    "trial_2",
+    "trial_3",
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The demonstration at a size of seconds."""
+    out = tmp_path_factory.mktemp("demo") / "run"
+    config = dataclasses.replace(
+        DemoConfig.small(),
+        n_images=600,
+        n_test=100,
+        autoencoder=AutoencoderConfig(image_size=16, filters=(8, 16), latent_dim=12),
+        training=TrainConfig(steps=300, batch_size=64),
+    )
+    return out, run_demo(out, config, progress=False)
+
+
+def test_everything_lands_in_one_folder(run):
+    out, _ = run
+    assert {path.name for path in out.iterdir()} == {
+        "checkpoints",
+        "config.json",
+        "diagnostics.json",
+        "figures",
+        "latents.npy",
+        "metrics.jsonl",
+        "report.html",
+        "state.npz",
+    }
+    names = {path.name for path in (out / "figures").iterdir()}
+    assert {f"{name}.png" for name in SHEETS} <= names
+    assert {"between_images.gif", "circle.gif", "calibration.png", "calibration.svg"} <= names
+
+
+def test_the_summary_says_what_was_measured(run):
+    out, summary = run
+    assert summary["inside"].startswith("100%")
+    share = float(summary["test error"].split()[-7].rstrip("%"))
+    assert 1 < share < 60
+    state = el.PCAState.load(out / "state.npz")
+    assert state.n_samples == 600
+    assert np.load(out / "latents.npy").shape == (600, 12)
+
+
+def test_the_page_shows_the_summary_and_every_figure(run):
+    out, summary = run
+    page = (out / "report.html").read_text()
+    pictures = [path for path in (out / "figures").iterdir() if path.suffix != ".svg"]
+    assert page.count("data:image/") == len(pictures)
+    assert summary["images"] in page
+
+
+def test_the_report_can_be_made_from_the_folder_and_the_images(run, tmp_path):
+    out, _ = run
+    again = tmp_path / "again"
+    shutil.copytree(out, again)
+    (again / "report.html").unlink()
+    images = procedural_faces(600, 16, key=jr.split(el.key(0), 3)[0]).images  # the demonstration's own
+    np.save(tmp_path / "images.npy", images)
+    assert main(["report", str(again), "--images", str(tmp_path / "images.npy")]) == 0
+    page = (again / "report.html").read_text()
+    for title in (
+        "New images",
+        "Walks through the latent space",
+        "The autoencoder",
+        "Nearest training images",
+    ):
+        assert f"<h2>{title}</h2>" in page
+
+
+def test_the_run_knows_its_images(run):
+    drawn = procedural_faces(600, 16, key=jr.split(el.key(0), 3)[0]).images
+    assert recorded_images(run[0]) == {"source": "demo", "n": 600, "seed": 0}
+    np.testing.assert_array_equal(training_faces(600, 16, 0), drawn)
+
+
+def test_other_images_than_those_of_the_run_are_refused(run):
+    with pytest.raises(ValueError, match="images: expected the training images of the run"):
+        load_report_inputs(run[0], np.zeros((10, 16, 16, 3), np.uint8))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("width", [1200, 500])
+def test_the_page_opens_in_a_browser(run, tmp_path, width):
+    """Every picture shows, nothing is wider than the window, and nothing is complained about."""
+    out, _ = run
+    page = (out / "report.html").read_text()
+    _, complaints = browse(out / "report.html", width, f"--screenshot={tmp_path / 'page.png'}")
+    assert "CONSOLE" not in complaints
+    assert len(np.unique(Image.open(tmp_path / "page.png").convert("L"))) > 50
+
+    probe = re.sub(r"<meta http-equiv=[^>]*>", "", page).replace(
+        "</body>",
+        "<script>onload = () => { document.title = [...document.images].filter(i => !i.naturalWidth).length"
+        " + ' missing of ' + document.images.length"
+        " + (document.documentElement.scrollWidth > innerWidth ? ', too wide' : '') }</script></body>",
+    )
+    (tmp_path / "probe.html").write_text(probe)
+    content, _ = browse(tmp_path / "probe.html", width, "--dump-dom")
+    assert f"<title>0 missing of {page.count('data:image/')}</title>" in content
+
+    (tmp_path / "broken.html").write_text(
+        probe.replace("data:image/gif;base64,", "data:image/gif;base64,AAAA")
+    )
+    content, _ = browse(tmp_path / "broken.html", width, "--dump-dom")
+    assert "<title>2 missing of" in content
+
+
+def browse(path, width, *options):
+    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
+    window = f"--window-size={width},3000"
+    done = subprocess.run(
+        [CHROMIUM, *arguments, window, *options, path.as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return done.stdout, done.stderr
+
+
+def test_it_does_not_overwrite(run):
+    with pytest.raises(FileExistsError):
+        run_demo(run[0], DemoConfig.small(), progress=False)

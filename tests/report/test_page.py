@@ -1,0 +1,154 @@
+import base64
+import re
+from html.parser import HTMLParser
+
+import pytest
+from matplotlib.figure import Figure
+
+from ellipsoid.figures import save
+from ellipsoid.report import page
+from ellipsoid.report.page import Section, write_page
+
+HOSTILE = "<script>alert(\"1\")</script> & 'more'"
+
+
+def small_figure():
+    figure = Figure(figsize=(1, 1))
+    figure.add_subplot().plot([0, 1])
+    return figure
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and all text outside of style."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tags, self.text, self._in_style = [], [], False
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._in_style = tag == "style"
+
+    def handle_endtag(self, tag):
+        self._in_style = False
+
+    def handle_data(self, data):
+        if not self._in_style and data.strip():
+            self.text.append(data.strip())
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def write_example(folder):
+    plot = save(small_figure(), folder / "figures" / "plot.png")
+    drawing = save(small_figure(), folder / "figures" / "drawing.svg")
+    return write_page(
+        folder / "report.html",
+        title="Faces & more",
+        lead="All is well.\n\nNearly.",
+        warnings=["Few images"],
+        remarks=["One of two", "Two of two"],
+        summary=[("Images", 20_000), ("Level", 1.645)],
+        sections=[
+            Section("New faces", "First paragraph.\n\nSecond paragraph.", [(plot, "A line")]),
+            Section("Curves", pictures=[(str(drawing), "The same as a drawing")]),
+            Section("Words only", "Some text."),
+        ],
+    )
+
+
+def test_page_holds_all_it_was_given(tmp_path):
+    path = write_example(tmp_path)
+    assert path == tmp_path / "report.html"
+    page = Page(path)
+    for text in (
+        "Faces & more",
+        "All is well.",
+        "Nearly.",
+        "Few images",
+        "One of two",
+        "Two of two",
+        "Images",
+        "20000",
+        "1.645",
+        "First paragraph.",
+        "Second paragraph.",
+        "Some text.",
+    ):
+        assert text in page.text
+    first, second = page.all("img")
+    assert (first["alt"], second["alt"]) == ("A line", "The same as a drawing")
+    for image, kind, name in ((first, "png", "plot.png"), (second, "svg+xml", "drawing.svg")):
+        announced, content = image["src"].split(",")
+        assert announced == f"data:image/{kind};base64"
+        assert base64.b64decode(content) == (tmp_path / "figures" / name).read_bytes()
+
+
+def test_page_needs_nothing_from_outside(tmp_path):
+    path = write_example(tmp_path)
+    page = Page(path)
+    targets = [
+        value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href")
+    ]
+    assert len(targets) == 6
+    assert all(re.match(r"data:|#", target) for target in targets)
+    ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+    assert {target[1:] for target in targets if target.startswith("#")} == ids
+    style = path.read_text(encoding="utf-8")
+    assert not re.search(r"https?:|file:|url\(|@import", style)
+    assert not page.all("script")
+    assert "prefers-color-scheme: dark" in style
+    assert any(attributes.get("name") == "viewport" for attributes in page.all("meta"))
+
+
+def test_what_comes_from_users_is_escaped(tmp_path):
+    image = save(small_figure(), tmp_path / "image.png")
+    page = Page(
+        write_page(
+            tmp_path / "report.html",
+            title=HOSTILE,
+            lead=HOSTILE,
+            warnings=[HOSTILE],
+            remarks=[HOSTILE],
+            summary=[(HOSTILE, HOSTILE)],
+            sections=[Section(HOSTILE, HOSTILE, [(image, HOSTILE)])] * 3,
+        )
+    )
+    assert not page.all("script")
+    assert page.all("img")[0]["alt"] == HOSTILE
+    # Title twice; lead, warning, remark; label and value; of each section link, heading, text, caption.
+    assert page.text.count(HOSTILE) == 2 + 3 + 2 + 3 * 4
+
+
+def test_a_page_replaces_another_only_when_it_is_complete(tmp_path, monkeypatch):
+    old = write_example(tmp_path).read_bytes()
+    missing = Section("Broken", "", [(tmp_path / "missing.png", "Nothing")])
+    with pytest.raises(FileNotFoundError, match=r"expected a picture .*missing.png; there is no such file"):
+        write_page(tmp_path / "report.html", title="New", sections=[missing])
+    assert (tmp_path / "report.html").read_bytes() == old
+
+    seen = []
+    monkeypatch.setattr(page, "replace_file", lambda path, content: seen.append(path.name))
+    write_page(tmp_path / "report.html", title="New")
+    assert seen == ["report.html"]
+
+
+def test_short_pages(tmp_path):
+    page = Page(write_page(tmp_path / "report.html", title="Here"))
+    for tag in ("table", "nav", "ul", "img"):
+        assert not page.all(tag)
+
+
+def test_the_folder_must_be_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="path: expected a place for the page; there is no folder"):
+        write_page(tmp_path / "nowhere" / "report.html", title="")
+
+
+def test_pictures_must_be_pictures(tmp_path):
+    (tmp_path / "notes.txt").write_text("secret")
+    with pytest.raises(ValueError, match=r"sections: expected pictures of type .png, .*; got notes.txt"):
+        write_page(
+            tmp_path / "report.html", title="", sections=[Section("One", "", [(tmp_path / "notes.txt", "")])]
+        )

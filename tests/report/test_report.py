@@ -1,0 +1,117 @@
+import json
+
+import numpy as np
+import pytest
+
+import ellipsoid as el
+from ellipsoid.cli import main
+from ellipsoid.report.report import load_report_inputs, write_report
+from ellipsoid.report.sections import Sections
+
+DRAWINGS = {
+    "angles",
+    "calibration",
+    "comparison",
+    "component_statistics",
+    "components_original",
+    "components_pca",
+    "contours_original",
+    "contours_pca",
+    "correlations",
+    "dependence",
+    "dependent_pairs",
+    "dimension_statistics",
+    "distances_centre",
+    "distances_origin",
+    "explained_variance",
+    "gauge",
+    "mahalanobis",
+    "offset",
+    "original_frame",
+    "overshoot",
+    "planes_original",
+    "planes_pca",
+    "spectrum",
+    "surface",
+}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A folder with latents from anywhere, and the report on them."""
+    folder = tmp_path_factory.mktemp("study")
+    rng = np.random.default_rng(0)
+    latents = rng.normal(size=(3_000, 8)) @ rng.normal(size=(8, 8)) + 3
+    latents[:, 5] = 0.5  # a dead dimension
+    latents[:, 3] = -2 * latents[:, 6]  # one twice
+    np.save(folder / "latents.npy", latents.astype(np.float32))
+    with pytest.warns(UserWarning, match="2 of 8 components have no variance"):
+        material = load_report_inputs(folder)
+    return folder, write_report(folder, material, progress=False)
+
+
+def test_latents_alone_make_a_report(study):
+    folder, verdict = study
+    assert {path.name for path in folder.iterdir()} == {
+        "latents.npy",
+        "report.html",
+        "diagnostics.json",
+        "figures",
+    }
+    names = {path.name for path in (folder / "figures").iterdir()}
+    assert names == {f"{name}.{kind}" for name in DRAWINGS for kind in ("png", "svg")}
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == len(DRAWINGS)
+    assert verdict.headline in page
+
+
+def test_the_numbers_are_written(study):
+    folder, verdict = study
+    numbers = json.loads((folder / "diagnostics.json").read_text())
+    assert numbers["n"] == 3_000
+    assert (numbers["n_features"], numbers["n_components"]) == (8, 6)
+    assert numbers["concerns"] == [concern.name for concern in verdict.concerns] == []
+    assert (numbers["law"], numbers["level"]) == ("normal", pytest.approx(el.joint_level(0.9, 6), rel=0.05))
+    assert numbers["calibration"]["pairs_calibrated"] == 1
+
+
+def test_a_state_in_the_folder_is_used(tmp_path):
+    latents = np.random.default_rng(0).normal(size=(100, 5))
+    np.save(tmp_path / "latents.npy", latents)
+    el.fit(latents, n_components=3).save(tmp_path / "state.npz")
+    assert load_report_inputs(tmp_path).state.n_components == 3
+
+
+def test_two_components_are_enough_for_every_section(tmp_path, capsys):
+    latents = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
+    np.save(tmp_path / "latents.npy", latents)
+    assert main(["report", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("The latents are ")
+    assert f"wrote {tmp_path / 'report.html'}" in said
+    assert not (tmp_path / "figures" / "surface.png").exists()
+    assert (tmp_path / "figures" / "calibration.png").exists()
+
+
+def test_what_a_report_cannot_be_made_of(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"run: expected a run folder, or a folder with latents.npy"):
+        load_report_inputs(tmp_path / "nowhere")
+    np.save(tmp_path / "latents.npy", np.random.default_rng(0).normal(size=(100, 5)))
+    with pytest.raises(ValueError, match="images: expected a run with an autoencoder"):
+        load_report_inputs(tmp_path, "digits")
+    (tmp_path / "latents.npy").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"latents.npy: not a readable .npy array"):
+        load_report_inputs(tmp_path)
+
+
+def test_a_report_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
+    np.save(tmp_path / "latents.npy", np.random.default_rng(0).normal(size=(100, 5)))
+    (tmp_path / "report.html").write_text("old")
+
+    def fail(self):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Sections, "new_images", fail)
+    with pytest.raises(OSError, match="no space left"):
+        write_report(tmp_path, load_report_inputs(tmp_path), progress=False)
+    assert (tmp_path / "report.html").read_text() == "old"
