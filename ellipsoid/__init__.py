@@ -20,7 +20,6 @@ from ellipsoid.random import key as key
 from ellipsoid.regions import Box as Box
 from ellipsoid.regions import Ellipsoid as Ellipsoid
 from ellipsoid.regions import PairwiseEllipses as PairwiseEllipses
-from ellipsoid.sampling import DEFAULT_LEVEL as DEFAULT_LEVEL
 from ellipsoid.sampling import Draws as Draws
 from ellipsoid.sampling import MixtureDraws as MixtureDraws
 from ellipsoid.sampling import contains as contains
@@ -28,6 +27,7 @@ from ellipsoid.sampling import gauge as gauge
 from ellipsoid.sampling import log_prob as log_prob
 from ellipsoid.sampling import sample as sample
 from ellipsoid.sampling import sample_at as sample_at
+from ellipsoid.settings import DEFAULT_LEVEL as DEFAULT_LEVEL
 from ellipsoid.state import PCAState as PCAState
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from ellipsoid.fitting import fit
 from ellipsoid.laws import get_law
 from ellipsoid.random import key
 from ellipsoid.regions import Region, as_region
-from ellipsoid.sampling import DEFAULT_LEVEL, gauge, log_prob, sample
+from ellipsoid.sampling import gauge, log_prob, sample
+from ellipsoid.settings import DEFAULT_LEVEL
 
 _DTYPES = (np.float64, np.float32)
 

@@ -225,7 +225,7 @@ def get_law(name: str, region: Region) -> Law:
         the pairs.
     """
     if name not in NAMES:
-        raise ValueError(f"law: expected one of {', '.join(NAMES)}, got {name!r}")
+        raise ValueError(f"law: expected one of {', '.join(NAMES)}; got {name!r}")
     law = LAWS.get((name, region.name))
     if law is None:
         available = ", ".join(law for law, region_name in LAWS if region_name == region.name)

@@ -153,20 +153,20 @@ def normal_radii(k: int, radius: float) -> np.ndarray:
 def _positive(name, value):
     value = float(value)
     if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name}: expected a finite number above 0, got {value}")
+        raise ValueError(f"{name}: expected a finite number above 0; got {value}")
     return value
 
 
 def _probability(p):
     p = float(p)
     if not 0 < p < 1:
-        raise ValueError(f"p: expected a probability strictly between 0 and 1, got {p}")
+        raise ValueError(f"p: expected a probability strictly between 0 and 1; got {p}")
     return p
 
 
 def _dimension(k):
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise ValueError(f"k: expected a number of components of at least 1, got {k!r}")
+        raise ValueError(f"k: expected a number of components of at least 1; got {k!r}")
     return int(k)
 
 
@@ -362,8 +362,8 @@ def matched_level(k, law="redraw", region="pairwise"):
             return math.sqrt(k + 2)
         return math.sqrt(3) if name == "box" else 1 / math.sqrt(_uniform_pairwise_second_moment(k))
     if law not in _SIMULATED_LEVELS:
-        raise ValueError(f"law: expected one of redraw, sequential, uniform, got {law!r}")
+        raise ValueError(f"law: expected one of redraw, sequential, uniform; got {law!r}")
     if name != "pairwise":
-        raise ValueError(f"law: {law!r} is defined on the pairwise region only, got region {name!r}")
+        raise ValueError(f"law: {law!r} is defined on the pairwise region only; got region {name!r}")
     table = _SIMULATED_LEVELS[law]
     return float(np.interp(math.log(k), np.log(list(table)), list(table.values())))

@@ -81,7 +81,7 @@ class Mixture:
             If there is no such part.
         """
         if not 0 <= index < self.n_parts:
-            raise IndexError(f"index: expected 0 to {self.n_parts - 1}, got {index}")
+            raise IndexError(f"index: expected 0 to {self.n_parts - 1}; got {index}")
         return jax.tree.map(lambda leaf: leaf[index], self.parts)
 
     def select(self, label: Label) -> Self:
@@ -122,7 +122,7 @@ class Mixture:
 
         def has_label(name):
             if not isinstance(name, str | int | float | np.integer | np.floating | np.bool_):
-                raise TypeError(f"label: expected text or a number, got {name!r}")
+                raise TypeError(f"label: expected text or a number; got {name!r}")
             if isinstance(name, float | np.floating) and name == int(name):
                 name = int(name)
             if str(name) not in self.names:
@@ -133,7 +133,7 @@ class Mixture:
         if isinstance(label, Mapping):
             for name, wanted in label.items():
                 if not isinstance(wanted, bool | np.bool_):
-                    raise TypeError(f"label: expected True or False for {name!r}, got {wanted!r}")
+                    raise TypeError(f"label: expected True or False for {name!r}; got {wanted!r}")
             conditions = [has_label(name) == wanted for name, wanted in label.items()]
             return np.logical_and.reduce([np.ones(self.n_parts, bool), *conditions])
         alternatives = label if isinstance(label, list | tuple | np.ndarray) else [label]

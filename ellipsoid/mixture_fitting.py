@@ -107,7 +107,7 @@ def fit_mixture(
     """
     candidates = _as_candidates(n_parts)
     if max_rows is not None and _as_count("max_rows", max_rows) < 2:
-        raise ValueError(f"max_rows: expected at least 2, got {max_rows}")
+        raise ValueError(f"max_rows: expected at least 2; got {max_rows}")
     rng = _as_generator(key)
     shared, prior = _fit_shared(latents, n_components, prior_rows)
     rows = check_rows("latents", latents)
@@ -187,9 +187,9 @@ def fit_by_label(
 
 def _as_count(name, value):
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name}: expected an int, got {value!r}")
+        raise TypeError(f"{name}: expected an int; got {value!r}")
     if value < 1:
-        raise ValueError(f"{name}: expected at least 1, got {value}")
+        raise ValueError(f"{name}: expected at least 1; got {value}")
     return int(value)
 
 
@@ -247,9 +247,9 @@ def _fit_shared(latents, n_components, prior_rows):
     shared = fit(latents, n_components)
     prior = shared.n_components if prior_rows is None else prior_rows
     if isinstance(prior, bool) or not isinstance(prior, int | float | np.number):
-        raise TypeError(f"prior_rows: expected a number, got {prior!r}")
+        raise TypeError(f"prior_rows: expected a number; got {prior!r}")
     if not 0 < prior < np.inf:
-        raise ValueError(f"prior_rows: expected a finite number above 0, got {prior}")
+        raise ValueError(f"prior_rows: expected a finite number above 0; got {prior}")
     return shared, float(prior)
 
 

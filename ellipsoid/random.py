@@ -142,7 +142,7 @@ def random_below(words, bound):
 
 def _seed(seed):
     if not jnp.issubdtype(seed.dtype, jnp.integer):
-        raise TypeError(f"seed: expected an integer, got {seed.dtype}")
+        raise TypeError(f"seed: expected an integer; got {seed.dtype}")
     high = lax.shift_right_logical(seed, seed.dtype.type(32)) if seed.dtype.itemsize == 8 else 0
     return jnp.stack([jnp.asarray(seed).astype(np.uint32), jnp.asarray(high).astype(np.uint32)])
 
@@ -214,7 +214,7 @@ def key(seed):
     """
     seed = check_integer("seed", seed)
     if not 0 <= seed < 2**64:
-        raise ValueError(f"seed: expected an integer in [0, 2**64), got {seed}")
+        raise ValueError(f"seed: expected an integer in [0, 2**64); got {seed}")
     words = np.array([seed & 0xFFFFFFFF, seed >> 32], np.uint32)
     return jax.random.wrap_key_data(jnp.asarray(words), impl=_philox)
 
@@ -234,11 +234,11 @@ def philox_words(key):
     """
     if not (hasattr(key, "dtype") and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
         raise TypeError(
-            f"key: expected a typed JAX key, as made by ellipsoid.key(0) or jax.random.key(0), "
+            f"key: expected a typed JAX key, as made by ellipsoid.key(0) or jax.random.key(0); "
             f"got {type(key).__name__}"
         )
     if key.shape != ():
-        raise ValueError(f"key: expected a single key, got an array of keys of shape {key.shape}")
+        raise ValueError(f"key: expected a single key; got an array of keys of shape {key.shape}")
     data = jax.random.key_data(key)
     if jax.random.key_impl(key) == _philox:
         return data

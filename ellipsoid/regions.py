@@ -120,9 +120,9 @@ class PairwiseEllipses:
             return
         pairs = np.asarray(self.pairs)
         if pairs.dtype != bool:
-            raise TypeError(f"pairs: expected a boolean mask, got dtype {pairs.dtype}")
+            raise TypeError(f"pairs: expected a boolean mask; got dtype {pairs.dtype}")
         if pairs.shape != (k, k):
-            raise ValueError(f"pairs: expected a mask of shape ({k}, {k}), got {pairs.shape}")
+            raise ValueError(f"pairs: expected a mask of shape ({k}, {k}); got {pairs.shape}")
         if not np.array_equal(pairs, pairs.T):
             raise ValueError("pairs: expected a symmetric mask; use pairs | pairs.T")
 
@@ -194,5 +194,5 @@ def as_region(region) -> Region:
     if isinstance(region, str):
         if region in _BY_NAME:
             return _BY_NAME[region]
-        raise ValueError(f"region: expected one of {', '.join(_BY_NAME)}, got {region!r}")
-    raise TypeError(f"region: expected a name or a region object, got {type(region).__name__}")
+        raise ValueError(f"region: expected one of {', '.join(_BY_NAME)}; got {region!r}")
+    raise TypeError(f"region: expected a name or a region object; got {type(region).__name__}")

@@ -311,7 +311,7 @@ def load_run(folder: str | os.PathLike[str], checkpoint: Literal["best", "newest
     from ellipsoid.models.steps import TrainConfig, TrainState
 
     if checkpoint not in ("best", "newest"):
-        raise ValueError(f"checkpoint: expected best or newest, got {checkpoint!r}")
+        raise ValueError(f"checkpoint: expected best or newest; got {checkpoint!r}")
     folder = Path(folder).absolute()
     description = _read_config(folder)
     autoencoder = Autoencoder(AutoencoderConfig.from_json(description["autoencoder"]), rngs=nnx.Rngs(0))

@@ -26,10 +26,8 @@ from ellipsoid.laws import get_law
 from ellipsoid.mixture import Mixture, apply_by_part
 from ellipsoid.random import CounterStream, philox_words, row_block, uniform01
 from ellipsoid.regions import ELLIPSOID, PAIRWISE, as_region, pairs_gauge
+from ellipsoid.settings import DEFAULT_LEVEL, checked_radius
 from ellipsoid.state import PCAState
-
-#: The source method's level 2.35 times its fact 0.7.
-DEFAULT_LEVEL = 1.645
 
 # Draws fill the region up to 1e-6 of its boundary: the gauge recomputed from rounded float32 scores
 # errs by up to 4e-7 (sine, cosine, product, quotient, root), so none comes out above 1.
@@ -195,22 +193,11 @@ def _is_traced(tree):
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
-def _radius(level, fact):
-    if _is_traced((level, fact)):
-        return jnp.float32(level) * jnp.float32(fact)
-    for name, value in (("level", level), ("fact", fact)):
-        if not isinstance(value, int | float | np.number | np.ndarray | jax.Array) or np.ndim(value):
-            raise TypeError(f"{name}: expected a number, got {type(value).__name__}")
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{name}: expected a finite number above 0, got {value}")
-    return float(level) * float(fact)
-
-
 def checked_state(state, label=None):
     """State or mixture as draws need it: of the parts that have a label, without what no draw depends on."""
     if not isinstance(state, PCAState | Mixture):
         raise TypeError(
-            f"state: expected a PCAState, as made by ellipsoid.fit(latents), or a Mixture, "
+            f"state: expected a PCAState, as made by ellipsoid.fit(latents), or a Mixture; "
             f"got {type(state).__name__}"
         )
     # No draw depends on the number of latents, which may be beyond the 32-bit integers that jit takes, nor on
@@ -235,44 +222,44 @@ def _checked_dtype(dtype):
     except TypeError:
         name = None
     if name not in _DTYPES:
-        raise ValueError(f"dtype: expected one of {', '.join(_DTYPES)}, got {dtype!r}")
+        raise ValueError(f"dtype: expected one of {', '.join(_DTYPES)}; got {dtype!r}")
     return name
 
 
 def _check_count(n):
     n = check_integer("n", n)
     if n < 1:
-        raise ValueError(f"n: expected at least 1 vector, got {n}")
+        raise ValueError(f"n: expected at least 1 vector; got {n}")
     return n
 
 
 def _check_index(index):
     if isinstance(index, Tracer):
         if index.ndim != 1 or not jnp.issubdtype(index.dtype, jnp.integer):
-            raise ValueError(f"index: expected a one-dimensional array of integers, got {index.aval}")
+            raise ValueError(f"index: expected a one-dimensional array of integers; got {index.aval}")
         return index
     index = np.asarray(index)
     if index.ndim != 1 or index.size == 0 or not np.issubdtype(index.dtype, np.integer):
         raise ValueError(
-            f"index: expected a one-dimensional, non-empty array of integers, "
+            f"index: expected a one-dimensional, non-empty array of integers; "
             f"got shape {index.shape} of {index.dtype}"
         )
     if index.min() < 0:
-        raise ValueError(f"index: expected row numbers of at least 0, got {index.min()}")
+        raise ValueError(f"index: expected row numbers of at least 0; got {index.min()}")
     return index.astype(np.uint64)
 
 
 def _check_sharding(sharding, n):
     """Return the sharding as one of the first axis alone, and its number of parts."""
     if not isinstance(sharding, NamedSharding):
-        raise TypeError(f"sharding: expected a jax.sharding.NamedSharding, got {type(sharding).__name__}")
+        raise TypeError(f"sharding: expected a jax.sharding.NamedSharding; got {type(sharding).__name__}")
     axes, *others = sharding.spec or (None,)
     if axes is None or any(others):
-        raise ValueError(f"sharding: expected a spec of the rows alone, as P('rows'), got {sharding.spec}")
+        raise ValueError(f"sharding: expected a spec of the rows alone, as P('rows'); got {sharding.spec}")
     names = (axes,) if isinstance(axes, str) else axes
     n_parts = math.prod(sharding.mesh.shape[name] for name in names)
     if n % n_parts:
-        raise ValueError(f"n: expected a multiple of the {n_parts} parts of the sharding, got {n}")
+        raise ValueError(f"n: expected a multiple of the {n_parts} parts of the sharding; got {n}")
     return NamedSharding(sharding.mesh, PartitionSpec(axes)), n_parts
 
 
@@ -325,7 +312,7 @@ def _draw(key, state, n, index, *, law, level, fact, region, label, verify, dtyp
     region = as_region(region)
     region.check(k)
     dtype = _checked_dtype(dtype)
-    radius = _radius(level, fact)
+    radius = checked_radius(level, fact)
     settings = jax.tree.map(jnp.asarray, get_law(law, region).prepare(k, radius, region))
     if region.name == ELLIPSOID and not _is_traced(radius) and radius < 0.5 * math.sqrt(k + 2):
         warnings.warn(
@@ -551,7 +538,7 @@ def sample_at(
 def _checked_last_axis(name, values, size):
     values = jnp.asarray(values, np.float32)
     if values.ndim == 0 or values.shape[-1] != size:
-        raise ValueError(f"{name}: expected a last axis of {size}, got shape {values.shape}")
+        raise ValueError(f"{name}: expected a last axis of {size}; got shape {values.shape}")
     return values
 
 
@@ -586,7 +573,7 @@ def _judged(state, latents, level, fact, region):
     region = as_region(region)
     region.check(state.n_components)
     latents = _checked_last_axis("latents", latents, state.n_features)
-    radius = _radius(level, fact)
+    radius = checked_radius(level, fact)
     return state, radius, _gauges(state, latents, radius, region)
 
 
@@ -619,7 +606,7 @@ def contains(state, latents, *, level=DEFAULT_LEVEL, fact=1.0, region="pairwise"
         As for :func:`gauge`; also for a negative tolerance.
     """
     if tolerance is not None and not tolerance >= 0:
-        raise ValueError(f"tolerance: expected a number of at least 0, got {tolerance}")
+        raise ValueError(f"tolerance: expected a number of at least 0; got {tolerance}")
     state, radius, gauges = _judged(state, latents, level, fact, region)
     if isinstance(state, PCAState):
         return gauges <= 1 + (_round_trip_tolerance(state, radius) if tolerance is None else tolerance)
@@ -671,7 +658,7 @@ def log_prob(state, scores, *, law="uniform", level=DEFAULT_LEVEL, fact=1.0, reg
     if density is None:
         raise ValueError(f"law: {law!r} has no closed-form density; uniform and normal have")
     scores = _checked_last_axis("scores", scores, state.n_components)
-    radius = _radius(level, fact)
+    radius = checked_radius(level, fact)
 
     def of_state(state, scores):
         semi_axes = _semi_axes(state, radius)

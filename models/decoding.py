@@ -341,7 +341,7 @@ def _dump(configuration, progress):
 def _published(path, configuration):
     """Progress of a complete cache that was made of these images; None if there is none."""
     if path.suffix != ".npy":
-        raise ValueError(f"cache: expected a name that ends in .npy, got {path}")
+        raise ValueError(f"cache: expected a name that ends in .npy; got {path}")
     if not path.exists():
         return None
     manifest = _read_manifest(_manifest_of(path))

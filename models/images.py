@@ -176,9 +176,9 @@ def load_image_set(
 
 def _check_options(size, channels, split, on_error):
     if channels not in (None, 1, 3):
-        raise ValueError(f"channels: expected 1 (grey) or 3 (colour), got {channels!r}")
+        raise ValueError(f"channels: expected 1 (grey) or 3 (colour); got {channels!r}")
     if size is not None and (not isinstance(size, int) or size < 1):
-        raise ValueError(f"size: expected a number of pixels of at least 1, got {size!r}")
+        raise ValueError(f"size: expected a number of pixels of at least 1; got {size!r}")
     for name, value, known in (("split", split, ("all", *SPLITS)), ("on_error", on_error, ("skip", "raise"))):
         if value not in known:
             raise ValueError(f"{name}: expected one of {', '.join(known)}; got {value!r}")
@@ -186,7 +186,7 @@ def _check_options(size, channels, split, on_error):
 
 def _check_count(n):
     if n < 2:
-        raise ValueError(f"images: training needs at least two, got {n}")
+        raise ValueError(f"images: training needs at least two; got {n}")
 
 
 def _found(source, size):
@@ -283,14 +283,14 @@ def _as_uint8(images):
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape[:3]:
         raise ValueError(
-            f"images: expected shape (n, H, W), (n, H, W, 1) or (n, H, W, 3), got {images.shape}"
+            f"images: expected shape (n, H, W), (n, H, W, 1) or (n, H, W, 3); got {images.shape}"
         )
     if images.dtype == np.uint8:
         return images
     if images.dtype == bool or not np.issubdtype(images.dtype, np.floating):
-        raise ValueError(f"images: expected uint8, or floats in [0, 1], got {images.dtype}")
+        raise ValueError(f"images: expected uint8, or floats in [0, 1]; got {images.dtype}")
     if not (images.min() >= 0 and images.max() <= 1):  # also refuses NaN
-        raise ValueError(f"images: expected floats in [0, 1], got {images.min()} to {images.max()}")
+        raise ValueError(f"images: expected floats in [0, 1]; got {images.min()} to {images.max()}")
     return np.round(images * 255).astype(np.uint8)
 
 

@@ -213,7 +213,7 @@ class _Table(NamedTuple):
             return self.values[[self.row_of[stem] for stem in stems]]
         except KeyError as error:
             missing = names[stems.index(error.args[0])]
-            raise ValueError(f"{self.name}: expected a row for each image, got none for {missing}") from None
+            raise ValueError(f"{self.name}: expected a row for each image; got none for {missing}") from None
 
 
 def _celeba_lists(tree, path):

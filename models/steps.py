@@ -73,21 +73,21 @@ class TrainConfig:
         for name, lowest in least.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-                raise ValueError(f"{name}: expected an integer of at least {lowest}, got {value!r}")
+                raise ValueError(f"{name}: expected an integer of at least {lowest}; got {value!r}")
         for name in ("learning_rate", "clip_norm"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name}: expected a finite number above 0, got {value}")
+                raise ValueError(f"{name}: expected a finite number above 0; got {value}")
         for name in ("weight_decay", "latent_noise", "latent_l2"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name}: expected a finite number of at least 0, got {value}")
+                raise ValueError(f"{name}: expected a finite number of at least 0; got {value}")
         for name in ("warmup", "validation_fraction", "ema_decay"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
-                raise ValueError(f"{name}: expected a share from 0 to below 1, got {value}")
+                raise ValueError(f"{name}: expected a share from 0 to below 1; got {value}")
         if self.precision not in (None, "float32", "bfloat16"):
-            raise ValueError(f"precision: expected float32, bfloat16 or None, got {self.precision!r}")
+            raise ValueError(f"precision: expected float32, bfloat16 or None; got {self.precision!r}")
 
 
 class TrainState(NamedTuple):

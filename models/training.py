@@ -163,11 +163,11 @@ def _check(autoencoder, images, validation):
     for name, array in (("images", images), ("validation", validation)):
         if array is not None and (array.dtype != np.uint8 or array.shape[1:] != (side, side, channels)):
             raise ValueError(
-                f"{name}: expected uint8 of shape (n, {side}, {side}, {channels}), "
+                f"{name}: expected uint8 of shape (n, {side}, {side}, {channels}); "
                 f"got {array.dtype} of shape {array.shape}"
             )
     if len(images) < 2:
-        raise ValueError(f"images: training needs at least two, got {len(images)}")
+        raise ValueError(f"images: training needs at least two; got {len(images)}")
 
 
 def split(n: int, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:

@@ -277,7 +277,7 @@ def test_one_component_in_a_pairwise_region_is_an_interval(law):
 @pytest.mark.parametrize(
     ("law", "region", "message"),
     [
-        ("sobol", "pairwise", "law: expected one of redraw, sequential, uniform, normal, got 'sobol'"),
+        ("sobol", "pairwise", "law: expected one of redraw, sequential, uniform, normal; got 'sobol'"),
         ("redraw", "box", "law: 'redraw' does not exist on the region 'box', which has: uniform, normal"),
         ("sequential", "ellipsoid", "law: 'sequential' does not exist on the region 'ellipsoid'"),
     ],

@@ -169,11 +169,11 @@ def test_the_normal_law_has_no_matched_level():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((5, "sobol"), "law: expected one of redraw, sequential, uniform, got 'sobol'"),
-        ((5, "redraw", "box"), "law: 'redraw' is defined on the pairwise region only, got region 'box'"),
-        ((5, "uniform", "ball"), "region: expected one of pairwise, ellipsoid, box, got 'ball'"),
-        ((0, "uniform"), "k: expected a number of components of at least 1, got 0"),
-        ((2.5, "uniform"), "k: expected a number of components of at least 1, got 2.5"),
+        ((5, "sobol"), "law: expected one of redraw, sequential, uniform; got 'sobol'"),
+        ((5, "redraw", "box"), "law: 'redraw' is defined on the pairwise region only; got region 'box'"),
+        ((5, "uniform", "ball"), "region: expected one of pairwise, ellipsoid, box; got 'ball'"),
+        ((0, "uniform"), "k: expected a number of components of at least 1; got 0"),
+        ((2.5, "uniform"), "k: expected a number of components of at least 1; got 2.5"),
     ],
 )
 def test_matched_level_refuses(arguments, message):
@@ -188,14 +188,14 @@ def test_levels_must_be_finite_and_positive(level):
         lambda x: el.joint_coverage(x, 3),
         lambda x: el.log_joint_coverage(x, 3),
     ):
-        with pytest.raises(ValueError, match="level: expected a finite number above 0, got"):
+        with pytest.raises(ValueError, match="level: expected a finite number above 0; got"):
             function(level)
 
 
 @pytest.mark.parametrize("p", [0, 1, -0.1, math.nan])
 def test_probabilities_must_lie_strictly_between_0_and_1(p):
     for function in (el.pair_level, lambda x: el.joint_level(x, 3)):
-        with pytest.raises(ValueError, match="p: expected a probability strictly between 0 and 1, got"):
+        with pytest.raises(ValueError, match="p: expected a probability strictly between 0 and 1; got"):
             function(p)
 
 

@@ -142,17 +142,17 @@ def test_the_procedures_have_no_density(make_state, law):
         (
             {"law": "sobol"},
             ValueError,
-            "law: expected one of redraw, sequential, uniform, normal, got 'sobol'",
+            "law: expected one of redraw, sequential, uniform, normal; got 'sobol'",
         ),
-        ({"region": "ball"}, ValueError, "region: expected one of pairwise, ellipsoid, box, got 'ball'"),
-        ({"level": -1}, ValueError, "level: expected a finite number above 0, got -1"),
-        ({"fact": math.nan}, ValueError, "fact: expected a finite number above 0, got nan"),
+        ({"region": "ball"}, ValueError, "region: expected one of pairwise, ellipsoid, box; got 'ball'"),
+        ({"level": -1}, ValueError, "level: expected a finite number above 0; got -1"),
+        ({"fact": math.nan}, ValueError, "fact: expected a finite number above 0; got nan"),
         (
             {"region": el.PairwiseEllipses(np.ones((3, 3), bool))},
             ValueError,
             "law: 'uniform' needs all pairs",
         ),
-        ({"scores": np.zeros((3, 2))}, ValueError, r"scores: expected a last axis of 3, got shape \(3, 2\)"),
+        ({"scores": np.zeros((3, 2))}, ValueError, r"scores: expected a last axis of 3; got shape \(3, 2\)"),
     ],
 )
 def test_log_prob_refuses(make_state, settings, error, message):

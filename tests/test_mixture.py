@@ -184,9 +184,9 @@ def test_labels_may_be_numbers(mixture):
         ("c", ValueError, "this mixture has no 'c'; it has a, b"),
         ({"a": False, "b": False}, ValueError, "no part of this mixture has"),
         ([], ValueError, "no part of this mixture has"),
-        ({"a": 1}, TypeError, "expected True or False for 'a', got 1"),
+        ({"a": 1}, TypeError, "expected True or False for 'a'; got 1"),
         (2.5, ValueError, "this mixture has no '2.5'; it has a, b"),
-        (None, TypeError, "expected text or a number, got None"),
+        (None, TypeError, "expected text or a number; got None"),
     ],
 )
 def test_select_refuses(mixture, label, error, message):

@@ -118,13 +118,13 @@ def test_key_keeps_64_bits_of_the_seed():
 
 @pytest.mark.parametrize("seed", [1.0, "1", None, np.zeros(2)])
 def test_key_refuses_what_is_no_integer(seed):
-    with pytest.raises(TypeError, match=f"seed: expected an integer, got {type(seed).__name__}"):
+    with pytest.raises(TypeError, match=f"seed: expected an integer; got {type(seed).__name__}"):
         el.key(seed)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64])
 def test_key_refuses_seeds_out_of_range(seed):
-    with pytest.raises(ValueError, match=rf"seed: expected an integer in \[0, 2\*\*64\), got {seed}"):
+    with pytest.raises(ValueError, match=rf"seed: expected an integer in \[0, 2\*\*64\); got {seed}"):
         el.key(seed)
 
 

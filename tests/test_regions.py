@@ -182,17 +182,17 @@ def test_as_region_keeps_objects_and_knows_names():
 
 
 def test_unknown_regions_are_refused():
-    with pytest.raises(ValueError, match="region: expected one of pairwise, ellipsoid, box, got 'ball'"):
+    with pytest.raises(ValueError, match="region: expected one of pairwise, ellipsoid, box; got 'ball'"):
         as_region("ball")
-    with pytest.raises(TypeError, match="region: expected a name or a region object, got int"):
+    with pytest.raises(TypeError, match="region: expected a name or a region object; got int"):
         as_region(3)
 
 
 @pytest.mark.parametrize(
     ("pairs", "error", "message"),
     [
-        (np.ones((3, 3)), TypeError, "pairs: expected a boolean mask, got dtype float64"),
-        (np.ones((3, 2), bool), ValueError, r"pairs: expected a mask of shape \(3, 3\), got \(3, 2\)"),
+        (np.ones((3, 3)), TypeError, "pairs: expected a boolean mask; got dtype float64"),
+        (np.ones((3, 2), bool), ValueError, r"pairs: expected a mask of shape \(3, 3\); got \(3, 2\)"),
         (np.triu(np.ones((3, 3), bool)), ValueError, r"pairs: expected a symmetric mask"),
     ],
 )

@@ -286,5 +286,5 @@ def test_folders_that_are_no_runs(fitted, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(description))
     with pytest.raises(ValueError, match=r"training configuration: .*speed"):
         load_run(tmp_path)
-    with pytest.raises(ValueError, match="checkpoint: expected best or newest, got 'last'"):
+    with pytest.raises(ValueError, match="checkpoint: expected best or newest; got 'last'"):
         load_run(fitted[0], "last")

@@ -260,19 +260,19 @@ def test_the_default_tolerance_accepts_all_draws(make_state, offset, smallest):
 
 
 def test_contains_is_not_fooled_by_a_wide_tolerance(state):
-    with pytest.raises(ValueError, match="tolerance: expected a number of at least 0, got -1"):
+    with pytest.raises(ValueError, match="tolerance: expected a number of at least 0; got -1"):
         el.contains(state, np.zeros(9), tolerance=-1)
-    with pytest.raises(ValueError, match="tolerance: expected a number of at least 0, got nan"):
+    with pytest.raises(ValueError, match="tolerance: expected a number of at least 0; got nan"):
         el.contains(state, np.zeros(9), tolerance=math.nan)
 
 
 # --- refusals --------------------------------------------------------------------------------------
 
 BAD_SETTINGS = [
-    ({"law": "sobol"}, ValueError, "law: expected one of redraw, sequential, uniform, normal, got 'sobol'"),
+    ({"law": "sobol"}, ValueError, "law: expected one of redraw, sequential, uniform, normal; got 'sobol'"),
     ({"law": "redraw", "region": "box"}, ValueError, "law: 'redraw' does not exist on the region 'box'"),
-    ({"region": "ball"}, ValueError, "region: expected one of pairwise, ellipsoid, box, got 'ball'"),
-    ({"region": 3}, TypeError, "region: expected a name or a region object, got int"),
+    ({"region": "ball"}, ValueError, "region: expected one of pairwise, ellipsoid, box; got 'ball'"),
+    ({"region": 3}, TypeError, "region: expected a name or a region object; got int"),
     (
         {"region": el.PairwiseEllipses(np.ones((2, 2), bool))},
         ValueError,
@@ -284,12 +284,12 @@ BAD_SETTINGS = [
         "law: 'uniform' needs all pairs; on a subset use redraw or sequential",
     ),
     *(
-        ({name: value}, ValueError, f"{name}: expected a finite number above 0, got {value}")
+        ({name: value}, ValueError, f"{name}: expected a finite number above 0; got {value}")
         for name in ("level", "fact")
         for value in (0, -1.0, math.nan, math.inf)
     ),
-    ({"level": "2"}, TypeError, "level: expected a number, got str"),
-    ({"fact": np.ones(2)}, TypeError, "fact: expected a number, got ndarray"),
+    ({"level": "2"}, TypeError, "level: expected a number; got str"),
+    ({"fact": np.ones(2)}, TypeError, "fact: expected a number; got ndarray"),
 ]
 
 
@@ -307,7 +307,7 @@ def test_sample_refuses_other_types(state, dtype):
         assert el.sample(el.key(0), state, 3, dtype=dtype).scores.dtype == np.float16
     else:
         with pytest.raises(
-            ValueError, match=f"dtype: expected one of float32, float16, bfloat16, got '?{dtype}"
+            ValueError, match=f"dtype: expected one of float32, float16, bfloat16; got '?{dtype}"
         ):
             el.sample(el.key(0), state, 3, dtype=dtype)
 
@@ -315,9 +315,9 @@ def test_sample_refuses_other_types(state, dtype):
 @pytest.mark.parametrize(
     ("n", "error", "message"),
     [
-        (0, ValueError, "n: expected at least 1 vector, got 0"),
-        (-5, ValueError, "n: expected at least 1 vector, got -5"),
-        (2.0, TypeError, "n: expected an integer, got float"),
+        (0, ValueError, "n: expected at least 1 vector; got 0"),
+        (-5, ValueError, "n: expected at least 1 vector; got -5"),
+        (2.0, TypeError, "n: expected an integer; got float"),
     ],
 )
 def test_sample_refuses_a_wrong_count(state, n, error, message):
@@ -332,7 +332,7 @@ def test_sample_refuses_a_wrong_count(state, n, error, message):
         (3, "index: expected a one-dimensional, non-empty array of integers"),
         ([[1]], "index: expected a one-dimensional, non-empty array of integers"),
         ([1.0], "index: expected a one-dimensional, non-empty array of integers"),
-        ([0, -1], "index: expected row numbers of at least 0, got -1"),
+        ([0, -1], "index: expected row numbers of at least 0; got -1"),
     ],
 )
 def test_sample_at_refuses_a_wrong_index(state, index, message):
@@ -354,17 +354,17 @@ def test_a_wrong_state_is_refused_everywhere():
         lambda: el.contains(np.zeros((3, 3)), np.zeros(3)),
         lambda: el.log_prob(np.zeros((3, 3)), np.zeros(3)),
     ):
-        with pytest.raises(TypeError, match=r"state: expected a PCAState, as made by .*, got ndarray"):
+        with pytest.raises(TypeError, match=r"state: expected a PCAState, as made by .*; got ndarray"):
             call()
 
 
 @pytest.mark.parametrize("function", [el.gauge, el.contains])
 def test_gauge_and_contains_refuse_wrong_arguments(state, function):
-    with pytest.raises(ValueError, match=r"latents: expected a last axis of 9, got shape \(2, 6\)"):
+    with pytest.raises(ValueError, match=r"latents: expected a last axis of 9; got shape \(2, 6\)"):
         function(state, np.zeros((2, 6)))
-    with pytest.raises(ValueError, match=r"latents: expected a last axis of 9, got shape \(\)"):
+    with pytest.raises(ValueError, match=r"latents: expected a last axis of 9; got shape \(\)"):
         function(state, 0.0)
-    with pytest.raises(ValueError, match="level: expected a finite number above 0, got 0"):
+    with pytest.raises(ValueError, match="level: expected a finite number above 0; got 0"):
         function(state, np.zeros(9), level=0)
     with pytest.raises(ValueError, match="region: expected one of"):
         function(state, np.zeros(9), region="ball")

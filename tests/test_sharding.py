@@ -85,7 +85,7 @@ def test_refusals():
         for spec in (P(), P(None), P(None, "rows"), P(None, None)):
             with pytest.raises(ValueError, match="sharding: expected"):
                 el.sample(el.key(1), state, 800, sharding=NamedSharding(rows.mesh, spec))
-        with pytest.raises(TypeError, match="sharding: expected a jax.sharding.NamedSharding, got list"):
+        with pytest.raises(TypeError, match="sharding: expected a jax.sharding.NamedSharding; got list"):
             el.sample(el.key(1), state, 800, sharding=jax.devices())
         with pytest.raises(ValueError, match="sharding: expected None under jit"):
             jax.jit(lambda key: el.sample(key, state, 800, sharding=rows))(el.key(1))

@@ -124,7 +124,7 @@ class Fit:
             shared, what = state, ""
         else:
             if self.half_width != "std":
-                raise ValueError(f"half_width: expected std for a mixture, got {self.half_width}")
+                raise ValueError(f"half_width: expected std for a mixture; got {self.half_width}")
             state = self._fit_mixture(latents)
             shared, what = state.shared, f"{state.n_parts} parts, "
         state.save(self.out)
@@ -135,7 +135,7 @@ class Fit:
         if self.labels is None:
             return el.fit_mixture(latents, self.n_parts, self.n_components, progress=True)
         if len(self.n_parts) > 1:
-            raise ValueError(f"n_parts: expected one number for all labels, got {self.n_parts}")
+            raise ValueError(f"n_parts: expected one number for all labels; got {self.n_parts}")
         labels = _load_array(self.labels)
         n_parts = self.n_parts[0] if self.n_parts else 1
         return el.fit_by_label(latents, labels, self.n_components, n_parts=n_parts, progress=True)

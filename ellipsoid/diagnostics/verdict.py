@@ -12,7 +12,7 @@ from ellipsoid.diagnostics.diagnose import Diagnostics
 from ellipsoid.diagnostics.pairs import correlation, strongest_pairs
 from ellipsoid.diagnostics.rows import TOLERANCE
 from ellipsoid.levels import matched_level
-from ellipsoid.sampling import DEFAULT_LEVEL
+from ellipsoid.settings import DEFAULT_LEVEL
 from ellipsoid.state import PCAState
 
 

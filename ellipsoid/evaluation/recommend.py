@@ -16,7 +16,7 @@ from ellipsoid.laws import get_law
 from ellipsoid.levels import matched_level
 from ellipsoid.mixture import Mixture, load
 from ellipsoid.regions import as_region
-from ellipsoid.sampling import DEFAULT_LEVEL
+from ellipsoid.settings import DEFAULT_LEVEL
 from ellipsoid.state import PCAState
 
 if TYPE_CHECKING:

@@ -35,7 +35,8 @@ from ellipsoid.pixels import as_uint8
 from ellipsoid.progress import progress_bar
 from ellipsoid.random import philox_words
 from ellipsoid.regions import Region, as_region
-from ellipsoid.sampling import DEFAULT_LEVEL, block_rows, checked_state, contains, gauge, sample_at
+from ellipsoid.sampling import block_rows, checked_state, contains, gauge, sample_at
+from ellipsoid.settings import DEFAULT_LEVEL
 from ellipsoid.state import PCAState
 
 _BESIDE = ("latents", "scores", "gauge", "part")
@@ -228,7 +229,7 @@ def generate(
 def _count(name, value):
     value = check_integer(name, value)
     if value < 1:
-        raise ValueError(f"{name}: expected at least 1, got {value}")
+        raise ValueError(f"{name}: expected at least 1; got {value}")
     return value
 
 
@@ -238,7 +239,7 @@ def _process(processes, process_id):
     if processes is None or process_id is None:
         raise ValueError("processes and process_id: expected both or neither")
     if not 0 <= operator.index(process_id) < operator.index(processes):
-        raise ValueError(f"process_id: expected 0 to {processes - 1}, got {process_id}")
+        raise ValueError(f"process_id: expected 0 to {processes - 1}; got {process_id}")
     return processes, process_id
 
 
@@ -334,7 +335,7 @@ def _decode(decode, size, latents):
         images = decode(z)
         if np.ndim(images) != 4 or np.shape(images)[0] != size:
             raise ValueError(
-                f"decode: expected images ({size}, H, W, C) of {size} latents, got shape {np.shape(images)}"
+                f"decode: expected images ({size}, H, W, C) of {size} latents; got shape {np.shape(images)}"
             )
         return as_uint8(images)
 

@@ -78,7 +78,7 @@ def load(content: bytes, where: str) -> tuple[dict[str, Any], Records]:
         return manifest["configuration"], records
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
-            f"{where}: expected a manifest of format {FORMAT} {FORMAT_VERSION}, got {error!r}"
+            f"{where}: expected a manifest of format {FORMAT} {FORMAT_VERSION}; got {error!r}"
         ) from None
 
 

@@ -194,7 +194,7 @@ def test_what_exists_is_not_overwritten(state, tmp_path):
         ({"beside": ("images",)}, "beside: expected"),
         ({"beside": "gauge"}, "beside: expected"),
         ({"processes": 2}, "both or neither"),
-        ({"processes": 2, "process_id": 2}, "process_id: expected 0 to 1, got 2"),
+        ({"processes": 2, "process_id": 2}, "process_id: expected 0 to 1; got 2"),
         ({"sink": "x.parquet", "decode": decode}, "for latents"),
         ({"sink": "x.tar", "decode": lambda z: decode(z)[..., :2]}, "1, 3 or 4 channels"),
     ],

@@ -55,9 +55,9 @@ def test_a_sink_is_chosen_by_the_end_of_its_name(name, kind):
 
 def test_other_sinks_are_refused():
     assert isinstance(as_sink(print), CallbackSink)
-    with pytest.raises(TypeError, match="sink: expected a path, a function or a sink object, got int"):
+    with pytest.raises(TypeError, match="sink: expected a path, a function or a sink object; got int"):
         as_sink(3)
-    with pytest.raises(ValueError, match=r"URL that ends in \.zarr, got 's3://bucket/x\.npy'"):
+    with pytest.raises(ValueError, match=r"URL that ends in \.zarr; got 's3://bucket/x\.npy'"):
         as_sink("s3://bucket/x.npy")
 
 

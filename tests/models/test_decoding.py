@@ -213,7 +213,7 @@ def test_other_files_are_not_overwritten(folder, tmp_path):
         with pytest.raises(FileExistsError, match=r"cache: .*x.npy exists and was not made as a cache"):
             load_images(folder, 8, cache=path, progress=False)
     np.testing.assert_array_equal(np.load(path), np.arange(3))
-    with pytest.raises(ValueError, match=r"cache: expected a name that ends in .npy, got .*faces"):
+    with pytest.raises(ValueError, match=r"cache: expected a name that ends in .npy; got .*faces"):
         load_images(folder, 8, cache=tmp_path / "faces", progress=False)
 
 

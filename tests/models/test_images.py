@@ -166,7 +166,7 @@ def many_arrays(tmp_path):
     ("source", "message"),
     [
         (lambda path: path, "no images"),
-        (one_image, "at least two, got 1"),
+        (one_image, "at least two; got 1"),
         (mixed_sizes, "b.png has 8 x 9 pixels and those before it 8 x 8; give size="),
         (damaged, "1 of 1 images can't be read, more than 10%, the first of them broken.png "),
         (damaged_array, "not a readable"),
@@ -176,7 +176,7 @@ def many_arrays(tmp_path):
         (lambda path: np.zeros((2, 8, 8, 4), np.uint8), r"got \(2, 8, 8, 4\)"),
         (lambda path: np.zeros((2, 8, 8), np.int64), "uint8, or floats"),
         (lambda path: np.full((2, 8, 8), np.nan), "nan"),
-        (lambda path: np.full((2, 8, 8), 255.0), r"floats in \[0, 1\], got 255.0"),
+        (lambda path: np.full((2, 8, 8), 255.0), r"floats in \[0, 1\]; got 255.0"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(tmp_path, source, message):

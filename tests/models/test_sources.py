@@ -290,7 +290,7 @@ def test_a_part_of_celeba(tmp_path):
     assert values(train.images) == [10 * i for i in range(1, 11)]
     assert train.attributes["Smiling"].tolist() == [i % 3 != 0 for i in range(1, 11)]
     assert train.partition.tolist() == [0] * 10
-    with pytest.raises(ValueError, match="at least two, got 1"):
+    with pytest.raises(ValueError, match="at least two; got 1"):
         load(source, size=16, split="test")
 
 
@@ -327,7 +327,7 @@ def test_some_of_the_images_of_celeba(tmp_path):
         (
             "list_attr_celeba.txt",
             b"1\nBald\n000001.jpg -1\n",
-            "expected a row for each image, got none for .*2.jpg",
+            "expected a row for each image; got none for .*2.jpg",
         ),
         ("list_attr_celeba.txt", b"1\nBald Young\n000001.jpg -1\n", "1 numbers in a row, and 2 names"),
         ("list_eval_partition.txt", b"000001.jpg zero\n", "expected one row of integers for each image"),
@@ -429,4 +429,4 @@ def test_the_command_line_reads_a_part_of_a_zip_file_through_a_cache(tmp_path, c
     assert np.load(tmp_path / "cache.npy").shape == (10, 16, 16, 3)
     assert np.load(tmp_path / "run" / "latents.npy").shape == (10, 2)
     assert main(["train", str(source), "--split", "test", "--out", str(tmp_path / "other"), *small]) == 1
-    assert capsys.readouterr().err.splitlines()[-1] == "ellipsoid: images: training needs at least two, got 1"
+    assert capsys.readouterr().err.splitlines()[-1] == "ellipsoid: images: training needs at least two; got 1"

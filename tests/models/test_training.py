@@ -173,5 +173,5 @@ def test_bad_settings(images, settings, message):
 def test_bad_images(images):
     with pytest.raises(ValueError, match=r"images: expected uint8 of shape \(n, 16, 16, 3\)"):
         train(new(), images[:, :8], progress=False)
-    with pytest.raises(ValueError, match="at least two, got 1"):
+    with pytest.raises(ValueError, match="at least two; got 1"):
         train(new(), images[:1], progress=False)

@@ -424,7 +424,7 @@ class PngSink(LocalSink):
         """Learn what will be written."""
         if _IMAGES not in plan.columns:
             raise ValueError(
-                f"sink: latents are written to a .npy file, .zarr, .tar or .parquet, got {self.name!r}; "
+                f"sink: latents are written to a .npy file, .zarr, .tar or .parquet; got {self.name!r}; "
                 f"images need decode"
             )
         _check_channels(plan)
@@ -613,12 +613,12 @@ def as_sink(sink) -> Sink:
     if callable(sink):
         return CallbackSink(sink)
     if not isinstance(sink, str | os.PathLike):
-        raise TypeError(f"sink: expected a path, a function or a sink object, got {type(sink).__name__}")
+        raise TypeError(f"sink: expected a path, a function or a sink object; got {type(sink).__name__}")
     name = os.fspath(sink)
     suffix = Path(name).suffix
     if "://" in name:
         if suffix != ".zarr":
-            raise ValueError(f"sink: expected a URL that ends in .zarr, got {name!r}")
+            raise ValueError(f"sink: expected a URL that ends in .zarr; got {name!r}")
         return RemoteZarrSink(name)
     kinds = {".npy": NpySink, ".zarr": ZarrSink, ".tar": TarSink, ".parquet": ParquetSink}
     return kinds.get(suffix, PngSink)(name)
