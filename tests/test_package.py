@@ -1,8 +1,15 @@
+"""The package as it is installed: its files, its version, and a checkout without symbolic links."""
+
 import importlib.metadata
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
+
+import pytest
 
 import ellipsoid
 
@@ -13,12 +20,10 @@ def pyproject():
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
-def test_import_is_light():
-    code = "import sys, ellipsoid; print(*{name.partition('.')[0] for name in sys.modules})"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    modules = set(loaded.stdout.split())
-    assert "jax" in modules
-    assert modules.isdisjoint({"flax", "matplotlib", "sklearn", "orbax", "rich", "optax"})
+def run_python(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=True, **options
+    ).stdout
 
 
 def test_the_packages_are_the_folders_with_modules():
@@ -39,3 +44,52 @@ def test_one_version_everywhere():
     assert (
         ellipsoid.__version__ == importlib.metadata.version("ellipsoid") == pyproject()["project"]["version"]
     )
+
+
+def test_every_public_name_is_there():
+    source = (ROOT / "ellipsoid" / "__init__.py").read_text()
+    names = set(re.findall(r"import \w+ as (\w+)", source))
+    assert {"fit", "sample", "generate", "recommend", "log_prob"} <= names <= set(dir(ellipsoid))
+    for name in dir(ellipsoid):
+        assert getattr(ellipsoid, name) is not None, name
+    with pytest.raises(AttributeError, match="has no attribute 'sampel'"):
+        _ = ellipsoid.sampel
+
+
+@pytest.fixture(scope="module")
+def checkout_without_links(tmp_path_factory):
+    """Copy of the tree in which the link is a file with its target, as systems without links check it out."""
+    copy = tmp_path_factory.mktemp("checkout") / "project"
+    copy.mkdir()
+    for folder in ("ellipsoid", "models"):
+        shutil.copytree(
+            ROOT / folder, copy / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    (copy / "ellipsoid" / "models").unlink()
+    (copy / "ellipsoid" / "models").write_text("../models")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    return copy
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["wheel", "editable"])
+def test_a_checkout_without_symbolic_links_installs_and_imports(checkout_without_links, tmp_path, kind):
+    build = f"from setuptools import build_meta; print(build_meta.build_{kind}({str(tmp_path)!r}))"
+    name = run_python("-c", build, cwd=checkout_without_links).split()[-1]
+    installed = tmp_path / "installed"
+    with zipfile.ZipFile(tmp_path / name) as wheel:
+        wheel.extractall(installed)
+    # Without site packages' own .pth files, by which the tree under test would be found first.
+    dependencies = [path for path in sys.path if path.endswith("site-packages")]
+    code = (
+        f"import site, sys; sys.path += {dependencies!r}; site.addsitedir({str(installed)!r})\n"
+        "import ellipsoid, ellipsoid.models.autoencoder, ellipsoid.report\n"
+        "print(ellipsoid.__file__); print(ellipsoid.models.__file__)"
+    )
+    files = [Path(line) for line in run_python("-S", "-c", code, cwd=tmp_path).split("\n") if line]
+    if kind == "wheel":
+        expected = [installed / "ellipsoid", installed / "ellipsoid" / "models"]
+    else:
+        expected = [checkout_without_links / "ellipsoid", checkout_without_links / "models"]
+    assert [file.parent for file in files] == expected
