@@ -296,7 +296,7 @@ class RowSequence:
         latent = state.reconstruct(scores)[column]
         wider = "float32" if self.dtype == "bfloat16" else "float32 or bfloat16"
         raise ValueError(
-            f"dtype: expected one that holds all latents, as {wider}, or smaller latents; got {self.dtype}, "
+            f"dtype: expected a type that holds all latents ({wider}), or smaller latents; got {self.dtype}, "
             f"whose largest number is {float(jnp.finfo(self.dtype).max):g}, and a latent of "
             f"{float(latent):g} in column {column}"
         )

@@ -134,7 +134,9 @@ def test_draws_are_those_of_before(drawn, stored):
     for name, array in stored.items():
         if array.dtype.kind == "f":
             assert drawn[name].dtype == array.dtype
-            rounded_to = np.float32 if "gauge" in name else jnp.bfloat16 if "bfloat16" in name else array.dtype
+            rounded_to = (
+                np.float32 if "gauge" in name else jnp.bfloat16 if "bfloat16" in name else array.dtype
+            )
             eps = float(jnp.finfo(rounded_to).eps)
             got, expected = drawn[name].astype(np.float32), array.astype(np.float32)
             # A latent near zero has the rounding of the larger terms that it is the sum of.
