@@ -252,15 +252,16 @@ def test_draws_of_another_shape_are_refused(mixture):
     message = "scores: expected draws of this shape; got draws of another one"
     for shape, other in (
         (mixture, mixture.select(["hen", "dog"])),
-        (mixture.select("hen"), mixture),
         (mixture.part(0), mixture.part(1)),
     ):
         draws = el.sample(el.key(0), other, 9, law="uniform")
         with pytest.raises(ValueError, match=message):
             el.log_prob(shape, draws, law="uniform")
-        assert el.log_prob(shape, latents=draws.latents, law="uniform").shape == (9,)
-    labelled = el.sample(el.key(0), mixture, 9, law="uniform", label="hen")
-    el.log_prob(mixture.select("hen"), labelled, law="uniform")
+    labelled = el.sample(el.key(0), mixture, 9, law="uniform", label=["hen", "dog"])
+    with pytest.raises(ValueError, match=message):
+        el.log_prob(mixture, labelled, law="uniform")
+    assert el.log_prob(mixture.select(["hen", "dog"]), labelled, law="uniform").shape == (9,)
+    assert el.log_prob(mixture, latents=labelled.latents, law="uniform").shape == (9,)
 
 
 def test_scores_or_latents_but_not_both(mixture):
