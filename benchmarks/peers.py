@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 
-from ellipsoid import levels
+from ellipsoid.integrals import MAX_EXPONENT, normal_pieces, uniform_pieces
 
 _CHUNK = 2048  # rows that stay in the cache
 
@@ -97,14 +97,14 @@ def redraw_events(rng, n, k):
             return u
         large = squares > 0.5
         active = large | (squares > 1 - squares.max(axis=1, keepdims=True))
-        place = np.argsort(~large * 2 + ~active, axis=1, kind="stable").astype(np.int16)
+        order = np.argsort(~large * 2 + ~active, axis=1, kind="stable").astype(np.int16)
         n_large, n_active = large.sum(axis=1), active.sum(axis=1)
         index = np.arange(len(rows))
         for _ in range(128):
             first = (rng.random(len(rows), np.float32) * n_large).astype(np.int32)
             second = (rng.random(len(rows), np.float32) * (n_active - 1)).astype(np.int32)
             second += second >= first
-            i, j = place[index, first], place[index, second]
+            i, j = order[index, first], order[index, second]
             u_i, u_j = u[rows, i], u[rows, j]
             coin = rng.random(len(rows), np.float32) < 0.5
             # Of a pair of two large ones, which can be picked in two ways, the first stays.
@@ -137,7 +137,7 @@ def sequential(rng, n, k):
 def _pieces(rng, n, k, pieces):
     """Choose cube or spike for each row: bound of the others, rows and components of spikes, their values."""
     spikes = np.flatnonzero(rng.random(n) < pieces.spike_share)
-    steps = np.linspace(0, levels.MAX_EXPONENT, len(pieces.angles))
+    steps = np.linspace(0, MAX_EXPONENT, len(pieces.angles))
     angle = np.pi / 4 + np.interp(rng.standard_exponential(len(spikes)), steps, pieces.angles) / k
     bound = np.full((n, 1), np.sqrt(0.5), np.float32)
     bound[spikes, 0] = np.cos(angle)
@@ -148,17 +148,17 @@ def _pieces(rng, n, k, pieces):
 @_in_chunks
 def uniform(rng, n, k):
     """Choose cube or spike by volume, fill the rest."""
-    bound, place, value = _pieces(rng, n, k, levels.uniform_pieces(k))
+    bound, spikes, value = _pieces(rng, n, k, uniform_pieces(k))
     u = _signed(rng, n, k)
     u *= bound
-    u[place] = value
+    u[spikes] = value
     return u
 
 
 @_in_chunks
 def normal(rng, n, k, radius):
     """Choose cube or spike by mass, fill the rest with normal numbers, drawn again until they fit."""
-    bound, place, value = _pieces(rng, n, k, levels.normal_pieces(k, radius))
+    bound, spikes, value = _pieces(rng, n, k, normal_pieces(k, radius))
     limit = bound * np.float32(radius)
     x = rng.standard_normal((n, k), dtype=np.float32)
     rows, columns = np.nonzero(np.abs(x) > limit)
@@ -168,5 +168,5 @@ def normal(rng, n, k, radius):
         out = np.abs(again) > limit[rows, 0]
         rows, columns = rows[out], columns[out]
     x /= np.float32(radius)
-    x[place] = value
+    x[spikes] = value
     return x

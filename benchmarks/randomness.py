@@ -1,7 +1,7 @@
 """A statistical battery for the random numbers of `ellipsoid`, and proof that it can fail.
 
 Six streams of 32-bit words lay the numbers of the package side by side in the ways most likely to
-show a pattern: arrays, short rows, purposes, seeds and split keys. Each test gives a p-value that is
+show a pattern: arrays, short rows, streams, seeds and split keys. Each test gives a p-value that is
 uniform on (0, 1) for ideal random words (in steps for the birthdays, which are counts); both ends
 count against a stream, since a fit that is too good is a pattern too. The same tests must reject
 weakened generators. TestU01 (L'Ecuyer and Simard, "TestU01: a C library for empirical testing of
@@ -71,7 +71,7 @@ def _first_block(words, row, stream):
 
 
 @jax.jit
-def purpose_words(index):
+def stream_words(index):
     """Make four words of every stream for each of consecutive rows."""
     words = random.philox_words(el.key(SEED))
     row = jax.vmap(lambda row: jnp.stack([_first_block(words, row, stream) for stream in CounterStream]))
@@ -99,7 +99,7 @@ STREAMS = {
     "arrays": (array_words, (64, 128)),
     "rows of 50": (row_stream(50), (1, 50)),
     "rows of 256": (row_stream(256, first=2**32 - 2048), (64, 256)),  # the low word overflows early
-    "purposes": (purpose_words, (8, 32)),
+    "streams": (stream_words, (8, 32)),
     "seeds": (seed_words, (8, 12)),
     "split keys": (split_words, (8, 12)),
 }

@@ -21,10 +21,10 @@ import numpy as np
 import peers
 
 import ellipsoid as el
-from ellipsoid import laws, sampling
 from ellipsoid.random import CounterStream, philox_words, row_words, uniform_signed
 from ellipsoid.regions import pairs_gauge
-from ellipsoid.sampling import block_rows
+from ellipsoid.sequence import RowSequence, block_rows
+from ellipsoid.settings import DrawSettings
 
 LEVEL = el.DEFAULT_LEVEL
 
@@ -86,14 +86,8 @@ def first_rows(n):
 
 def score_program(law, state):
     """Give the program that `sample` draws a block of scores with."""
-    region, words, semi_axes = el.PairwiseEllipses(), philox_words(el.key(0)), state.scale * LEVEL
-    prepared = laws.get_law(law, region).prepare(state.n_components, LEVEL, region)
-    settings = jax.tree.map(jnp.asarray, prepared)
-
-    def draw(rows, into=None):
-        return sampling._draw_scores(rows, words, semi_axes, settings, region, into, law=law, dtype="float32")
-
-    return draw
+    sequence = RowSequence.of(el.key(0), state, DrawSettings(law, LEVEL))
+    return lambda rows, into=None: sequence.draw_scores(rows, None, into)
 
 
 def scores_alone(state, n, law):
@@ -103,7 +97,7 @@ def scores_alone(state, n, law):
 
 def library_peers(state, n):
     """Return other libraries' samplers of a Gaussian in the latent space, where they are installed."""
-    found = {}
+    samplers = {}
     mean = np.asarray(state.mean, np.float64)
     root = np.asarray(state.components, np.float64).T * np.asarray(state.scale, np.float64)
     covariance = root @ root.T
@@ -111,7 +105,7 @@ def library_peers(state, n):
 
     mixture = GaussianMixture(1)
     mixture.weights_, mixture.means_, mixture.covariances_ = np.ones(1), mean[None], covariance[None]
-    found["scikit-learn GaussianMixture.sample"] = lambda: mixture.sample(n)[0]
+    samplers["scikit-learn GaussianMixture.sample"] = lambda: mixture.sample(n)[0]
     try:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError:
@@ -121,8 +115,8 @@ def library_peers(state, n):
         normal = torch.distributions.MultivariateNormal(
             torch.tensor(mean, dtype=torch.float32), torch.tensor(covariance, dtype=torch.float32)
         )
-        found["PyTorch MultivariateNormal.sample"] = lambda: normal.sample((n,)).numpy()
-    return found
+        samplers["PyTorch MultivariateNormal.sample"] = lambda: normal.sample((n,)).numpy()
+    return samplers
 
 
 def compare(k, n, repeats):
@@ -211,22 +205,24 @@ def compare_blocks(k, repeats):
     region, size = el.PairwiseEllipses(), block_rows(k, "uniform", "cpu")
     heading(f"one block of {size:,} rows, K = {k}")
     rows = first_rows(size)
-    semi_axes, memory = state.scale * LEVEL, np.empty((size, k), np.float32)
+    memory = np.empty((size, k), np.float32)
     scores, spare = jnp.ones((size, k)), {}
 
     fill, product = bare_fill(k), jax.jit(state.reconstruct)
     default_fill = jax.jit(lambda key: jax.random.uniform(key, (size, k)))
     gauge, default_key = jax.jit(region.gauge), jax.random.key(0)
-    programs = {law: score_program(law, state) for law in ("uniform", "normal")}
+    sequences = {
+        law: RowSequence.of(el.key(0), state, DrawSettings(law, LEVEL)) for law in ("uniform", "normal")
+    }
 
     def draw(law, complete):
         memory = spare.setdefault((law, complete), deque([(None, None)] * 2))
         into_scores, into_latents = memory.popleft()
-        scores = programs[law](rows, into_scores)
+        scores = sequences[law].draw_scores(rows, None, into_scores)
         if not complete:
             memory.append((scores, None))
             return scores
-        latents, gauge = sampling._complete(scores, state, semi_axes, region, into_latents)
+        latents, gauge = sequences[law].complete(scores, None, into_latents)
         memory.append((scores, latents))
         return latents, gauge
 
@@ -290,7 +286,7 @@ def compare_gauge(k, repeats):
 def sixteen_blocks(law, k):
     """Make a contender: scores of 16 blocks, in memory that is used again."""
     draw, rows = score_program(law, make_state(k)), first_rows(block_rows(k, law, "cpu"))
-    spare = deque([None, None])
+    spare: deque = deque([None, None])
 
     def run():
         for _ in range(16):

@@ -3,6 +3,11 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ellipsoid.density import contains as contains
+from ellipsoid.density import gauge as gauge
+from ellipsoid.density import log_prob as log_prob
+from ellipsoid.draws import Draws as Draws
+from ellipsoid.draws import MixtureDraws as MixtureDraws
 from ellipsoid.fitting import fit as fit
 from ellipsoid.fitting import fit_moments as fit_moments
 from ellipsoid.levels import joint_coverage as joint_coverage
@@ -20,11 +25,6 @@ from ellipsoid.random import key as key
 from ellipsoid.regions import Box as Box
 from ellipsoid.regions import Ellipsoid as Ellipsoid
 from ellipsoid.regions import PairwiseEllipses as PairwiseEllipses
-from ellipsoid.sampling import Draws as Draws
-from ellipsoid.sampling import MixtureDraws as MixtureDraws
-from ellipsoid.sampling import contains as contains
-from ellipsoid.sampling import gauge as gauge
-from ellipsoid.sampling import log_prob as log_prob
 from ellipsoid.sampling import sample as sample
 from ellipsoid.sampling import sample_at as sample_at
 from ellipsoid.settings import DEFAULT_LEVEL as DEFAULT_LEVEL

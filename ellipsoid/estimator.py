@@ -15,11 +15,12 @@ from sklearn.metrics import pairwise_distances_chunked
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, check_random_state, validate_data
 
+from ellipsoid.density import gauge, log_prob
 from ellipsoid.fitting import fit
 from ellipsoid.laws import get_law
 from ellipsoid.random import key
 from ellipsoid.regions import Region, as_region
-from ellipsoid.sampling import gauge, log_prob, sample
+from ellipsoid.sampling import sample
 from ellipsoid.settings import DEFAULT_LEVEL
 
 _DTYPES = (np.float64, np.float32)

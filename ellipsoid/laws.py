@@ -1,7 +1,7 @@
-r"""Laws: how draws are spread inside a region, in normalised coordinates.
+r"""Distributions of draws inside a region, in normalised coordinates: the laws.
 
 Every law draws ``u``, a ``(k,)`` float32 vector of gauge at most 1 (to a few units of rounding), from
-``(philox_words, row, k, settings)``: ``row`` holds the two halves of the row number, ``settings`` the
+``(philox_words, row, k, tables)``: ``row`` holds the two halves of the row number, ``tables`` the
 arrays that :attr:`Law.prepare` makes on the host from K, the radius and the region. Batches come from
 ``jax.vmap``, but for the two procedures, whose loops run over the batch until its last vector is done.
 
@@ -10,9 +10,9 @@ On the pairwise region:
 ``redraw``, ``sequential``
     The procedure of the source method, and a plainer one: see :mod:`ellipsoid.procedures`.
 ``uniform``
-    Uniform over the region: choose cube or spike by volume, in a spike its coordinate and its angle
-    :math:`t` (density proportional to :math:`\cos^K t`), and fill the rest uniformly. Exact, without
-    rejection, O(K).
+    The uniform distribution over the region: choose cube or spike by volume, in a spike its coordinate and
+    its angle :math:`t` (density proportional to :math:`\cos^K t`), and fill the rest uniformly. Exact,
+    without rejection, O(K).
 ``normal``
     The Gaussian :math:`N(0, \mathrm{diag}\, s^2)` kept to the region, drawn in the same way with
     Gaussian masses and inverse-erf fills. Exact, without rejection, O(K).
@@ -31,7 +31,15 @@ from jax import lax
 from jax.core import Tracer
 from jax.scipy.special import erf, erfinv
 
-from ellipsoid import levels
+from ellipsoid.integrals import (
+    MAX_EXPONENT,
+    MAX_LOGIT,
+    SpikePieces,
+    normal_pieces,
+    normal_radii,
+    uniform_pieces,
+)
+from ellipsoid.levels import log_joint_coverage
 from ellipsoid.procedures import draw_redraw, draw_sequential, each_row
 from ellipsoid.random import CounterStream, random_below, row_block, row_words, uniform01, uniform_signed
 from ellipsoid.regions import BOX, ELLIPSOID, PAIRWISE, Region
@@ -42,25 +50,25 @@ _BELOW_ONE = np.float32(1 - 2**-24)
 
 
 class Law(NamedTuple):
-    """A law on a region.
+    """A distribution on a region.
 
     Attributes
     ----------
-    prepare : callable ``(k, radius, region) -> settings``
-        Host side.
-    draw : callable ``(philox_words, rows, k, settings) -> (n, k) float32``
-        For a batch of rows, a pair of ``(n,)`` uint32 arrays.
+    prepare : callable ``(k, radius, region) -> tables``
+        Maker of the arrays that `draw` needs, on the host.
+    draw : callable ``(philox_words, rows, k, tables) -> (n, k) float32``
+        Drawer of a batch of rows; `rows` is a pair of ``(n,)`` uint32 arrays.
     log_density : callable ``(u, radius, region) -> (...)``, optional
-        Over normalised coordinates, for points inside; absent where there is no closed form.
+        Log-density over normalised coordinates, for points inside; None where there is no closed form.
     """
 
-    prepare: Callable[[int, float, Region], Any]
+    prepare: Callable[[int, float | jax.Array, Region], Any]
     draw: Callable[..., jax.Array]
-    log_density: Callable[[jax.Array, float, Region], jax.Array] | None
+    log_density: Callable[[jax.Array, float | jax.Array, Region], jax.Array] | None
 
 
 def _interpolate(table, position):
-    """Linear interpolation in a table of equal steps; `position` in steps, clamped to the table."""
+    """Interpolate in a table of equal steps; `position` is in steps, clamped to the table."""
     last = table.shape[0] - 1
     position = jnp.clip(position, 0, np.float32(last))  # also keeps an infinite one
     index = jnp.minimum(position.astype(np.int32), last - 1)
@@ -72,9 +80,12 @@ def _batched(draw_one):
     return functools.partial(each_row, draw_one)
 
 
-def _concrete(radius):
+def _concrete(radius: Any) -> float:
     if isinstance(radius, Tracer):
-        raise TypeError("level: the normal law makes tables on the host and needs a concrete level and fact")
+        raise TypeError(
+            "level: expected a concrete level and fact for the law 'normal', which makes tables on the host; "
+            "got a traced one"
+        )
     return radius
 
 
@@ -85,15 +96,17 @@ def _standard_normal(words):
 # --- pairwise: cube and spikes ---------------------------------------------------------------------
 
 
-def _uniform_pieces(k, radius, region):
-    pieces = levels.uniform_pieces(k)
+def _share_and_angles(pieces: SpikePieces):
     return np.float32(pieces.spike_share), pieces.angles
 
 
-def _normal_pieces(k, radius, region):
+def _prepare_uniform_pairwise(k, radius, region):
+    return _share_and_angles(uniform_pieces(k))
+
+
+def _prepare_normal_pairwise(k, radius, region):
     radius = _concrete(radius)
-    pieces = levels.normal_pieces(k, radius)
-    return (np.float32(pieces.spike_share), pieces.angles), np.float32(radius)
+    return _share_and_angles(normal_pieces(k, radius)), np.float32(radius)
 
 
 def _draw_piece(philox_words, row, k, pieces):
@@ -102,14 +115,14 @@ def _draw_piece(philox_words, row, k, pieces):
     In the cube the index is K, which is no component.
     """
     spike_share, angles = pieces
-    choice, place, angle, sign = row_block(philox_words, row, CounterStream.PIECE, np.uint32(0))
+    choice, which, angle, sign = row_block(philox_words, row, CounterStream.PIECE, np.uint32(0))
     in_spike = uniform01(choice) <= spike_share
-    step = np.float32((angles.shape[0] - 1) / levels.MAX_EXPONENT)
+    step = np.float32((angles.shape[0] - 1) / MAX_EXPONENT)
     delta = _interpolate(angles, -jnp.log(uniform01(angle)) * step) / np.float32(k)
     # sin and cos of pi/4 + delta from those of delta, which is as small as 1/K.
     sine, cosine = (jnp.cos(delta) + jnp.sin(delta)) / _SQRT_2, (jnp.cos(delta) - jnp.sin(delta)) / _SQRT_2
     bound = jnp.where(in_spike, jnp.maximum(cosine, 0), 1 / _SQRT_2)
-    index = jnp.where(in_spike, random_below(place, np.uint32(k)), np.uint32(k))
+    index = jnp.where(in_spike, random_below(which, np.uint32(k)), np.uint32(k))
     return bound, index, jnp.where(sign >> 31 == 1, -sine, sine)
 
 
@@ -134,8 +147,8 @@ def _bounded_normal(words, bound, radius):
     return jnp.clip(_SQRT_2 * erfinv(rank) / radius, -bound, bound)
 
 
-def _draw_normal_pairwise(philox_words, row, k, settings):
-    pieces, radius = settings
+def _draw_normal_pairwise(philox_words, row, k, tables):
+    pieces, radius = tables
     bound, index, spike = _draw_piece(philox_words, row, k, pieces)
     return _with_spike(_bounded_normal(_fill(philox_words, row, k), bound, radius), index, spike)
 
@@ -145,7 +158,7 @@ def _draw_normal_pairwise(philox_words, row, k, settings):
 
 def _normal_lengths(k, radius, region):
     radius = _concrete(radius)
-    return levels.normal_radii(k, radius), np.float32(radius)
+    return normal_radii(k, radius), np.float32(radius)
 
 
 def _normal_radius(k, radius, region):
@@ -162,12 +175,12 @@ def _draw_uniform_ellipsoid(philox_words, row, k, _):
     return _direction(philox_words, row, k) * jnp.exp(jnp.log(rank) / np.float32(k))
 
 
-def _draw_normal_ellipsoid(philox_words, row, k, settings):
-    log_lengths, radius = settings
+def _draw_normal_ellipsoid(philox_words, row, k, tables):
+    log_lengths, radius = tables
     rank = uniform01(row_block(philox_words, row, CounterStream.PIECE, np.uint32(0))[0])
     logit = jnp.log(rank) - jnp.log1p(-rank)
-    step = np.float32((log_lengths.shape[0] - 1) / (2 * levels.MAX_LOGIT))
-    length = jnp.exp(_interpolate(log_lengths, (logit + np.float32(levels.MAX_LOGIT)) * step))
+    step = np.float32((log_lengths.shape[0] - 1) / (2 * MAX_LOGIT))
+    length = jnp.exp(_interpolate(log_lengths, (logit + np.float32(MAX_LOGIT)) * step))
     return _direction(philox_words, row, k) * jnp.minimum(length / radius, 1)
 
 
@@ -187,9 +200,9 @@ def _log_density_uniform(u, radius, region):
 
 
 def _log_density_normal(u, radius, region):
-    k = u.shape[-1]
+    k, radius = u.shape[-1], _concrete(radius)
     # In normalised coordinates the Gaussian has the standard deviation 1 / radius.
-    constant = k * np.log(radius / np.sqrt(2 * np.pi)) - levels.log_joint_coverage(radius, k, region)
+    constant = k * np.log(radius / np.sqrt(2 * np.pi)) - log_joint_coverage(radius, k, region)
     return constant.astype(u.dtype) - u.dtype.type(radius**2 / 2) * jnp.sum(jnp.square(u), axis=-1)
 
 
@@ -204,8 +217,10 @@ def _nothing(k, radius, region):
 LAWS: dict[tuple[str, str], Law] = {
     ("redraw", PAIRWISE): Law(_pairs, draw_redraw, None),
     ("sequential", PAIRWISE): Law(_pairs, draw_sequential, None),
-    ("uniform", PAIRWISE): Law(_uniform_pieces, _batched(_draw_uniform_pairwise), _log_density_uniform),
-    ("normal", PAIRWISE): Law(_normal_pieces, _batched(_draw_normal_pairwise), _log_density_normal),
+    ("uniform", PAIRWISE): Law(
+        _prepare_uniform_pairwise, _batched(_draw_uniform_pairwise), _log_density_uniform
+    ),
+    ("normal", PAIRWISE): Law(_prepare_normal_pairwise, _batched(_draw_normal_pairwise), _log_density_normal),
     ("uniform", ELLIPSOID): Law(_nothing, _batched(_draw_uniform_ellipsoid), _log_density_uniform),
     ("normal", ELLIPSOID): Law(_normal_lengths, _batched(_draw_normal_ellipsoid), _log_density_normal),
     ("uniform", BOX): Law(_nothing, _batched(_draw_uniform_box), _log_density_uniform),
@@ -216,22 +231,20 @@ NAMES = tuple(dict.fromkeys(name for name, _ in LAWS))
 
 
 def get_law(name: str, region: Region) -> Law:
-    """Law of a name on a region.
+    """Distribution of a name on a region.
 
     Raises
     ------
     ValueError
-        For an unknown name, a law that the region doesn't have, or a closed-form law on a subset of
-        the pairs.
+        For an unknown name, a distribution that the region doesn't have, or one in closed form on a subset
+        of the pairs.
     """
     if name not in NAMES:
         raise ValueError(f"law: expected one of {', '.join(NAMES)}; got {name!r}")
     law = LAWS.get((name, region.name))
     if law is None:
         available = ", ".join(law for law, region_name in LAWS if region_name == region.name)
-        raise ValueError(
-            f"law: {name!r} does not exist on the region {region.name!r}, which has: {available}"
-        )
+        raise ValueError(f"law: expected one that the region {region.name!r} has, {available}; got {name!r}")
     if getattr(region, "pairs", None) is not None and law.log_density is not None:
-        raise ValueError(f"law: {name!r} needs all pairs; on a subset use redraw or sequential")
+        raise ValueError(f"law: expected redraw or sequential on a subset of the pairs; got {name!r}")
     return law

@@ -142,8 +142,7 @@ class Mixture:
     def project(self, z: ArrayLike) -> jax.Array:
         """Scores of latents on the axes that all parts share, ``(..., K)``; see :meth:`PCAState.project`.
 
-        These are what :func:`ellipsoid.log_prob` takes. The scores of draws, and those that
-        :meth:`reconstruct` takes, are others: on the axes of their parts.
+        The scores of draws, and those that :meth:`reconstruct` takes, are others: on the axes of their parts.
         """
         return self.shared.project(z)
 

@@ -1,4 +1,4 @@
-r"""The source's procedures as laws on the pairwise region: ``redraw`` and ``sequential``.
+r"""The source's procedures on the pairwise region: ``redraw`` and ``sequential``.
 
 Both start from numbers in [-1, 1], shrink some of them until all pair conditions hold, and have no
 closed-form density.
@@ -18,14 +18,15 @@ closed-form density.
     all earlier ones, which happens a few times, so no order has to be sorted out.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ellipsoid.random import CounterStream, random_below, row_block, row_words, uniform_signed
+from ellipsoid.random import CounterStream, RowHalves, random_below, row_block, row_words, uniform_signed
 from ellipsoid.regions import reduce_in_lanes
 
 
@@ -33,9 +34,12 @@ def _fill(philox_words, row, k):
     return uniform_signed(row_words(philox_words, row, CounterStream.FILL, k))
 
 
-def each_row(draw_one, philox_words, rows, k, *settings) -> Any:
+T = TypeVar("T")
+
+
+def each_row(draw_one: Callable[..., T], philox_words: jax.Array, rows: RowHalves, k: int, *tables: Any) -> T:
     """Apply a draw of one row to each of ``(n,)`` rows."""
-    return jax.vmap(lambda row: draw_one(philox_words, row, k, *settings))(rows)
+    return jax.vmap(lambda row: draw_one(philox_words, row, k, *tables))(rows)
 
 
 # --- redraw ----------------------------------------------------------------------------------------
@@ -70,9 +74,9 @@ def _start_events(philox_words, row, k):
     large = jnp.square(u) > 0.5
     rank = jnp.cumsum(large.astype(np.int32))
     position = lax.iota(np.int32, k)
-    place = jnp.where(large, rank - 1, rank[-1] + position - rank)
+    index = jnp.where(large, rank - 1, rank[-1] + position - rank)
     items = lax.complex(u, position.astype(np.float32))
-    return _Events(jnp.zeros_like(items).at[place].set(items, unique_indices=True), rank[-1], jnp.int32(k))
+    return _Events(jnp.zeros_like(items).at[index].set(items, unique_indices=True), rank[-1], jnp.int32(k))
 
 
 def _step_events(events, words, largest):
@@ -86,11 +90,11 @@ def _step_events(events, words, largest):
     n = n_large.shape[0]
     row_start = lax.iota(np.int32, n) * np.int32(items.shape[0] // n)
 
-    def look_up(items, place):
-        return items.at[row_start + place].get(mode="promise_in_bounds", wrap_negative_indices=False)
+    def look_up(items, index):
+        return items.at[row_start + index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
-    def put(items, place, item):
-        return items.at[row_start + place].set(
+    def put(items, index, item):
+        return items.at[row_start + index].set(
             item,
             mode="promise_in_bounds",
             wrap_negative_indices=False,
@@ -208,8 +212,10 @@ def _draw_redraw_masked(philox_words, row, k, pairs):
     return lax.while_loop(lambda carry: jnp.any(carry[3] > 0), step, (np.uint32(0), u, squares, counts))[1]
 
 
-def draw_redraw(philox_words, rows, k, pairs):
-    """``(n, k)`` vectors of the law ``redraw``, over all pairs or those of a mask."""
+def draw_redraw(
+    philox_words: jax.Array, rows: RowHalves, k: int, pairs: jax.Array | np.ndarray | None
+) -> jax.Array:
+    """``(n, k)`` vectors of ``redraw``, over all pairs or those of a mask."""
     if pairs is None:
         return _draw_redraw_all(philox_words, rows, k)
     return each_row(_draw_redraw_masked, philox_words, rows, k, jnp.asarray(pairs))
@@ -264,16 +270,18 @@ def _random_order(philox_words, row, k):
 def _draw_sequential_masked(philox_words, row, k, pairs):
     fills, order = _fill(philox_words, row, k), _random_order(philox_words, row, k)
 
-    def place(u, step):
+    def set_component(u, step):
         index, fill = step
         largest = jnp.max(jnp.where(pairs[index] & (lax.iota(np.int32, k) != index), jnp.square(u), 0))
         return u.at[index].set(fill * jnp.sqrt(1 - largest)), None
 
-    return lax.scan(place, jnp.zeros(k, np.float32), (order, fills))[0]
+    return lax.scan(set_component, jnp.zeros(k, np.float32), (order, fills))[0]
 
 
-def draw_sequential(philox_words, rows, k, pairs):
-    """``(n, k)`` vectors of the law ``sequential``, over all pairs or those of a mask."""
+def draw_sequential(
+    philox_words: jax.Array, rows: RowHalves, k: int, pairs: jax.Array | np.ndarray | None
+) -> jax.Array:
+    """``(n, k)`` vectors of ``sequential``, over all pairs or those of a mask."""
     if pairs is None:
         return _draw_sequential_all(philox_words, rows, k)
     return each_row(_draw_sequential_masked, philox_words, rows, k, jnp.asarray(pairs))

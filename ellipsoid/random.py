@@ -11,22 +11,24 @@ so a row of a sequence can be computed anywhere, alone, and always comes out the
     0    low half of the 64-bit row number (or of the index within an array)
     1    high half of it
     2    block within the row: each block gives four words
-    3    stream: what the numbers are for, see :class:`CounterStream`
+    3    stream: which use the numbers are put to, see :class:`CounterStream`
     ==== =====================================================================
 
-Counters of different rows, blocks or purposes differ in at least one word, so no two draws ever
+Counters of different rows, blocks or streams differ in at least one word, so no two draws ever
 share a random number under one key. (A key folded from the row number would be shorter, but 64-bit
 folded keys repeat: among 10^9 rows two share a key with a chance of 3 %.)
 """
 
 import enum
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.extend.random import define_prng_impl
+from jax.typing import ArrayLike
 
 from ellipsoid.checks import check_integer
 
@@ -37,9 +39,13 @@ _WEYL_0 = np.uint32(0x9E3779B9)
 _WEYL_1 = np.uint32(0xBB67AE85)
 _ROUNDS = 10
 
+#: Low and high half of row numbers, uint32.
+RowHalves = tuple[ArrayLike, ArrayLike]
+Words = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
+
 
 class CounterStream(enum.IntEnum):
-    """Last word of the counter: keeps numbers drawn for different ends apart."""
+    """Last word of the counter: it keeps numbers of different uses apart."""
 
     ARRAY = 0  # jax.random arrays
     SPLIT = 1  # jax.random.split
@@ -47,23 +53,25 @@ class CounterStream(enum.IntEnum):
     CONVERT = 3  # keys of another kind turned into Philox keys
     FILL = 4  # one number for each component of a row
     PIECE = 5  # which piece of the region, and where in it
-    REDRAW = 6  # events of the redraw law
+    REDRAW = 6  # events of redraw
     ORDER = 7  # random order of the components
     PART = 8  # which part of a mixture
 
 
-def philox4x32(key, counter):
+def philox4x32(key: Sequence[ArrayLike] | jax.Array, counter: Sequence[ArrayLike]) -> Words:
     """Philox4x32-10: the random function behind every number drawn here.
 
     Parameters
     ----------
     key : pair of uint32 arrays
+        The two words of the key.
     counter : four uint32 arrays
-        All six broadcast against each other.
+        The four words of the counter. All six arrays broadcast against each other.
 
     Returns
     -------
     tuple of four uint32 arrays
+        Random words, of the shape that the six broadcast to.
     """
     # Each word stays in a lane of 64 bits, where the product of two words is one instruction and its
     # halves are a shift and a mask; packed and unpacked in every round it takes 1.4 times as long.
@@ -81,24 +89,28 @@ def philox4x32(key, counter):
             x0, x1 = product_1 >> shift ^ x1 ^ wide(key_0), product_1 & low
             x2, x3 = product_0 >> shift ^ x3 ^ wide(key_1), product_0 & low
             key_0, key_1 = key_0 + _WEYL_0, key_1 + _WEYL_1
-        return tuple(lax.convert_element_type(word, np.uint32) for word in (x0, x1, x2, x3))
+        x0, x1, x2, x3 = (lax.convert_element_type(word, np.uint32) for word in (x0, x1, x2, x3))
+        return x0, x1, x2, x3
 
 
-def row_block(philox_words, row, stream, block):
-    """Four uint32 words of one block of one row.
+def row_block(philox_words: jax.Array, row: RowHalves, stream: CounterStream, block: ArrayLike) -> Words:
+    """Four uint32 words of blocks of one row.
 
     Parameters
     ----------
-    philox_words : (2,) uint32, from :func:`philox_words`
+    philox_words : (2,) uint32 array
+        Key, from :func:`philox_words`.
     row : pair of uint32 scalars
         Low and high half of the row number.
     stream : CounterStream
+        Use of the numbers.
     block : uint32 array
         Block numbers within the row.
 
     Returns
     -------
-    tuple of four uint32 arrays of the shape of ``block``
+    tuple of four uint32 arrays
+        Each of the shape of `block`.
     """
     counter = (row[0], row[1], block, np.uint32(stream))
     return philox4x32(
@@ -106,12 +118,12 @@ def row_block(philox_words, row, stream, block):
     )
 
 
-def row_words(philox_words, row, stream, count):
+def row_words(philox_words: jax.Array, row: RowHalves, stream: CounterStream, count: int) -> jax.Array:
     """``(count,)`` uint32 words of one row.
 
     From 128 words on they are those of the first ``count / 4`` blocks: all first words, then all second
-    words and so on, which XLA writes in place on a CPU (interleaved, they take twice as long). Of
-    fewer words it would join the parts anew for each number, up to ten times as slowly; so those are
+    words and so on, which XLA writes in place on a CPU (interleaved, they take twice as long). XLA
+    would join the parts of fewer words anew for each number, up to ten times as slowly; so those are
     the first words, and beyond 64 the second words, of 64 blocks.
     """
     n_blocks = -(-count // 4) if count >= 128 else 64
@@ -119,18 +131,18 @@ def row_words(philox_words, row, stream, count):
     return jnp.concatenate(words[: -(-count // n_blocks)])[:count]
 
 
-def uniform01(words):
+def uniform01(words: ArrayLike) -> jax.Array:
     """Uniform float32 numbers in (0, 1] from uint32 words; logarithms of them are finite."""
     return (lax.convert_element_type(words, np.float32) + np.float32(0.5)) * np.float32(2**-32)
 
 
-def uniform_signed(words):
+def uniform_signed(words: ArrayLike) -> jax.Array:
     """Uniform float32 numbers in [-1, 1], symmetric about zero, from uint32 words."""
     integers = lax.convert_element_type(lax.bitcast_convert_type(words, np.int32), np.float32)
     return (integers + np.float32(0.5)) * np.float32(2**-31)
 
 
-def random_below(words, bound):
+def random_below(words: ArrayLike, bound: ArrayLike) -> jax.Array:
     """Uniform integers in ``[0, bound)`` as uint32, from uint32 words (bias below ``bound / 2^32``)."""
     with jax.enable_x64(True):
         product = lax.convert_element_type(words, np.uint64) * lax.convert_element_type(bound, np.uint64)
@@ -190,7 +202,7 @@ _philox = define_prng_impl(
 )
 
 
-def key(seed):
+def key(seed: int | np.integer) -> jax.Array:
     """Make a typed JAX key of the Philox4x32-10 generator.
 
     The key works everywhere in :mod:`jax.random`, and all 64 bits of the seed count.
@@ -198,7 +210,7 @@ def key(seed):
     Parameters
     ----------
     seed : int
-        In ``[0, 2**64)``.
+        Number in ``[0, 2**64)``.
 
     Returns
     -------
@@ -211,6 +223,12 @@ def key(seed):
         If the seed is no integer.
     ValueError
         If it is negative or has more than 64 bits.
+
+    Examples
+    --------
+    >>> draw_key, other_key = jax.random.split(key(2**40 + 1))
+    >>> jax.random.uniform(draw_key, (3,)).shape
+    (3,)
     """
     seed = check_integer("seed", seed)
     if not 0 <= seed < 2**64:
@@ -219,7 +237,7 @@ def key(seed):
     return jax.random.wrap_key_data(jnp.asarray(words), impl=_philox)
 
 
-def philox_words(key):
+def philox_words(key: jax.Array) -> jax.Array:
     """Turn any typed JAX key into the two words of a Philox key, ``(2,)`` uint32.
 
     A key made by :func:`key` gives its own words; the data of any other kind is absorbed two words
@@ -244,7 +262,8 @@ def philox_words(key):
         return data
     if data.size % 2:
         data = jnp.append(data, jnp.zeros(1, data.dtype))
-    words = (jnp.uint32(0), jnp.uint32(data.size))
+    words = [jnp.uint32(0), jnp.uint32(data.size)]
     for i in range(0, data.size, 2):
-        words = philox4x32(words, (data[i], data[i + 1], np.uint32(i), np.uint32(CounterStream.CONVERT)))[:2]
+        counter = (data[i], data[i + 1], np.uint32(i), np.uint32(CounterStream.CONVERT))
+        words = list(philox4x32(words, counter)[:2])
     return jnp.stack(words)

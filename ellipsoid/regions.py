@@ -1,7 +1,8 @@
 r"""Regions that draws must stay in, in normalised coordinates ``u = scores / semi_axes``.
 
-A region is convex and symmetric about zero, so it is described by its *gauge*: the smallest factor
-by which the region must be scaled to contain a point. A point is inside where its gauge is at most 1.
+A region is convex and symmetric about zero, so it is the unit ball of a norm, its Minkowski functional or
+*gauge*: the smallest factor by which the region must be scaled to contain a point. A point is inside where
+its gauge is at most 1.
 
 The region of the method is the intersection of the pairwise ellipses, :math:`u_i^2 + u_j^2 \le 1`
 for all :math:`i < j`. Only the two largest squares matter, so with :math:`s_1 \ge s_2` the two
@@ -17,20 +18,23 @@ Two coordinates can't both exceed :math:`1/\sqrt 2`, so nothing is left out. The
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
+from jax.typing import ArrayLike
 
-from ellipsoid import levels
+from ellipsoid.integrals import pairwise_log_volume
 
 PAIRWISE, ELLIPSOID, BOX = "pairwise", "ellipsoid", "box"
 
 
-def pairs_gauge(u, pairs=None):
+def pairs_gauge(u: ArrayLike, pairs: jax.Array | np.ndarray | None = None) -> jax.Array:
     """Gauge by the full masked K x K form: every pair is looked at.
 
     Parameters
@@ -38,13 +42,14 @@ def pairs_gauge(u, pairs=None):
     u : (..., K) array
         Normalised coordinates.
     pairs : (K, K) boolean array, optional
-        Which pairs count; symmetric, the diagonal is ignored. All of them when absent.
+        Pairs that count; symmetric, the diagonal is ignored. All of them when absent.
 
     Returns
     -------
     (...) array
         ``max(max_i |u_i|, max_{i<j} sqrt(u_i^2 + u_j^2))`` over the pairs that count.
     """
+    u = jnp.asarray(u)
     k = u.shape[-1]
     counts = ~np.eye(k, dtype=bool) if pairs is None else pairs & ~np.eye(k, dtype=bool)
     squares = jnp.broadcast_to(jnp.square(u)[..., :, None], (*u.shape, k))
@@ -56,7 +61,9 @@ def pairs_gauge(u, pairs=None):
 _LANES = 16
 
 
-def reduce_in_lanes(operands, initial, merge):
+def reduce_in_lanes(
+    operands: Sequence[jax.Array], initial: Sequence[np.generic], merge: Callable[..., tuple[jax.Array, ...]]
+) -> tuple[jax.Array, ...]:
     """Reduce the last axis of several arrays at once, as ``lax.reduce``; `initial` must be neutral."""
     axis = operands[0].ndim - 1
 
@@ -82,8 +89,8 @@ def _two_largest(x):
 @_two_largest.defjvp
 def _two_largest_jvp(primals, tangents):
     (x,), (dx,) = primals, tangents
-    places = lax.top_k(jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, 1)]), 2)[1]
-    rates = jnp.take_along_axis(jnp.pad(dx, [(0, 0)] * (x.ndim - 1) + [(0, 1)]), places, axis=-1)
+    index = lax.top_k(jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, 1)]), 2)[1]
+    rates = jnp.take_along_axis(jnp.pad(dx, [(0, 0)] * (x.ndim - 1) + [(0, 1)]), index, axis=-1)
     return _two_largest(x), (rates[..., 0], rates[..., 1])
 
 
@@ -92,30 +99,45 @@ def _two_largest_jvp(primals, tangents):
 class PairwiseEllipses:
     """All points that lie inside the ellipse of every pair of components.
 
-    Parameters
+    Attributes
     ----------
     pairs : (K, K) boolean array, optional
-        Only these pairs count (symmetric; the diagonal is ignored). A component that is in no pair
+        Pairs that count (symmetric; the diagonal is ignored). A component that is in no pair
         is bounded by ``|u| <= 1``. All pairs when absent.
     """
 
     pairs: jax.Array | np.ndarray | None = None
     name = PAIRWISE
 
-    def gauge(self, u):
+    def gauge(self, u: ArrayLike) -> jax.Array:
         """Gauge of ``(..., K)`` normalised coordinates, ``(...)``."""
         if self.pairs is not None:
             return pairs_gauge(u, self.pairs)
-        return jnp.sqrt(sum(_two_largest(jnp.square(u))))
+        largest, second = _two_largest(jnp.square(u))
+        return jnp.sqrt(largest + second)
 
-    def log_volume(self, k):
-        """Logarithm of the volume in ``k`` normalised dimensions (all pairs only)."""
+    def log_volume(self, k: int) -> float:
+        """Logarithm of the volume in `k` normalised dimensions.
+
+        Raises
+        ------
+        ValueError
+            If the region has a mask: a subset of the pairs has no closed-form volume.
+        """
         if self.pairs is not None:
-            raise ValueError("log_volume: a region with a subset of the pairs has no closed-form volume")
-        return levels.pairwise_log_volume(k)
+            raise ValueError("pairs: expected all pairs; got a mask, which has no closed-form volume")
+        return pairwise_log_volume(k)
 
-    def check(self, k):
-        """Raise ``ValueError`` or ``TypeError`` unless the region fits ``k`` components."""
+    def check(self, k: int) -> None:
+        """Do nothing if the region fits `k` components.
+
+        Raises
+        ------
+        TypeError
+            If the mask does not hold booleans.
+        ValueError
+            If the mask is not of shape ``(k, k)``, or not symmetric.
+        """
         if self.pairs is None or isinstance(self.pairs, Tracer):
             return
         pairs = np.asarray(self.pairs)
@@ -127,7 +149,10 @@ class PairwiseEllipses:
             raise ValueError("pairs: expected a symmetric mask; use pairs | pairs.T")
 
 
-def _without_leaves(cls):
+_Class = TypeVar("_Class", bound=type)
+
+
+def _without_leaves(cls: _Class) -> _Class:
     """Register a class of no fields as a pytree that differs from those of other such classes.
 
     As dataclasses they are equal to JAX, which then takes the program of one region for another.
@@ -143,16 +168,16 @@ class Ellipsoid:
 
     name = ELLIPSOID
 
-    def gauge(self, u):
+    def gauge(self, u: ArrayLike) -> jax.Array:
         """Gauge of ``(..., K)`` normalised coordinates, ``(...)``: the Euclidean norm."""
         return jnp.linalg.norm(u, axis=-1)
 
-    def log_volume(self, k):
-        """Logarithm of the volume in ``k`` normalised dimensions."""
+    def log_volume(self, k: int) -> float:
+        """Logarithm of the volume in `k` normalised dimensions."""
         return k / 2 * math.log(math.pi) - math.lgamma(k / 2 + 1)
 
-    def check(self, k):
-        """Fits any number of components."""
+    def check(self, k: int) -> None:
+        """Do nothing, as the region fits any number of components."""
 
 
 @_without_leaves
@@ -162,16 +187,16 @@ class Box:
 
     name = BOX
 
-    def gauge(self, u):
+    def gauge(self, u: ArrayLike) -> jax.Array:
         """Gauge of ``(..., K)`` normalised coordinates, ``(...)``: the largest absolute value."""
         return jnp.max(jnp.abs(u), axis=-1)
 
-    def log_volume(self, k):
-        """Logarithm of the volume in ``k`` normalised dimensions."""
+    def log_volume(self, k: int) -> float:
+        """Logarithm of the volume in `k` normalised dimensions."""
         return k * math.log(2)
 
-    def check(self, k):
-        """Fits any number of components."""
+    def check(self, k: int) -> None:
+        """Do nothing, as the region fits any number of components."""
 
 
 Region = PairwiseEllipses | Ellipsoid | Box
@@ -179,7 +204,7 @@ Region = PairwiseEllipses | Ellipsoid | Box
 _BY_NAME = {PAIRWISE: PairwiseEllipses(), ELLIPSOID: Ellipsoid(), BOX: Box()}
 
 
-def as_region(region) -> Region:
+def as_region(region: str | Region) -> Region:
     """Region object of a name, or the object itself.
 
     Raises

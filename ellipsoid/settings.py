@@ -1,4 +1,4 @@
-"""How to draw, as one value: a law inside a region of one size."""
+"""How to draw, as one value: a distribution inside a region of one size."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ DEFAULT_LEVEL = 1.645
 
 @dataclass(frozen=True)
 class DrawSettings:
-    """A law inside a region, and the size of the region.
+    """Distribution inside a region, and the size of the region.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class DrawSettings:
     fact : float
         Factor on the level; ``fact * level`` is the radius of the region.
     region : {"pairwise", "ellipsoid", "box"} or a region object
-        See :mod:`ellipsoid.regions`.
+        Set that the draws stay in, see :mod:`ellipsoid.regions`.
     """
 
     law: str = "redraw"
@@ -42,8 +42,10 @@ class DrawSettings:
 
         Raises
         ------
-        TypeError, ValueError
-            If the level or the fact is not a finite number above 0.
+        TypeError
+            If the level or the fact is no number.
+        ValueError
+            If either is not finite and above 0.
         """
         return checked_radius(self.level, self.fact)
 
@@ -52,16 +54,34 @@ class DrawSettings:
         """Keyword arguments of :func:`ellipsoid.sample` and :func:`ellipsoid.generate`."""
         return {"law": self.law, "level": self.level, "fact": self.fact, "region": self.region}
 
-    def check(self, k: int) -> None:
-        """Raise ``ValueError`` or ``TypeError`` unless `k` components can be drawn so."""
+    def region_of(self, k: int) -> Region:
+        """Region as an object, which fits `k` components.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the region is none, is unknown or has a mask of another size.
+        """
         region = as_region(self.region)
         region.check(k)
-        get_law(self.law, region)
+        return region
+
+    def check(self, k: int) -> None:
+        """Raise ``ValueError`` or ``TypeError`` unless `k` components can be drawn so."""
+        get_law(self.law, self.region_of(k))
         _ = self.radius
 
 
 def checked_radius(level: Any, fact: Any) -> float | jax.Array:
-    """Radius ``fact * level``; a host float, unless either is traced."""
+    """Radius ``fact * level``; a host float, unless either is traced.
+
+    Raises
+    ------
+    TypeError
+        If either is no number.
+    ValueError
+        If either is not finite and above 0.
+    """
     if any(isinstance(value, Tracer) for value in (level, fact)):
         return jnp.float32(level) * jnp.float32(fact)
     return check_positive("level", level) * check_positive("fact", fact)

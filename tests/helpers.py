@@ -11,22 +11,22 @@ from ellipsoid.laws import get_law
 from ellipsoid.random import philox_words
 from ellipsoid.regions import as_region
 
-BLOCK = 1024  # fits into the cache at K = 256, and compiles once for all n
-
 
 @functools.partial(jax.jit, static_argnames=("k", "law"))
-def _draw(words, rows, settings, region, *, k, law):
-    return get_law(law, region).draw(words, rows, k, settings)
+def _draw(words, rows, tables, region, *, k, law):
+    return get_law(law, region).draw(words, rows, k, tables)
 
 
 def draw(law, k, n, *, radius=1.645, region="pairwise", seed=0):
     """First `n` normalised vectors of a law, ``(n, k)``."""
     region = as_region(region)
-    settings = get_law(law, region).prepare(k, radius, region)
+    tables = get_law(law, region).prepare(k, radius, region)
     words, blocks = philox_words(el.key(seed)), []
-    for start in range(0, n, BLOCK):
-        low = np.arange(start, start + BLOCK, dtype=np.uint32)
-        blocks.append(np.asarray(_draw(words, (low, np.zeros_like(low)), settings, region, k=k, law=law)))
+    # A block fits into the cache, and is compiled once for all n.
+    size = 1024 if k <= 1024 else 64
+    for start in range(0, n, size):
+        low = np.arange(start, start + size, dtype=np.uint32)
+        blocks.append(np.asarray(_draw(words, (low, np.zeros_like(low)), tables, region, k=k, law=law)))
     return np.concatenate(blocks)[:n]
 
 

@@ -11,7 +11,8 @@ from helpers import draw, same_law
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import peers
 
-K = 12
+K = 8
+slow = pytest.mark.slow
 
 
 def largest_gauge(u):
@@ -24,9 +25,9 @@ def largest_gauge(u):
         ("uniform", peers.uniform, 50_000),
         ("normal", lambda rng, n, k: peers.normal(rng, n, k, 1.645), 50_000),
         ("sequential", peers.sequential, 50_000),
-        ("redraw", peers.redraw_events, 50_000),
-        ("redraw", peers.redraw_tuned_loop, 5_000),
         ("redraw", lambda rng, n, k: peers.redraw_loop(n, k), 5_000),
+        pytest.param("redraw", peers.redraw_tuned_loop, 5_000, marks=slow),
+        pytest.param("redraw", peers.redraw_events, 50_000, marks=slow),
     ],
 )
 def test_a_peer_draws_the_law(law, peer, n):

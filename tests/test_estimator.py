@@ -173,7 +173,7 @@ def test_output_as_a_data_frame(latents):
     ("parameters", "message"),
     [
         ({"law": "sobol"}, "law: expected one of redraw"),
-        ({"law": "redraw", "region": "box"}, "law: 'redraw' does not exist on the region 'box'"),
+        ({"law": "redraw", "region": "box"}, "law: expected one that the region 'box' has"),
         ({"region": "ball"}, "region: expected one of pairwise"),
         ({"region": el.PairwiseEllipses(np.ones((3, 3), bool))}, r"pairs: expected a mask of shape \(6, 6\)"),
         ({"level": -1.0}, "level: expected a finite number above 0"),

@@ -133,7 +133,7 @@ def test_log_prob_is_the_weighted_sum(mixture):
     for m, weight in enumerate(mixture.weights):
         part = mixture.part(m)
         density += weight * np.exp(el.log_prob(part, part.project(z), law="normal", level=3.0))
-    found = el.log_prob(mixture, mixture.project(z), law="normal", level=3.0)
+    found = el.log_prob(mixture, latents=z, law="normal", level=3.0)
     np.testing.assert_allclose(found, np.log(density), rtol=0, atol=2e-5)
 
 
@@ -142,7 +142,7 @@ def test_log_prob_integrates_to_one():
     plane = el.fit_mixture(np.concatenate([rng.normal(size=(300, 2)), rng.normal(4, 0.5, (200, 2))]), 2)
     x = np.linspace(-9, 12, 700)
     grid = np.stack(np.meshgrid(x, x), -1)
-    density = np.exp(el.log_prob(plane, plane.project(grid), law="uniform", level=2.0))
+    density = np.exp(el.log_prob(plane, latents=grid, law="uniform", level=2.0))
     assert density.sum() * (x[1] - x[0]) ** 2 == pytest.approx(1, abs=0.01)
 
 
@@ -195,7 +195,7 @@ def test_select_refuses(mixture, label, error, message):
 
 
 def test_one_state_has_no_labels(mixture):
-    with pytest.raises(ValueError, match="label: one state has no labels"):
+    with pytest.raises(ValueError, match="label: expected None for one state, which has no labels"):
         el.sample(KEY, mixture.shared, 3, label="a")
     with pytest.raises(ValueError, match="it has no labels: fit it with"):
         el.sample(KEY, dataclasses.replace(mixture, names=(), has=((), (), ())), 3, label="a")

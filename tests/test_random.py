@@ -29,8 +29,12 @@ def row(number):
     return np.uint32(number & 0xFFFFFFFF), np.uint32(number >> 32)
 
 
+row_words = jax.jit(random.row_words, static_argnums=(2, 3))
+philox4x32 = jax.jit(random.philox4x32)
+
+
 def words(key, number, stream=random.CounterStream.FILL, count=8):
-    return np.asarray(random.row_words(random.philox_words(key), row(number), stream, count))
+    return np.asarray(row_words(random.philox_words(key), row(number), stream, count))
 
 
 def bits(array):
@@ -56,13 +60,13 @@ def test_philox_known_answers(name, x64, transform):
 )
 def test_row_words_are_philox_of_the_documented_counter(count, n_blocks):
     philox_words = np.array([11, 22], np.uint32)
-    got = random.row_words(philox_words, (np.uint32(5), np.uint32(6)), random.CounterStream.ORDER, count)
-    blocks = [random.philox4x32(uint32([11, 22]), uint32([5, 6, block, 7])) for block in range(n_blocks)]
+    got = row_words(philox_words, (np.uint32(5), np.uint32(6)), random.CounterStream.ORDER, count)
+    blocks = [philox4x32(uint32([11, 22]), uint32([5, 6, block, 7])) for block in range(n_blocks)]
     expected = [int(block[word]) for word in range(4) for block in blocks][:count]
     np.testing.assert_array_equal(got, np.array(expected, np.uint32))
 
 
-def test_unit_is_uniform_in_the_half_open_interval():
+def test_uniform01_is_uniform_in_the_half_open_interval():
     extremes = np.asarray(random.uniform01(EXTREME_WORDS))
     assert extremes.dtype == np.float32
     assert extremes[0] == 2**-33
@@ -72,7 +76,7 @@ def test_unit_is_uniform_in_the_half_open_interval():
     assert stats.kstest(np.square(values), "uniform").pvalue < 1e-3
 
 
-def test_signed_unit_is_uniform_and_symmetric():
+def test_uniform_signed_is_uniform_and_symmetric():
     extremes = np.asarray(random.uniform_signed(EXTREME_WORDS))
     assert extremes.dtype == np.float32
     assert extremes.min() == -1
@@ -84,7 +88,7 @@ def test_signed_unit_is_uniform_and_symmetric():
 
 
 @pytest.mark.parametrize("bound", [1, 2, 7, 256, 4095])
-def test_below_is_uniform_over_the_integers(bound):
+def test_random_below_is_uniform_over_the_integers(bound):
     values = np.asarray(random.random_below(words(el.key(3), 0, count=100_000), np.uint32(bound)))
     assert random.random_below(EXTREME_WORDS, np.uint32(bound)).max() == bound - 1
     counts = np.bincount(values, minlength=bound)
@@ -92,7 +96,7 @@ def test_below_is_uniform_over_the_integers(bound):
     assert bound == 1 or stats.chisquare(counts).pvalue > 1e-3
 
 
-def test_words_of_rows_blocks_and_purposes_do_not_overlap():
+def test_words_of_rows_blocks_and_streams_do_not_overlap():
     rows = [0, 1, 2**32 - 1, 2**32, 2**32 + 1, 2**64 - 1]
     drawn = [words(el.key(0), number, stream) for number in rows for stream in random.CounterStream]
     assert len(np.unique(drawn)) == np.size(drawn)
@@ -100,7 +104,8 @@ def test_words_of_rows_blocks_and_purposes_do_not_overlap():
 
 def test_splits_folds_and_arrays_use_other_words_than_rows():
     key = el.key(0)
-    derived = [bits(jr.split(key, 8)), bits(jax.vmap(lambda i: jr.fold_in(key, i))(jnp.arange(8)))]
+    folded = jax.jit(jax.vmap(lambda i: jr.fold_in(key, i)))(jnp.arange(8))
+    derived = [bits(jr.split(key, 8)), bits(folded)]
     drawn = [bits(jr.bits(key, (8,))), *(words(key, number) for number in range(8))]
     everything = np.concatenate([np.ravel(part) for part in derived + drawn])
     assert len(np.unique(everything)) == everything.size
@@ -154,7 +159,7 @@ def test_keys_agree_under_jit_vmap_and_scan():
 
 def test_split_and_fold_in_give_distinct_keys():
     key = el.key(0)
-    folded = jax.vmap(lambda i: jr.fold_in(key, i))(jnp.arange(1000))
+    folded = jax.jit(jax.vmap(lambda i: jr.fold_in(key, i)))(jnp.arange(1000))
     derived = np.concatenate([bits(jr.split(key, 1000)), bits(folded), bits(key)[None]])
     assert len(np.unique(derived, axis=0)) == len(derived)
 
@@ -174,17 +179,17 @@ def test_numbers_are_the_same_under_x64():
 
 
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg", "unsafe_rbg"])
-def test_key_words_take_every_typed_key(impl):
+def test_philox_words_take_every_typed_key(impl):
     converted = [random.philox_words(jr.key(seed, impl=impl)) for seed in range(20)]
     assert all(one.shape == (2,) and one.dtype == np.uint32 for one in converted)
     assert len({tuple(np.asarray(one)) for one in converted}) == 20
 
 
-def test_key_words_of_our_own_key_are_its_data():
+def test_philox_words_of_our_own_key_are_its_data():
     np.testing.assert_array_equal(random.philox_words(el.key(2**32 + 5)), [5, 1])
 
 
-def test_key_words_use_all_words_of_a_long_key():
+def test_philox_words_use_all_words_of_a_long_key():
     data = np.array([1, 2, 3, 4], np.uint32)
     changed = [data] + [data + np.eye(4, dtype=np.uint32)[i] for i in range(4)]
     converted = [random.philox_words(jr.wrap_key_data(jnp.asarray(one), impl="rbg")) for one in changed]
@@ -192,11 +197,11 @@ def test_key_words_use_all_words_of_a_long_key():
 
 
 @pytest.mark.parametrize("key", [0, np.zeros(2, np.uint32), jnp.zeros(2, jnp.uint32), None])
-def test_key_words_refuse_seeds_and_raw_keys(key):
+def test_philox_words_refuse_seeds_and_raw_keys(key):
     with pytest.raises(TypeError, match="key: expected a typed JAX key"):
         random.philox_words(key)
 
 
-def test_key_words_refuse_an_array_of_keys():
-    with pytest.raises(ValueError, match=r"key: expected a single key, .* of shape \(3,\)"):
+def test_philox_words_refuse_an_array_of_keys():
+    with pytest.raises(ValueError, match=r"key: expected a single key; got an array of keys of shape \(3,\)"):
         random.philox_words(jr.split(el.key(0), 3))

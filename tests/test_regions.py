@@ -1,3 +1,4 @@
+import functools
 import math
 
 import jax
@@ -9,6 +10,8 @@ import ellipsoid as el
 from ellipsoid.regions import as_region, pairs_gauge
 
 REGIONS = ("pairwise", "ellipsoid", "box")
+gauge_of = jax.jit(lambda region, u: region.gauge(u))
+pairs_gauge_of = jax.jit(pairs_gauge)
 BELOW, ABOVE = np.nextafter(np.float32(1), np.float32(0)), np.nextafter(np.float32(1), np.float32(2))
 
 # Points on the boundary whose squares and sums are exact in binary.
@@ -45,38 +48,41 @@ def random_mask(k, seed=0):
 
 @pytest.mark.parametrize("name", REGIONS)
 def test_inside_on_and_outside_the_boundary(name):
-    gauge = as_region(name).gauge
-    for point in np.array(ON_BOUNDARY[name], np.float32):
-        assert gauge(point) == pytest.approx(1, abs=2e-7)
-        assert gauge(point * np.float32(0.999)) < 1
-        assert gauge(point * np.float32(1.001)) > 1
+    points = np.array(ON_BOUNDARY[name], np.float32)
+    inside, on, outside = gauge_of(
+        as_region(name), np.stack([points * np.float32(0.999), points, points * np.float32(1.001)])
+    )
+    assert np.all(inside < 1)
+    np.testing.assert_allclose(on, 1, atol=2e-7)
+    assert np.all(outside > 1)
 
 
 @pytest.mark.parametrize("name", REGIONS)
 def test_boundary_float32_on_an_axis_is_exact(name):
-    gauge = as_region(name).gauge
-    assert gauge(np.array([1, 0, 0], np.float32)) == 1
-    assert gauge(np.array([0, BELOW, 0], np.float32)) < 1
-    assert gauge(np.array([0, 0, ABOVE], np.float32)) > 1
+    on, inside, outside = gauge_of(as_region(name), np.diag(np.array([1, BELOW, ABOVE], np.float32)))
+    assert on == 1
+    assert inside < 1
+    assert outside > 1
 
 
 @pytest.mark.parametrize("name", REGIONS)
 @pytest.mark.parametrize("k", [1, 2, 7])
 def test_gauge_is_a_norm(name, k):
-    gauge = as_region(name).gauge
     a, b = random_points(k, seed=1), random_points(k, seed=2)
-    np.testing.assert_allclose(gauge(3 * a), 3 * gauge(a), rtol=1e-6)
-    np.testing.assert_array_equal(gauge(-a), gauge(a))
-    assert np.all(gauge(a + b) <= gauge(a) + gauge(b) + 1e-6)
-    assert gauge(np.zeros(k, np.float32)) == 0
-    assert gauge(a.reshape(5, 100, k)).shape == (5, 100)
+    gauges = np.asarray(gauge_of(as_region(name), np.stack([a, b, 3 * a, -a, a + b, 0 * a])))
+    assert gauges.shape == (6, 500)
+    of_a, of_b, of_3a, of_minus_a, of_sum, of_zero = gauges
+    np.testing.assert_allclose(of_3a, 3 * of_a, rtol=1e-6)
+    np.testing.assert_array_equal(of_minus_a, of_a)
+    assert np.all(of_sum <= of_a + of_b + 1e-6)
+    assert np.all(of_zero == 0)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 9])
 def test_fast_gauge_equals_the_pair_forms(k):
     u = random_points(k)
-    fast = np.asarray(el.PairwiseEllipses().gauge(u))
-    np.testing.assert_array_equal(fast, pairs_gauge(u))
+    fast = np.asarray(gauge_of(el.PairwiseEllipses(), u))
+    np.testing.assert_array_equal(fast, pairs_gauge_of(u))
     np.testing.assert_allclose(fast, literal_pairs_gauge(u), rtol=2e-7)
 
 
@@ -95,24 +101,28 @@ def test_fast_gauge_equals_the_pair_forms(k):
 )
 def test_fast_gauge_with_ties_and_zeros(point, expected):
     point = np.array(point, np.float32)
-    assert el.PairwiseEllipses().gauge(point) == np.float32(expected)
-    assert pairs_gauge(point) == np.float32(expected)
+    assert gauge_of(el.PairwiseEllipses(), point) == np.float32(expected)
+    assert pairs_gauge_of(point) == np.float32(expected)
 
 
 @pytest.mark.parametrize("k", [2, 3, 9])
 def test_masked_gauge_looks_at_the_masked_pairs_alone(k):
     u, mask = random_points(k), random_mask(k)
-    np.testing.assert_allclose(el.PairwiseEllipses(mask).gauge(u), literal_pairs_gauge(u, mask), rtol=2e-7)
-    full = np.ones((k, k), bool)
-    np.testing.assert_array_equal(el.PairwiseEllipses(full).gauge(u), el.PairwiseEllipses().gauge(u))
-    np.testing.assert_array_equal(el.PairwiseEllipses(~full).gauge(u), el.Box().gauge(u))
-    np.testing.assert_array_equal(el.PairwiseEllipses(np.eye(k, dtype=bool)).gauge(u), el.Box().gauge(u))
+    full, fast, box = np.ones((k, k), bool), gauge_of(el.PairwiseEllipses(), u), gauge_of(el.Box(), u)
+
+    def masked(pairs):
+        return gauge_of(el.PairwiseEllipses(pairs), u)
+
+    np.testing.assert_allclose(masked(mask), literal_pairs_gauge(u, mask), rtol=2e-7)
+    np.testing.assert_array_equal(masked(full), fast)
+    np.testing.assert_array_equal(masked(~full), box)
+    np.testing.assert_array_equal(masked(np.eye(k, dtype=bool)), box)
 
 
-@pytest.mark.parametrize("k", [1, 2, 5, 16, 40])
+@pytest.mark.parametrize("k", [1, 2, 16, 40])
 def test_gradient_of_the_gauge_lies_in_the_two_largest(k):
     u = np.random.default_rng(k).normal(size=(20, k)).astype(np.float32)
-    gauge, gradient = jax.vmap(jax.value_and_grad(el.PairwiseEllipses().gauge))(u)
+    gauge, gradient = jax.jit(jax.vmap(jax.value_and_grad(el.PairwiseEllipses().gauge)))(u)
     largest = np.abs(u) >= np.sort(np.abs(u), axis=1)[:, -min(2, k)][:, None]
     np.testing.assert_allclose(gradient, np.where(largest, u, 0) / np.asarray(gauge)[:, None], atol=1e-6)
 
@@ -125,31 +135,35 @@ def test_regions_are_distinct_pytrees():
 
 
 def test_regions_pass_through_jit_as_arguments():
-    u, mask = random_points(5), random_mask(5)
-    compiled = jax.jit(lambda region, u: region.gauge(u))
+    u, mask = random_points(9), random_mask(9)
     for region in (el.PairwiseEllipses(), el.PairwiseEllipses(jnp.asarray(mask)), el.Ellipsoid(), el.Box()):
-        np.testing.assert_allclose(compiled(region, u), region.gauge(u), rtol=2e-7)
+        np.testing.assert_allclose(gauge_of(region, u), region.gauge(u), rtol=2e-7)
 
 
 # --- volume ----------------------------------------------------------------------------------------
 
 
-def volume_z(region, log_volume, k, n=400_000):
-    """Standard errors between a volume and its estimate by rejection from the cube [-1, 1]^K."""
+@functools.cache
+def hits(name, k, n=400_000):
+    """Share of points of the cube [-1, 1]^K that lie inside a region."""
     u = np.random.default_rng(k).uniform(-1, 1, (n, k)).astype(np.float32)
+    return np.mean(np.asarray(gauge_of(as_region(name), u)) <= 1)
+
+
+def volume_z(name, log_volume, k, n=400_000):
+    """Standard errors between a volume and its estimate by rejection."""
     share = math.exp(log_volume - k * math.log(2))
-    hits = np.mean(np.asarray(region.gauge(u)) <= 1)
-    return abs(hits - share) / math.sqrt(share * (1 - share) / n)
+    return abs(hits(name, k, n) - share) / math.sqrt(share * (1 - share) / n)
 
 
 @pytest.mark.parametrize("k", [2, 3, 4, 5, 6])
 @pytest.mark.parametrize("name", ["pairwise", "ellipsoid"])
 def test_volume_matches_rejection(name, k):
-    region = as_region(name)
-    assert volume_z(region, region.log_volume(k), k) < 4
+    log_volume = as_region(name).log_volume(k)
+    assert volume_z(name, log_volume, k) < 4
     cube_alone = k / 2 * math.log(2)
-    assert volume_z(region, cube_alone, k) > 10
-    assert volume_z(region, region.log_volume(k) + 0.02, k) > 4
+    assert volume_z(name, cube_alone, k) > 10
+    assert volume_z(name, log_volume + 0.02, k) > 4
 
 
 def test_volumes_in_closed_form():
@@ -202,5 +216,5 @@ def test_wrong_masks_are_refused(pairs, error, message):
 
 
 def test_a_mask_has_no_closed_volume():
-    with pytest.raises(ValueError, match="log_volume: a region with a subset of the pairs"):
+    with pytest.raises(ValueError, match="pairs: expected all pairs; got a mask, which has no closed-form"):
         el.PairwiseEllipses(random_mask(3)).log_volume(3)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from ellipsoid.density import gauge
 from ellipsoid.diagnostics.components import Location, Marginals, location, marginals
 from ellipsoid.diagnostics.dependence import Dependence, dependence
 from ellipsoid.diagnostics.multivariate import (
@@ -23,7 +24,6 @@ from ellipsoid.diagnostics.rows import TOLERANCE
 from ellipsoid.levels import joint_level
 from ellipsoid.moments import Moments
 from ellipsoid.progress import progress_bar
-from ellipsoid.sampling import gauge
 from ellipsoid.state import PCAState, check_latents
 
 #: Shares of the data whose levels are given.

@@ -20,7 +20,8 @@ from scipy import optimize
 
 from ellipsoid.archive import digest
 from ellipsoid.evaluation import baselines
-from ellipsoid.levels import log_chi_cdf, matched_level
+from ellipsoid.integrals import log_chi_cdf
+from ellipsoid.levels import matched_level
 from ellipsoid.mixture_fitting import fit_mixture
 from ellipsoid.sampling import sample
 from ellipsoid.state import PCAState

@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 from scipy.ndimage import gaussian_filter
 
+from ellipsoid.draws import Draws
 from ellipsoid.figures.style import (
     BLUE,
     GREY,
@@ -31,7 +32,6 @@ from ellipsoid.figures.style import (
     scatter,
 )
 from ellipsoid.levels import pair_coverage
-from ellipsoid.sampling import Draws
 from ellipsoid.state import PCAState
 
 

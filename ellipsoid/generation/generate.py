@@ -27,6 +27,7 @@ from jax.typing import ArrayLike, DTypeLike
 from ellipsoid.archive import digest
 from ellipsoid.blocks import n_cores
 from ellipsoid.checks import check_integer
+from ellipsoid.density import contains, gauge
 from ellipsoid.generation import manifest
 from ellipsoid.generation.manifest import Record, Recorder, Records
 from ellipsoid.generation.sinks import Column, Plan, Sink, as_sink
@@ -35,8 +36,10 @@ from ellipsoid.pixels import as_uint8
 from ellipsoid.progress import progress_bar
 from ellipsoid.random import philox_words
 from ellipsoid.regions import Region, as_region
-from ellipsoid.sampling import block_rows, checked_state, contains, gauge, sample_at
+from ellipsoid.sampling import sample_at
+from ellipsoid.sequence import block_rows
 from ellipsoid.settings import DEFAULT_LEVEL
+from ellipsoid.shapes import check_shape
 from ellipsoid.state import PCAState
 
 _BESIDE = ("latents", "scores", "gauge", "part")
@@ -149,7 +152,7 @@ def generate(
     names = _column_names(decode, beside)
     if "part" in names and not isinstance(state, Mixture):
         raise ValueError("beside: expected no part, as one state has no parts; fit a mixture")
-    state = checked_state(state, label)
+    state = check_shape(state, label)
     compute = functools.partial(
         _compute,
         functools.partial(_draw, key, state, law=law, dtype=dtype, **settings),

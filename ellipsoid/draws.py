@@ -1,0 +1,87 @@
+"""Drawn vectors: what a draw hands out."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.core import Tracer
+
+
+class Draws(NamedTuple):
+    """Vectors drawn from one state.
+
+    Attributes
+    ----------
+    latents : (n, D) array
+        Latents, ready for a decoder.
+    scores : (n, K) array
+        The same points on the principal axes, in latent units; every region condition holds in these.
+    gauge : (n,) array
+        Factor by which the region could shrink and still hold the point; float32, at most 1.
+    """
+
+    latents: jax.Array
+    scores: jax.Array
+    gauge: jax.Array
+
+    def __repr__(self) -> str:
+        return _describe(self)
+
+
+class MixtureDraws(NamedTuple):
+    """Vectors drawn from a mixture.
+
+    Attributes
+    ----------
+    latents : (n, D) array
+        Latents, ready for a decoder.
+    scores : (n, K) array
+        The same points on the axes of the part that each was drawn from, in latent units. They are not what
+        :meth:`ellipsoid.Mixture.project` gives, whose axes are those that all parts share.
+    gauge : (n,) array
+        Factor by which the region of the part could shrink and still hold the point; float32, at most 1.
+    part : (n,) array
+        Number of the part that each row was drawn from, int32; with a label that among the selected parts,
+        those of :meth:`ellipsoid.Mixture.select`.
+    """
+
+    latents: jax.Array
+    scores: jax.Array
+    gauge: jax.Array
+    part: jax.Array
+
+    def __repr__(self) -> str:
+        return _describe(self)
+
+
+def as_draws(
+    latents: jax.Array, scores: jax.Array, gauge: jax.Array, part: jax.Array | None
+) -> Draws | MixtureDraws:
+    """Draws of a mixture where there are parts, else of one state."""
+    return Draws(latents, scores, gauge) if part is None else MixtureDraws(latents, scores, gauge, part)
+
+
+def _describe(draws: Draws | MixtureDraws) -> str:
+    """Types, shapes and ranges; the values of a pytree may be anything, so nothing is taken for granted."""
+    lines = [type(draws).__name__ + "("]
+    for name, value in draws._asdict().items():
+        if not (hasattr(value, "dtype") and hasattr(value, "shape")):
+            lines.append(f"    {name}={value!r},")
+            continue
+        line = f"    {name}={np.dtype(value.dtype).name}{list(value.shape)}"
+        if name in ("gauge", "part") and _is_at_hand(value):
+            line += f" from {np.min(value):.4g} to {np.max(value):.4g}"
+        lines.append(line + ",")
+    return "\n".join([*lines, ")"])
+
+
+def _is_at_hand(value) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.size > 0
+    return (
+        isinstance(value, jax.Array)
+        and not isinstance(value, Tracer)
+        and value.size > 0
+        and not value.is_deleted()
+        and value.is_fully_addressable
+    )
