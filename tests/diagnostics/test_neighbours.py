@@ -22,7 +22,7 @@ def test_nearest_image():
 
 
 def test_references_may_be_memory_mapped(tmp_path):
-    images = np.random.default_rng(0).integers(0, 256, size=(300, 6, 6, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, size=(250, 6, 6, 3), dtype=np.uint8)
     np.save(tmp_path / "images.npy", images)
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
     for found, expected in zip(

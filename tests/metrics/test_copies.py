@@ -37,7 +37,7 @@ def test_copies_are_found_and_their_distance_is_zero():
     assert detector.test(unseen).share.value == 0
 
 
-# The tests from here on share these shapes: 60 generated rows, 50 for training, 39 unseen ones.
+# The next tests share their shapes: 60 generated rows, 50 for training, 39 unseen ones.
 
 
 def test_a_row_that_is_both_a_training_row_and_an_unseen_one_is_no_copy():
@@ -82,12 +82,12 @@ def by_distance_alone(generated, train, unseen):
 
 
 def test_rows_near_the_centre_are_no_copies():
-    train, unseen = gaussian(1000, 20), gaussian(399, 20, 1)
-    detector, central = CopyDetector(train, unseen), gaussian(300, 20, 2, scale=0.3)
+    train, unseen = gaussian(490, 30), gaussian(199, 30, 1)
+    detector, central = CopyDetector(train, unseen), gaussian(199, 30, 2, scale=0.3)
     assert by_distance_alone(central, train, unseen) > 0.5
     assert detector.test(central).p_value > 0.05
     # Half way from the centre to training rows: as near to it, and copies.
-    assert detector.test(train[:300] / 2).share.value > 0.5
+    assert detector.test(train[:199] / 2).share.value > 0.5
 
 
 @pytest.mark.parametrize(

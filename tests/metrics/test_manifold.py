@@ -17,7 +17,7 @@ from ellipsoid.metrics import (
 )
 
 # Two sets that several tests share: of 97 rows a block, both leave a block of 12.
-REAL, GENERATED = gaussian(400, 16), gaussian(303, 16, 1, 0.9, 0.05)
+REAL, GENERATED = gaussian(400, 64), gaussian(303, 64, 1, 0.96, 0.05)
 
 
 @pytest.mark.parametrize("shift", [0.0, 100.0])
@@ -32,14 +32,13 @@ def test_neighbours_are_those_of_float64(shift):
     assert found.precision.value == in_real.any(axis=0).mean()
     assert found.recall.value == in_generated.any(axis=1).mean()
     assert 0.3 < found.recall.value < found.precision.value < 0.95
-    in_real = apart <= balls(wide[0], 5)[:, None]
-    found = density_coverage(real, generated)
-    assert found.density.value == pytest.approx(in_real.sum() / (5 * 303), rel=1e-12)
+    found = density_coverage(real, generated, k=3)
+    assert found.density.value == pytest.approx(in_real.sum() / (3 * 303), rel=1e-12)
     assert found.coverage.value == in_real.any(axis=1).mean()
 
 
 def test_uncentred_float32_would_miss_neighbours_that_are_found():
-    real = gaussian(400, 16, shift=100).astype(np.float32)
+    real = (REAL + 100).astype(np.float32)
     lengths = np.sum(real**2, axis=1)
     careless = lengths[:, None] + lengths[None, :] - 2 * real @ real.T
     careless = np.sort(careless, axis=1)[:, 3]
@@ -51,29 +50,39 @@ def test_uncentred_float32_would_miss_neighbours_that_are_found():
 
 
 def test_nothing_depends_on_the_blocks(monkeypatch):
-    whole = precision_recall(REAL, GENERATED) + density_coverage(REAL, GENERATED)
+    def figures():
+        return precision_recall(REAL, GENERATED) + density_coverage(REAL, GENERATED, k=3)
+
+    whole = figures()
     monkeypatch.setattr(row_pairs, "BLOCK", 97)
-    np.testing.assert_allclose(precision_recall(REAL, GENERATED) + density_coverage(REAL, GENERATED), whole)
+    np.testing.assert_allclose(figures(), whole)
 
 
-def test_a_real_manifold_gives_what_the_functions_give(monkeypatch):
-    monkeypatch.setattr(row_pairs, "BLOCK", 97)
+@pytest.mark.usefixtures("block")
+def test_a_real_manifold_gives_what_the_functions_give():
     real = REAL.copy()
-    sets = [GENERATED, gaussian(303, 16, 2, 0.8)]
-    expected = [precision_recall(real, x, k=5) + density_coverage(real, x, k=3) for x in sets]
-    by_default = precision_recall(real, sets[0]) + density_coverage(real, sets[0])
-    assert RealManifold(real).compare(sets[0]) == by_default
-    real_manifold = RealManifold(real, k_manifold=5, k_density=3)
+    sets = [GENERATED, gaussian(303, 64, 2, 0.9)]
+    real_manifold = RealManifold(real, k_manifold=3, k_density=3)
+    expected = [precision_recall(real, x) + density_coverage(real, x, k=3) for x in sets]
     real += 1  # what was given is no longer needed
     assert [real_manifold.compare(x) for x in sets] == expected
+
+
+def test_defaults_are_three_and_five_neighbours():
+    by_function = precision_recall(REAL, GENERATED, k=3) + density_coverage(REAL, GENERATED, k=5)
+    assert RealManifold(REAL).compare(GENERATED) == by_function
+    assert precision_recall(REAL, GENERATED) + density_coverage(REAL, GENERATED) == by_function
+    assert RealManifold(REAL, k_manifold=5, k_density=3).compare(GENERATED) == (
+        precision_recall(REAL, GENERATED, k=5) + density_coverage(REAL, GENERATED, k=3)
+    )
 
 
 def test_progress_is_shown_on_request(capfd, monkeypatch):
     monkeypatch.setattr(row_pairs, "BLOCK", 97)
     real, generated = REAL[:291], GENERATED[:194]
-    RealManifold(real).compare(generated)
+    RealManifold(real, k_density=3).compare(generated)
     assert capfd.readouterr() == ("", "")
-    RealManifold(real, progress=True).compare(generated, progress=True)
+    RealManifold(real, k_density=3, progress=True).compare(generated, progress=True)
     shown = capfd.readouterr().err
     # Three blocks are six pairs with each other, two are three; six join them.
     for label, pairs in {"of real rows": "6/6", "of generated rows": "3/3", "real against": "6/6"}.items():
@@ -101,11 +110,14 @@ def test_known_answers():
 @pytest.mark.usefixtures("block")
 def test_duplicates_are_neighbours():
     # Every row four times: three others at distance 0, so that the balls of k = 3 are points.
-    real = np.repeat(gaussian(53, 300), 4, axis=0)
-    found = precision_recall(real, np.concatenate([real[:9], real[:9] + 0.01]), k=3)
-    assert found.precision.value == 0.5
-    assert density_coverage(real, real[:18], k=3).coverage.value == 20 / 212
-    assert precision_recall(real, real[:18] + 0.01, k=4).precision.value == 1
+    real = np.repeat(gaussian(100, 64), 4, axis=0)
+    generated = np.concatenate([real[:151], real[:152] + 0.01])
+    found = RealManifold(real, k_manifold=3, k_density=3).compare(generated)
+    assert found.precision.value == 151 / 303
+    assert found.coverage.value == 152 / 400
+    # Three times: the balls reach to other rows.
+    real = np.repeat(gaussian(134, 64), 3, axis=0)[:400]
+    assert precision_recall(real, real[:303] + 0.01).precision.value == 1
 
 
 def test_density_and_coverage_of_one_distribution():
@@ -130,7 +142,7 @@ def test_density_and_coverage_of_one_distribution():
 
 def all_metrics(seed, scale, shift):
     x, y = gaussian(300, 5, seed), gaussian(200, 5, 10_000 + seed, scale, shift)
-    return [frechet_distance(x, y), kernel_distance(x, y), *precision_recall(x, y), *density_coverage(x, y)]
+    return [frechet_distance(x, y), kernel_distance(x, y), *RealManifold(x).compare(y)]
 
 
 def test_errors_are_the_spread_over_repeated_draws():
