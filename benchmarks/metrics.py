@@ -6,7 +6,7 @@ python benchmarks/metrics.py --stripe --rows 50000 --columns 2048
 The same precision and recall (k = 3) three times: by `ellipsoid.metrics`, by NumPy in float32 with the whole
 matrices of distances, and by scikit-learn's exact neighbours. Ratios are medians over interleaved runs.
 
-With `--stripe`: peak memory of `Reference(real).compare(generated)` with all rows present, where each pass
+With `--stripe`: peak memory of `RealManifold(real).compare(generated)` with all rows present, where each pass
 over the pairs of blocks ends after its first stripe (one block against all), and the time that it would take.
 """
 
@@ -27,7 +27,8 @@ from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 
 import ellipsoid as el
-from ellipsoid import metrics
+from ellipsoid import diagnostics, metrics
+from ellipsoid.metrics import manifold, row_pairs
 
 K = 3
 
@@ -88,7 +89,7 @@ def forget_peak() -> None:
 
 
 def stripe(rows: int, columns: int) -> None:
-    all_pairs, passes = metrics._pairs, []
+    all_pairs, passes = manifold.block_pairs, []
 
     def first_stripe(a, b, label, *args):
         start = time.perf_counter()
@@ -99,9 +100,9 @@ def stripe(rows: int, columns: int) -> None:
     def compare(real, generated):
         metrics.RealManifold(real).compare(generated)
 
-    metrics._pairs = first_stripe
+    manifold.block_pairs = first_stripe
     real, generated = (features(rows, columns, seed) for seed in (0, 1))
-    some = 2 * metrics.BLOCK + rows % metrics.BLOCK
+    some = 2 * row_pairs.BLOCK + rows % row_pairs.BLOCK
     compare(real[:some], generated[:some])  # compiles
     passes.clear()
     forget_peak()
@@ -113,7 +114,7 @@ def stripe(rows: int, columns: int) -> None:
     for label, seconds_a_pair, n_pairs in passes:
         print(
             f"{label:28} {seconds_a_pair:6.3f} s a pair of blocks, "
-            f"{2 * columns * metrics.BLOCK**2 / seconds_a_pair / 1e9:6.1f} GFLOP/s; "
+            f"{2 * columns * row_pairs.BLOCK**2 / seconds_a_pair / 1e9:6.1f} GFLOP/s; "
             f"{n_pairs} pairs: {n_pairs * seconds_a_pair / 60:5.1f} min"
         )
 
@@ -158,11 +159,11 @@ def main() -> None:
         )
 
     print("\nthe others, once after a warm-up:")
-    reference = metrics.RealManifold(real)
+    real_manifold = metrics.RealManifold(real)
     for name, function in {
         "density, coverage": metrics.density_coverage,
-        "Reference": lambda x, y: metrics.RealManifold(x),
-        "Reference.compare": lambda x, y: reference.compare(y),
+        "RealManifold": lambda x, y: metrics.RealManifold(x),
+        "RealManifold.compare": lambda x, y: real_manifold.compare(y),
         "kernel distance": metrics.kernel_distance,
         "Fréchet distance": metrics.frechet_distance,
         "sliced Wasserstein": lambda x, y: metrics.sliced_wasserstein(x, y, el.key(0)),
@@ -170,6 +171,12 @@ def main() -> None:
     }.items():
         function(real, generated)
         print(f"{name:20} {seconds(function, real, generated)[0]:7.2f} s")
+
+    images = np.random.default_rng(0).integers(0, 256, (12_256, 40, 40, 3), dtype=np.uint8)
+    queries, references = images[:256], images[256:]
+    diagnostics.nearest(queries, references, 2)
+    taken = seconds(diagnostics.nearest, queries, references, 2)[0]
+    print(f"{'nearest images':20} {taken:7.2f} s, two for each of 256 among 12,000 of 40 x 40 x 3")
 
 
 if __name__ == "__main__":

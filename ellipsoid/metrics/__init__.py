@@ -1,3 +1,26 @@
-"""How good generated images are."""
+"""How good generated images are: distances between two sets of features, fidelity, diversity and copying.
 
-from ellipsoid.metrics.measure import *  # noqa: F403
+All functions take features, one row an image: pixels after PCA, latents, or the activations of a network.
+Figures of different features, or of different numbers of rows, cannot be compared. Published "FID" and "KID"
+are figures of one Inception network and of 50,000 rows.
+
+Each figure is an :class:`Estimate`, a value with its standard error.
+
+The neighbour metrics and the kernel distance look at every pair of rows: none is left to approximate
+neighbours or to random features. They take the pairs block by block (:mod:`ellipsoid.metrics.row_pairs`), so
+that 50,000 rows against 50,000 need little more memory than a copy of both.
+"""
+
+from ellipsoid.metrics.copies import CopyDetector as CopyDetector
+from ellipsoid.metrics.copies import CopyTest as CopyTest
+from ellipsoid.metrics.copies import copy_test as copy_test
+from ellipsoid.metrics.estimate import Estimate as Estimate
+from ellipsoid.metrics.frechet import frechet_distance as frechet_distance
+from ellipsoid.metrics.kernel import kernel_distance as kernel_distance
+from ellipsoid.metrics.manifold import PRDC as PRDC
+from ellipsoid.metrics.manifold import DensityCoverage as DensityCoverage
+from ellipsoid.metrics.manifold import PrecisionRecall as PrecisionRecall
+from ellipsoid.metrics.manifold import RealManifold as RealManifold
+from ellipsoid.metrics.manifold import density_coverage as density_coverage
+from ellipsoid.metrics.manifold import precision_recall as precision_recall
+from ellipsoid.metrics.sliced import sliced_wasserstein as sliced_wasserstein

@@ -1,0 +1,82 @@
+"""Sliced Wasserstein distance between two sets of features."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from ellipsoid.checks import check_count
+from ellipsoid.metrics.estimate import Estimate
+from ellipsoid.metrics.row_pairs import centre_rows, check_pair, device_blocks, mean_row, products
+from ellipsoid.random import philox_words
+
+
+def sliced_wasserstein(x: ArrayLike, y: ArrayLike, key: jax.Array, *, n_projections: int = 256) -> Estimate:
+    """Mean Wasserstein distance (of order 1) between the projections on random directions.
+
+    On each line the distance is exact, also for unequal numbers of rows: it is the integral of the difference
+    of the two quantile functions (Bonneel et al., 2015).
+
+    Parameters
+    ----------
+    x : array, shape (m, D)
+        Rows of the one set.
+    y : array, shape (n, D)
+        Rows of the other set.
+    key : jax.Array
+        Typed key of the directions, as made by :func:`ellipsoid.key`. Use the same key for all that is
+        compared.
+    n_projections : int
+        Number of directions, at least two. Projections take ``4 (m + n) n_projections`` bytes.
+
+    Returns
+    -------
+    Estimate
+        In units of the features. The error is that over the directions, the rows taken as they are: finite
+        samples bias the distance upward, of the order ``1 / sqrt(n)``.
+
+    Raises
+    ------
+    TypeError
+        If the rows do not hold real numbers, `key` is no typed key, or `n_projections` no integer.
+    ValueError
+        If the rows are not a finite matrix, are none, or differ in their number of columns, or
+        `n_projections` is less than two.
+
+    Examples
+    --------
+    A row of a single column has one direction up to its sign, so the distance is that of the line:
+
+    >>> import ellipsoid as el
+    >>> from ellipsoid.metrics import sliced_wasserstein
+    >>> sliced_wasserstein([[0.0], [1.0]], [[5.0], [6.0]], el.key(0)).value
+    5.0
+    """
+    x, y = check_pair("x", x, "y", y, least=1)
+    n_projections = check_count("n_projections", n_projections, least=2)
+    philox_words(key)  # refuses what is no key
+    directions = jax.random.normal(key, (n_projections, x.shape[1]))
+    directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
+    centre = mean_row(x)
+    with jax.enable_x64(True):
+        x_sorted, y_sorted = (
+            # A thirtieth of the time that XLA takes to sort on a CPU.
+            np.sort(
+                np.concatenate([_project(directions, block, centre) for block in device_blocks(rows)], axis=1)
+            )
+            for rows in (x, y)
+        )
+    m, n = len(x), len(y)
+    # Both quantile functions are constant between these probabilities, in units of 1 / (m n).
+    steps = np.union1d(np.arange(1, m + 1) * n, np.arange(1, n + 1) * m)
+    widths = np.diff(steps, prepend=0) / (m * n)
+    of_x, of_y = (steps - 1) // n, (steps - 1) // m
+    distances = np.array(
+        [widths @ np.abs(a[of_x] - b[of_y]) for a, b in zip(x_sorted, y_sorted, strict=True)]
+    )
+    return Estimate(float(distances.mean()), float(distances.std(ddof=1) / np.sqrt(n_projections)))
+
+
+@jax.jit
+def _project(directions: jax.Array, rows: jax.Array, centre: jax.Array) -> jax.Array:
+    return products(directions, centre_rows(rows, centre).astype(jnp.float32))
