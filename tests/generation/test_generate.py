@@ -134,7 +134,7 @@ def test_sixteen_bit_latents_are_judged_as_they_are_written(state, tmp_path):
 
 
 def test_of_many_latents_an_even_share_is_judged(state, tmp_path, monkeypatch):
-    monkeypatch.setattr("ellipsoid.generation.generate._JUDGED_ROWS", 1000)
+    monkeypatch.setattr("ellipsoid.generation.rows._JUDGED_ROWS", 1000)
     path = generate(state, 5003, tmp_path / "z.npy", dtype="float16", chunk=7 * 64)
     sample = np.load(path)[::5]
     assert manifest_of(path)["judged"] == len(sample)
@@ -311,7 +311,7 @@ def test_a_damaged_manifest_is_refused(state, tmp_path):
     part = tmp_path / "x.npy.partial" / "part-0.json"
     for damaged in (part.read_bytes()[:-9], b'{"format": "other"}', b"[]"):
         part.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"x\.npy, part 0: expected a manifest"):
+        with pytest.raises(ValueError, match=r"x\.npy, records of process 0: expected a manifest"):
             generate(state, 50, tmp_path / "x.npy", decode=decode, batch=10)
 
 
@@ -321,7 +321,7 @@ def test_the_manifest_finds_room_on_a_full_disk(state, tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         path.write_bytes(content)
 
-    monkeypatch.setattr("ellipsoid.generation.sinks.base.replace_file", replace_if_there_is_room)
+    monkeypatch.setattr("ellipsoid.generation.sinks.local.replace_file", replace_if_there_is_room)
     with pytest.raises(KeyboardInterrupt):
         generate(state, 50, tmp_path / "x.npy", decode=Stop(KeyboardInterrupt(), at=4), batch=10, chunk=10)
     part = json.loads((tmp_path / "x.npy.partial" / "part-0.json").read_text())
