@@ -1,10 +1,12 @@
 """Drawing many rows into files, a chunk at a time: in bounded memory, and so that a cut run can go on.
 
-The steps of a call are the modules of this room: :mod:`rows` says what is to be written,
-:mod:`destination` looks once at what is there already, :mod:`writing` writes the chunks that are missing and
-:mod:`manifest` records them, :mod:`verify` reads them back. Row ``i`` depends on the key, ``i``, the state
-and the settings alone, and a chunk that is written again leaves the same bytes: so a run may be cut at any
-moment, and neither chunk, nor the number of processes, nor a restart changes the result.
+Each step of a call is a module of this room. A row source (:mod:`~ellipsoid.generation.rows`) makes what is
+to be written. The destination is looked at once (:mod:`~ellipsoid.generation.destination`). Chunks that are
+missing are written (:mod:`~ellipsoid.generation.writing`) and recorded
+(:mod:`~ellipsoid.generation.manifest`), or all are read back (:mod:`~ellipsoid.generation.verify`). Row ``i``
+depends on the key, ``i``, the state and the settings alone, and a chunk that is written again leaves the same
+bytes. A run may therefore be cut at any moment, and neither chunk, nor the number of processes, nor a restart
+changes the result.
 """
 
 import os
@@ -57,15 +59,15 @@ def generate(
 
     The result appears under its name when it is complete. Until then it lies in ``NAME.partial`` beside
     it; the same call goes on there, whatever stopped the one before, and leaves the same bytes as a call
-    that was never stopped. What a finished result was made of is told by ``NAME.json`` beside a file and
-    ``manifest.json`` in a folder.
+    that was never stopped. The file ``NAME.json`` beside a result, or ``manifest.json`` in a folder, tells
+    what a finished result was made of.
 
     Parameters
     ----------
     key, state, n, law, level, fact, region, label
-        As for :func:`ellipsoid.sample`.
+        Arguments of :func:`ellipsoid.sample`.
     sink : path, callable or Sink
-        A name is understood by its end:
+        Destination of the rows. A name is understood by its end:
 
         ============ =========================================================================
         ``.npy``     one array, ``(n, D)`` latents or ``(n, H, W, C)`` uint8 images
@@ -78,51 +80,86 @@ def generate(
         A function is called as ``function(start, columns)`` with the first row number and a dictionary
         of arrays. Objects of :mod:`ellipsoid.generation.sinks` allow for more settings.
     dtype : {"float32", "float16", "bfloat16"}
-        Of latents and scores; bfloat16 in ``.zarr`` only, as the other formats do not have it.
+        Type of latents and scores; bfloat16 in ``.zarr`` only, since the other formats do not have it.
     decode : callable, optional
-        From ``(batch, D)`` float32 latents to ``(batch, H, W, C)`` images: uint8, or floats in [0, 1], which
-        are rounded and clipped. Of 16-bit latents it is given the values that are written. Latents alone
-        are written when absent.
+        Function from ``(batch, D)`` float32 latents to ``(batch, H, W, C)`` images: uint8, or floats in
+        [0, 1], which are rounded and clipped. It is given the values that are written, also where those have
+        16 bits. Latents alone are written when it is absent.
     decoder_digest : str, optional
         Anything that tells the decoder from others. A run that goes on with another is refused.
     batch : int
         Rows that `decode` is given, always exactly so many.
     beside : sequence of {"latents", "scores", "gauge", "part"}
-        What to write beside the images or latents; the part that a row was drawn from only of a mixture. The
-        gauge is that of the scores as they are handed out, at most 1; with a 16-bit `dtype` it is that of
-        the latents as they are written. How many of those rounding has put outside is told by the manifest,
-        of all or of 100,000 rows spread evenly.
+        Columns to write beside the images or latents; the part that a row was drawn from only of a mixture.
+        The gauge is that of the scores as they are handed out, at most 1; with a 16-bit `dtype` it is that of
+        the latents as they are written. The manifest tells how many of those rounding has put outside, of all
+        or of 100,000 rows spread evenly.
     chunk : int, optional
         Rows that are written and recorded at a time, about 16 MB by default. It changes no row.
     verify : bool
-        Read back what earlier runs wrote, and write again what does not have its checksum. With a complete
-        result: read all of it and compare.
+        Whether to read back what earlier runs wrote, and to write again what does not have its checksum. A
+        complete result is read as a whole and compared.
     processes, process_id : int, optional
-        Share the chunks between so many processes, on one or several machines that see the same `sink`;
-        this is number `process_id`, from 0. By default what ``jax.distributed`` says, else 1 and 0. Whichever
-        finishes last gives the result its name.
+        Number of processes that share the chunks, on one or several machines that see the same `sink`, and
+        the number of this one, from 0. By default they are what ``jax.distributed`` says, else 1 and 0.
+        Whichever process finishes last gives the result its name.
     progress : bool
-        Show a progress bar.
+        Whether to show a progress bar.
 
     Returns
     -------
     path, URL or None
-        Where the rows are: the result, or ``NAME.partial`` while chunks of other processes are missing.
+        Place of the rows: the result, or ``NAME.partial`` while chunks of other processes are missing.
         None for a function.
 
     Raises
     ------
     FileExistsError
         If the sink is complete already, or something else has its name.
-    ValueError
-        For a sink that can't hold what is asked for; for an unfinished result of other settings; and as
-        :func:`ellipsoid.sample`.
-    RuntimeError
-        If `verify` finds a complete result damaged.
-    OSError
-        If the disk has too little space, or is full. What was written is kept.
+    FileNotFoundError
+        If rows were removed before the result was complete.
+    ImportError
+        If a ``.zarr`` or ``.parquet`` sink lacks its package.
     KeyboardInterrupt
         After the chunks in hand are written.
+    OSError
+        If the disk has too little space, or is full. What was written is kept.
+    RuntimeError
+        If `verify` finds a complete result damaged; if images change their shape on the way; or if the
+        records of a result do not add up to `n` rows.
+    TypeError
+        For arguments of the wrong kind, and images that are neither uint8 nor floats.
+    ValueError
+        For a sink that cannot hold what is asked for, an unfinished result of other settings, a damaged
+        manifest, images of another shape than ``(batch, H, W, C)``, latents that a 16-bit `dtype` cannot
+        hold, and for what :func:`ellipsoid.sample` refuses.
+    Exception
+        Whatever else `decode` or a function raises, with a note of what is kept.
+
+    Warns
+    -----
+    UserWarning
+        If all draws from an ellipsoid collapse, as for :func:`ellipsoid.sample`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import ellipsoid as el
+    >>> state = el.fit(np.random.default_rng(0).normal(size=(100, 2)))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = el.generate(el.key(0), state, 1000, Path(folder) / "z.npy", law="uniform", progress=False)
+    ...     np.load(path, mmap_mode="r").shape
+    (1000, 2)
+
+    Rows can also go to a function, a chunk at a time:
+
+    >>> def count(start, columns):
+    ...     print(start, len(columns["latents"]))
+    >>> el.generate(el.key(0), state, 1000, count, law="uniform", chunk=600, progress=False)
+    0 600
+    600 400
     """
     n, batch = check_count("n", n), check_count("batch", batch)
     chunk = None if chunk is None else check_count("chunk", chunk)
