@@ -49,8 +49,8 @@ def test_whatever_a_kill_leaves_on_disk_leads_to_the_same_bytes(state, tmp_path,
         shutil.copytree(tmp_path / "whole", copies[-1], ignore=shutil.ignore_patterns("*.tmp"))
 
     def copying_write(start, columns):
-        # The first chunk is recorded before the fourth is written.
-        assert start < 30 or recorded.wait(timeout=60)
+        # The first chunk is recorded before the third is written.
+        assert start < 20 or recorded.wait(timeout=60)
         copy(f"before-{start}")
         checksum = write(start, columns)
         copy(f"after-{start}")
@@ -61,16 +61,16 @@ def test_whatever_a_kill_leaves_on_disk_leads_to_the_same_bytes(state, tmp_path,
         recorded.set()
 
     copied.write, copied.record = copying_write, telling_record
-    generate(state, 50, copied, **options)
+    generate(state, 30, copied, **options)
     calls = {}
     for folder in copies:
         rest = Stop()
-        generate(state, 50, folder / sink, **options | {"decode": rest})
+        generate(state, 30, folder / sink, **options | {"decode": rest})
         calls[folder.name] = rest.calls
         assert contents(folder) == contents(tmp_path / "whole")
-    assert len(calls) == 10
-    assert calls["before-0"] == 1 + 5
-    assert calls["after-40"] <= 1 + 4  # what is recorded is not written again
+    assert len(calls) == 6
+    assert calls["before-0"] == 1 + 3
+    assert calls["after-20"] <= 1 + 2  # what is recorded is not written again
 
 
 def test_an_error_keeps_what_was_done_and_says_so(state, tmp_path):
