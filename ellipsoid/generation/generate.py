@@ -4,7 +4,7 @@ Each step of a call is a module of this room. A row source (:mod:`~ellipsoid.gen
 to be written. The destination is looked at once (:mod:`~ellipsoid.generation.destination`). Chunks that are
 missing are written (:mod:`~ellipsoid.generation.writing`) and recorded
 (:mod:`~ellipsoid.generation.manifest`), or all are read back (:mod:`~ellipsoid.generation.verify`). Row ``i``
-depends on the key, ``i``, the state and the settings alone, and a chunk that is written again leaves the same
+depends on the key, ``i``, the shape and the settings alone, and a chunk that is written again leaves the same
 bytes. A run may therefore be cut at any moment, and neither chunk, nor the number of processes, nor a restart
 changes the result.
 """
@@ -35,7 +35,7 @@ from ellipsoid.state import PCAState
 
 def generate(
     key: jax.Array,
-    state: PCAState | Mixture,
+    shape: PCAState | Mixture,
     n: int,
     sink: str | os.PathLike[str] | Callable[..., Any] | Sink,
     *,
@@ -64,7 +64,7 @@ def generate(
 
     Parameters
     ----------
-    key, state, n, law, level, fact, region, label
+    key, shape, n, law, level, fact, region, label
         Arguments of :func:`ellipsoid.sample`.
     sink : path, callable or Sink
         Destination of the rows. A name is understood by its end:
@@ -164,12 +164,12 @@ def generate(
     n, batch = check_count("n", n), check_count("batch", batch)
     chunk = None if chunk is None else check_count("chunk", chunk)
     share = _share(processes, process_id)
-    names = column_names(state, has_images=decode is not None, beside=beside)
-    state = checked_state(state, label)
+    names = column_names(shape, has_images=decode is not None, beside=beside)
+    shape = checked_state(shape, label)
     settings = DrawSettings(law, level, fact, as_region(region))
-    settings.check(state.n_components)
+    settings.check(shape.n_components)
 
-    source = RowSource(key, state, settings, n, names, dtype, batch, decode)
+    source = RowSource(key, shape, settings, n, names, dtype, batch, decode)
     destination = look(choose_sink(sink), source, chunk, decoder_digest)
     match destination.status:
         case Status.FOREIGN:

@@ -37,7 +37,7 @@ class Rows(NamedTuple):
     Attributes
     ----------
     columns : dict of str to array
-        What is to be written, by column.
+        Values that are to be written, by column.
     judged, outside : int
         Rows of a 16-bit type that were looked at as they are written, and those of them that rounding has put
         outside of the region.
@@ -56,7 +56,7 @@ class RowSource:
     ----------
     key : typed JAX key
         Key of the sequence.
-    state : PCAState or Mixture
+    shape : PCAState or Mixture
         Shape to draw from, without what no draw depends on.
     settings : DrawSettings
         Distribution and region of the draws.
@@ -69,11 +69,11 @@ class RowSource:
     batch : int
         Rows that `decode` is given, always exactly so many.
     decode : callable or None
-        From latents to images.
+        Function from latents to images.
     """
 
     key: jax.Array
-    state: PCAState | Mixture
+    shape: PCAState | Mixture
     settings: DrawSettings
     n: int
     names: list[str]
@@ -101,7 +101,7 @@ class RowSource:
         platform = jax.default_backend()
         n_parallel = n_cores() if platform == "cpu" else jax.local_device_count()
         # Rows are drawn in whole blocks, one for each core or device at a time.
-        return max(by_bytes, n_parallel * block_rows(self.state.n_components, self.settings.law, platform))
+        return max(by_bytes, n_parallel * block_rows(self.shape.n_components, self.settings.law, platform))
 
     def configuration(self) -> dict[str, Any]:
         """Everything that fixes the rows before they are decoded, by name, as a manifest keeps it."""
@@ -115,7 +115,7 @@ class RowSource:
             "region": region.name,
             "pairs_digest": digest(region),
             "key": np.asarray(philox_words(self.key)).tolist(),
-            "state_digest": digest(_drawn_from(self.state)),
+            "state_digest": digest(_drawn_from(self.shape)),
         }
 
     def compute(self, start: int, stop: int) -> Callable[[], Rows]:
@@ -156,13 +156,13 @@ class RowSource:
         if len(devices) > 1:
             stop += (start - stop) % len(devices)
             options["sharding"] = NamedSharding(Mesh(devices, "rows"), PartitionSpec("rows"))
-        return sample_at(self.key, self.state, np.arange(start, stop, dtype=np.uint64), **options)
+        return sample_at(self.key, self.shape, np.arange(start, stop, dtype=np.uint64), **options)
 
     def _judge(self, question: Callable[..., jax.Array], latents: np.ndarray) -> list[jax.Array]:
         """Ask `contains` or `gauge` of latents, always of so many: compiled once, and rounded alike."""
         settings = self.settings
         region = {"level": settings.level, "fact": settings.fact, "region": settings.region}
-        return map_batches(functools.partial(question, self.state, **region), latents, _JUDGED_BATCH)
+        return map_batches(functools.partial(question, self.shape, **region), latents, _JUDGED_BATCH)
 
     def _decode_batch(self, latents: np.ndarray) -> np.ndarray | jax.Array:
         assert self.decode is not None
@@ -175,7 +175,7 @@ class RowSource:
         return as_uint8(images)
 
 
-def column_names(state: PCAState | Mixture, *, has_images: bool, beside: Iterable[str]) -> list[str]:
+def column_names(shape: PCAState | Mixture, *, has_images: bool, beside: Iterable[str]) -> list[str]:
     """Columns to write, the main one first.
 
     Raises
@@ -185,16 +185,16 @@ def column_names(state: PCAState | Mixture, *, has_images: bool, beside: Iterabl
     """
     if isinstance(beside, str) or not set(beside) <= set(_BESIDE):
         raise ValueError(f"beside: expected a sequence of {', '.join(_BESIDE)}; got {beside!r}")
-    if "part" in beside and not isinstance(state, Mixture):
-        raise ValueError("beside: expected no part, as one state has no parts; fit a mixture")
+    if "part" in beside and not isinstance(shape, Mixture):
+        raise ValueError("beside: expected no part, as this shape has none; fit a mixture")
     return list(dict.fromkeys([IMAGES if has_images else "latents", *beside]))
 
 
-def _drawn_from(state: PCAState | Mixture) -> list[Any]:
-    """Everything that draws from a state depend on."""
-    if isinstance(state, Mixture):
-        return [state.weights, *_drawn_from(state.parts)]
-    return [state.mean, state.components, state.scale]
+def _drawn_from(shape: PCAState | Mixture) -> list[Any]:
+    """Everything that draws from a shape depend on."""
+    if isinstance(shape, Mixture):
+        return [shape.weights, *_drawn_from(shape.parts)]
+    return [shape.mean, shape.components, shape.scale]
 
 
 def _joined(pieces: Iterable[Any]) -> np.ndarray:

@@ -134,7 +134,7 @@ def begun(state, tmp_path_factory):
 def test_other_settings_are_refused_by_name(state, begun, change, message):
     arguments = {
         "key": el.key(3),
-        "state": state,
+        "shape": state,
         "n": 100,
         "sink": begun / "x.npy",
         "law": "uniform",
@@ -144,7 +144,7 @@ def test_other_settings_are_refused_by_name(state, begun, change, message):
     }
     before = contents(begun)
     if change == "another state":
-        change = {"state": dataclasses.replace(state, mean=state.mean + 1)}
+        change = {"shape": dataclasses.replace(state, mean=state.mean + 1)}
     with pytest.raises(ValueError, match=rf"x\.npy\.partial was made with other settings.*{message}"):
         el.generate(**arguments | change)
     assert contents(begun) == before
