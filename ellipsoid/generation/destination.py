@@ -1,4 +1,4 @@
-"""What lies at the place that a large batch is to go to: looked at once, and called by one of five names."""
+"""A destination of a large batch is looked at once, and given one of five names for what lies there."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -13,7 +13,7 @@ from ellipsoid.generation.sinks.base import Sink, WritePlan
 
 
 class Status(Enum):
-    """What lies at a destination."""
+    """State of a destination."""
 
     #: Nothing.
     NEW = "new"
@@ -29,7 +29,7 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Destination:
-    """A sink, what is to be written to it, and what it has already.
+    """A sink, the rows that it is to get, and those that it has.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Destination:
     configuration : dict
         Everything that fixes the bytes, by name.
     status : Status
-        What lies there.
+        State of the destination.
     processes : dict of str to Manifest
         Records of an unfinished run, by number of process.
     complete : Manifest or None

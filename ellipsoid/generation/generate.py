@@ -123,7 +123,7 @@ def generate(
     KeyboardInterrupt
         After the chunks in hand are written.
     OSError
-        If the disk has too little space, or is full. What was written is kept.
+        If the disk has too little space, or is full; then all that was written is kept.
     RuntimeError
         If `verify` finds a complete result damaged; if images change their shape on the way; or if the
         records of a result do not add up to `n` rows.

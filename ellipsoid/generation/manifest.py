@@ -1,4 +1,4 @@
-"""What a large batch is made of and how far it is: a JSON file that lets a run go on where it was cut.
+"""A JSON file tells what a large batch is made of and how far it is, so that a run goes on where it was cut.
 
 A manifest has the configuration that fixes every byte, and one record for each finished chunk. Each
 process of a run keeps records of its own, written after the data they speak of is on disk; all together
@@ -48,7 +48,7 @@ Records = dict[int, ChunkRecord]
 
 
 class Manifest(NamedTuple):
-    """What a result, or the share of one process, was made of, and its finished chunks.
+    """Settings that made a result, or the share of one process, and its finished chunks.
 
     Attributes
     ----------

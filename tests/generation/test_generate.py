@@ -1,4 +1,4 @@
-"""What a call of generate writes, gives back and refuses, whatever the sink."""
+"""A call of generate: the rows that it writes, its result, and its refusals, whatever the sink."""
 
 import numpy as np
 import pytest

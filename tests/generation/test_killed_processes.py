@@ -55,7 +55,7 @@ elif kill == "record":
     sinks.LocalSink.record = recording
 for name in ("z.npy", "images", "z.zarr"):
     images = {"decode": decode, "batch": 32} if name == "images" else {}
-    # What is complete is refused.
+    # A complete result is refused.
     with contextlib.suppress(FileExistsError):
         el.generate(
             el.key(3), state, 3000, Path(folder) / name, law="uniform", chunk=50, progress=False,
@@ -69,9 +69,9 @@ os._exit(0)
 
 @pytest.fixture(scope="module")
 def start_child(tmp_path_factory):
-    """Start a process that generates into a folder, and is killed by itself.
+    """Start a process that generates into a folder, and kills itself.
 
-    After a delay from its `kill`, "start" or first "record", or at its so-manieth write.
+    It does so some time after its `kill`, that is, its start or its first record, or at a write of this number.
     """
     # Children share what they compile: that is most of the time they take.
     cache = {

@@ -4,9 +4,9 @@ from batches import Stop, contents, generate
 from helpers import decode
 
 
-def flip_bit(path, place):
+def flip_bit(path, position):
     content = bytearray(path.read_bytes())
-    content[place] ^= 1
+    content[position] ^= 1
     path.write_bytes(content)
 
 

@@ -190,7 +190,7 @@ def test_drawing_runs_ahead_of_writing_and_not_far(state, tmp_path):
 
 
 def test_chunks_in_hand_are_finished_when_drawing_stops(state, tmp_path):
-    """As many as may be: none of them is written before the one after them cannot be drawn."""
+    """None of them is written before the one after them fails to be drawn: they are as many as may be."""
     stopped = threading.Event()
 
     class Waiting(Logged):

@@ -1,4 +1,4 @@
-"""What every sink is: it takes the rows of a large batch a chunk at a time, and tells what became of them.
+"""Base of all sinks: a sink takes the rows of a large batch a chunk at a time, and tells what became of them.
 
 Rows come as *columns*, arrays of one name, type and row shape each: ``latents`` (D,), ``scores`` (K,),
 ``gauge`` (), ``part`` () or ``images`` (H, W, C). A sink takes them a chunk at a time, in any order, from

@@ -53,6 +53,6 @@ class ParquetSink(LocalSink):
                 pa.FixedSizeListArray.from_arrays(flat, values.shape[1]) if values.ndim > 1 else flat
             )
         file = io.BytesIO()
-        # Of random digits neither a dictionary nor a compressor makes less.
+        # Neither a dictionary nor a compressor makes less of random digits.
         parquet.write_table(pa.table(table), file, compression="NONE", use_dictionary=False)
         yield self._chunk_files(start, stop)[0], file.getbuffer()
