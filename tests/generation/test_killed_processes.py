@@ -71,7 +71,7 @@ os._exit(0)
 def start_child(tmp_path_factory):
     """Start a process that generates into a folder, and kills itself.
 
-    It does so some time after its `kill`, that is, its start or its first record, or at a write of this number.
+    It does so some time after its start or its first record, as `kill` says, or at a write of this number.
     """
     # Children share what they compile: that is most of the time they take.
     cache = {
