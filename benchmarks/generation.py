@@ -6,6 +6,8 @@ table gives medians, and the ratio to the slowest stage alone. The disk is where
     python benchmarks/generation.py latents [--components 120] [--features 256] [--dtype float16]
     python benchmarks/generation.py images [--size 64] [--images 6000]
     python benchmarks/generation.py memory [--rows 10000000]
+
+With --quick each takes a few seconds, and its figures mean little.
 """
 
 import argparse
@@ -30,7 +32,8 @@ from sampler import make_state
 
 import ellipsoid as el
 from ellipsoid.generation import manifest
-from ellipsoid.generation.sinks import COMPRESS_LEVEL, NpySink
+from ellipsoid.generation.sinks import NpySink
+from ellipsoid.generation.sinks.png import COMPRESS_LEVEL
 
 CHUNK = 16_384
 
@@ -60,9 +63,9 @@ def medians(contenders, folder, repeats):
     n_bytes = {}
     for repeat in range(repeats + 1):
         for name, run in contenders.items():
-            place = Path(tempfile.mkdtemp(dir=folder))
-            took, n_bytes[name] = run(place)
-            shutil.rmtree(place)
+            own_folder = Path(tempfile.mkdtemp(dir=folder))
+            took, n_bytes[name] = run(own_folder)
+            shutil.rmtree(own_folder)
             if repeat:
                 seconds[name].append(took)
     return {name: float(np.median(values)) for name, values in seconds.items()}, n_bytes
@@ -103,7 +106,7 @@ def latents(options):
     contenders = {
         draw: timed(lambda folder: [drawn(index) for index in indices]),
         write: timed(lambda folder: write_plainly(folder / "plain", chunks)),
-        crc: timed(lambda folder: [zlib.crc32(memoryview(part).cast("B")) for part in chunks]),
+        crc: timed(lambda folder: [zlib.crc32(memoryview(rows).cast("B")) for rows in chunks]),
     }
     names = ["z.npy", "z.zarr", "z.parquet"]
     for name in names:
@@ -128,9 +131,9 @@ def manifest_costs(path, state, n, draw_options):
     spent = {"composed": 0.0, "written": 0.0, "times": 0}
 
     class Timed(NpySink):
-        def record(self, name, content):
+        def record(self, process, content):
             started = time.perf_counter()
-            super().record(name, content)
+            super().record(process, content)
             spent["written"] += time.perf_counter() - started
             spent["times"] += 1
 
@@ -204,7 +207,7 @@ def images(options):
 
 def memory(options):
     """Peak memory of one run, in a process of its own for each n."""
-    for n in (100_000, options.rows):
+    for n in sorted({min(100_000, options.rows), options.rows}):
         arguments = [sys.executable, __file__, "once", "--rows", str(n), "--dtype", options.dtype]
         arguments += ["--folder", str(options.folder), "--law", options.law]
         arguments += ["--components", str(options.components), "--features", str(options.features)]
@@ -238,15 +241,19 @@ def main():
     parser.add_argument("--components", type=int, default=120)
     parser.add_argument("--features", type=int, default=256)
     parser.add_argument("--rows", type=int, default=None)
-    parser.add_argument("--images", type=int, default=6000)
+    parser.add_argument("--images", type=int, default=None)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--law", default="uniform")
     parser.add_argument("--dtype", default="float16")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=None)
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     options = parser.parse_args()
-    if options.rows is None:
-        options.rows = 10_000_000 if options.what == "memory" else 400_000
+    usual_rows = 10_000_000 if options.what == "memory" else 400_000
+    defaults = (40_000, 300, 1) if options.quick else (usual_rows, 6000, 3)
+    for name, default in zip(("rows", "images", "repeats"), defaults, strict=True):
+        if getattr(options, name) is None:
+            setattr(options, name, default)
     if options.what != "once":
         print(
             f"jax {jax.__version__}, numpy {np.__version__}, Python {platform.python_version()}, "

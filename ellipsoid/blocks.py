@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -47,7 +47,9 @@ def map_batches(function: Callable[[np.ndarray], Any], rows: np.ndarray, size: i
     return [function(batch) for _, batch in padded_batches(rows, size)]
 
 
-def map_ahead(function: Callable[[T], R], items: Iterable[T], *, ahead: int, workers: int = 1) -> Iterator[R]:
+def map_ahead(
+    function: Callable[[T], R], items: Iterable[T], *, ahead: int, workers: int = 1, finish: bool = False
+) -> Generator[R, None, None]:
     """Yield ``function(item)`` in the order of the items, computed by threads before they are asked for.
 
     Parameters
@@ -60,6 +62,9 @@ def map_ahead(function: Callable[[T], R], items: Iterable[T], *, ahead: int, wor
         Results that are computed, or being computed, while those before them are used.
     workers : int
         Number of threads.
+    finish : bool
+        Whether items that were taken are computed to the end when the loop ends early; otherwise only those
+        that have begun.
     """
     ready = deque()
     pool = ThreadPoolExecutor(workers, "ahead")
@@ -71,8 +76,8 @@ def map_ahead(function: Callable[[T], R], items: Iterable[T], *, ahead: int, wor
         while ready:
             yield ready.popleft().result()
     finally:
-        # Also when the loop around it ends early: only work that has begun is waited for.
-        pool.shutdown(cancel_futures=True)
+        # Also when the loop around it ends early; what has begun is always waited for.
+        pool.shutdown(cancel_futures=not finish)
 
 
 def subset(values: np.ndarray, size: int) -> np.ndarray:

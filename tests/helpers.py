@@ -1,4 +1,4 @@
-"""Draws in normalised coordinates and the statistics by which laws are compared."""
+"""Draws in normalised coordinates, the statistics by which laws are compared, and a decoder."""
 
 import functools
 
@@ -54,20 +54,9 @@ def same_law(a, b):
     return 4 * min(pvalues)
 
 
-# --- large batches: a small state, a decoder, and one way to call generate ---------------------------
-
-
-def fitted_state():
-    """State of 12 components that was fitted to latents."""
-    rng = np.random.default_rng(0)
-    return el.fit(rng.normal(size=(500, 12)) @ rng.normal(size=(12, 12)))
+# --- images ----------------------------------------------------------------------------------------
 
 
 def decode(z):
     """Images of 4 x 4 pixels, with values beyond [0, 1]."""
     return np.repeat(z[:, :3], 16, axis=1).reshape(-1, 3, 4, 4).transpose(0, 2, 3, 1)
-
-
-def generate(state, n, sink, **options):
-    """Write rows of the sequence of key 3, uniform unless said."""
-    return el.generate(el.key(3), state, n, sink, **{"law": "uniform", "progress": False, **options})

@@ -16,7 +16,7 @@ from tyro.conf import Positional, arg
 import ellipsoid as el
 from ellipsoid.archive import digest
 from ellipsoid.evaluation.recommend import load_recommendation
-from ellipsoid.generation.sinks import as_sink
+from ellipsoid.generation.sinks import choose_sink
 from ellipsoid.models.autoencoder import AutoencoderConfig
 from ellipsoid.models.steps import TrainConfig
 
@@ -185,7 +185,7 @@ class DrawOptions:
         state, drawing = _what_to_draw(path, goal, {k: v for k, v in chosen.items() if v is not None})
         if options.pop("distributed"):
             jax.distributed.initialize()
-        sink = as_sink(out)
+        sink = choose_sink(out)
         place = el.generate(key, state, n, sink, **drawing, **decoder, **options)
         content = sink.published()
         if content is None:

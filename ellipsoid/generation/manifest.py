@@ -1,28 +1,28 @@
-"""What a large batch is made of and how far it is: a JSON file that lets a run go on where it was cut.
+"""A JSON file tells what a large batch is made of and how far it is, so that a run goes on where it was cut.
 
 A manifest has the configuration that fixes every byte, and one record for each finished chunk. Each
-process of a run keeps a part of its own, written after the data it speaks of is on disk; the parts
-together tell what is left to do. When nothing is left they are merged into the manifest of the result.
+process of a run keeps records of its own, written after the data they speak of is on disk; all together
+they tell what is left to do. When nothing is left they are merged into the manifest of the result.
 """
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, Self
 
-from ellipsoid.generation.sinks import Sink
+from ellipsoid.generation.sinks.base import Sink
 
 FORMAT = "ellipsoid.generation"
 FORMAT_VERSION = 1
 
-# A part is written at most this often (seconds), and so seldom that composing it takes less than 1 % of
-# the time: with 10^5 chunks it has several megabytes.
+# Records are saved at most this often (seconds), and so seldom that composing them takes less than 1 % of
+# the time: with 10^5 chunks they have several megabytes.
 _INTERVAL = 1.0
 _INTERVAL_PER_COST = 100
 
 
-class Record(NamedTuple):
+class ChunkRecord(NamedTuple):
     """One finished chunk.
 
     Attributes
@@ -43,7 +43,23 @@ class Record(NamedTuple):
     outside: int
 
 
-Records = dict[int, Record]
+#: Records of chunks, by the number of the chunk.
+Records = dict[int, ChunkRecord]
+
+
+class Manifest(NamedTuple):
+    """Settings that made a result, or the share of one process, and its finished chunks.
+
+    Attributes
+    ----------
+    configuration : dict
+        Everything that fixes the bytes, by name.
+    records : dict of int to ChunkRecord
+        Finished chunks, by number.
+    """
+
+    configuration: dict[str, Any]
+    records: Records
 
 
 def dump(configuration: Mapping[str, Any], records: Records) -> bytes:
@@ -56,14 +72,14 @@ def dump(configuration: Mapping[str, Any], records: Records) -> bytes:
         "bytes": sum(record.n_bytes for record in records.values()),
         "judged": sum(record.judged for record in records.values()),
         "outside": sum(record.outside for record in records.values()),
-        "chunk_fields": Record._fields,
+        "chunk_fields": ChunkRecord._fields,
         "chunks": dict(sorted(records.items())),
     }
     return json.dumps(content).encode()
 
 
-def load(content: bytes, where: str) -> tuple[dict[str, Any], Records]:
-    """Read what :func:`dump` composed: the configuration and the records; `where` is for messages.
+def load(content: bytes, where: str) -> Manifest:
+    """Read what :func:`dump` composed; `where` is for messages.
 
     Raises
     ------
@@ -74,12 +90,31 @@ def load(content: bytes, where: str) -> tuple[dict[str, Any], Records]:
         manifest = json.loads(content)
         if manifest["format"] != FORMAT or manifest["format_version"] != FORMAT_VERSION:
             raise ValueError(f"format {manifest['format']} {manifest['format_version']}")
-        records = {int(index): Record(*fields) for index, fields in manifest["chunks"].items()}
-        return manifest["configuration"], records
+        records = {int(index): ChunkRecord(*fields) for index, fields in manifest["chunks"].items()}
+        return Manifest(manifest["configuration"], records)
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
             f"{where}: expected a manifest of format {FORMAT} {FORMAT_VERSION}; got {error!r}"
         ) from None
+
+
+def load_processes(sink: Sink) -> dict[str, Manifest]:
+    """Read the records of an unfinished run, by number of process.
+
+    Raises
+    ------
+    ValueError
+        If one is damaged, or of another format version.
+    """
+    return {
+        process: load(content, f"{sink.name}, records of process {process}")
+        for process, content in sink.records().items()
+    }
+
+
+def merge_records(manifests: Iterable[Manifest]) -> Records:
+    """Put the records of all processes together."""
+    return {index: record for manifest in manifests for index, record in manifest.records.items()}
 
 
 def differences(begun: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
@@ -92,35 +127,38 @@ def differences(begun: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]
 
 
 class Recorder:
-    """Keeps the records of one process, and saves them as its part of the manifest beside the work.
+    """Keeps the records of one process, and saves them beside the work.
 
     A context, in which :meth:`add` may be called from any thread; at its end all records are saved.
 
     Parameters
     ----------
     sink : Sink
-    process_id : int
+        Sink that stores the records.
+    process : str
+        Number of the process.
     configuration : dict
-    records : dict
-        Of the chunks that this process has finished before; new ones are added to it.
+        Everything that fixes the bytes, by name.
+    records : dict of int to ChunkRecord
+        Chunks that this process has finished before; new ones are added to it.
 
     Attributes
     ----------
-    saved : dict
-        The records that are on disk.
+    saved : dict of int to ChunkRecord
+        Records that are on disk.
     """
 
-    def __init__(self, sink: Sink, process_id: int, configuration: Mapping[str, Any], records: Records):
+    def __init__(self, sink: Sink, process: str, configuration: Mapping[str, Any], records: Records) -> None:
         self.saved = records.copy()
         self._sink = sink
-        self._name = str(process_id)
+        self._process = process
         self._configuration = configuration
         self._records = records
         self._thread = ThreadPoolExecutor(1, "manifest")
         self._saving: Future[None] | None = None
         self._due = 0.0
 
-    def add(self, index: int, record: Record) -> None:
+    def add(self, index: int, record: ChunkRecord) -> None:
         """Add the record of a chunk that was written."""
         self._records[index] = record
 
@@ -133,7 +171,7 @@ class Recorder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             self._finish_saving()
         finally:
@@ -153,6 +191,6 @@ class Recorder:
         content = dump(self._configuration, records)
         cost = time.monotonic() - started
         self._sink.flush()
-        self._sink.record(self._name, content)
+        self._sink.record(self._process, content)
         self.saved = records
         self._due = time.monotonic() + max(_INTERVAL, _INTERVAL_PER_COST * cost)

@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 
 from ellipsoid.files import replace_file
-from ellipsoid.generation.sinks import (
+from ellipsoid.generation.sinks.base import (
+    Checksum,
     Column,
     Columns,
-    LocalSink,
-    Plan,
     Sink,
-    Tally,
-    part_key,
-    part_name,
-    raw,
+    WritePlan,
+    process_of,
+    raw_bytes,
+    record_file,
     require,
 )
+from ellipsoid.generation.sinks.local import LocalSink
 
 _GROUP = json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {}}).encode()
 _MANIFEST = "manifest.json"
@@ -35,7 +35,7 @@ _READ_BYTES = 2**20
 class _Arrays:
     """The arrays of a group; `store` says where TensorStore finds each."""
 
-    def __init__(self, plan: Plan, store: Callable[[str], Any]):
+    def __init__(self, plan: WritePlan, store: Callable[[str], Any]) -> None:
         import tensorstore
 
         self._arrays = {}
@@ -44,33 +44,33 @@ class _Arrays:
             # Safe for several processes at once: one makes it, the others open it.
             self._arrays[name] = tensorstore.open(spec, open=True, create=True).result()
 
-    def write(self, start: int, columns: Columns) -> Tally:
-        tally = Tally()
+    def write(self, start: int, columns: Columns) -> Checksum:
+        checksum = Checksum()
         for name, array in self._arrays.items():
             rows = columns[name]
             array[start : start + len(rows)].write(rows, can_reference_source_data_indefinitely=True).result()
-            tally.add(raw(rows))
-        return tally
+            checksum.add(raw_bytes(rows))
+        return checksum
 
-    def read(self, start: int, stop: int) -> Tally:
-        tally = Tally()
+    def read(self, start: int, stop: int) -> Checksum:
+        checksum = Checksum()
         for array in self._arrays.values():
             try:
-                tally.add(raw(array[start:stop].read().result()))
+                checksum.add(raw_bytes(array[start:stop].read().result()))
             except ValueError:  # a damaged shard, which does not count
                 continue
-        return tally
+        return checksum
 
 
-def _metadata(plan: Plan, column: Column) -> dict[str, Any]:
-    # What a reader fetches at least is a part of a shard: the most rows that divide it and are a megabyte.
+def _metadata(plan: WritePlan, column: Column) -> dict[str, Any]:
+    # A reader fetches at least one block of a shard: the most rows that divide it and are a megabyte.
     sizes = (size for size in range(plan.chunk, 0, -1) if plan.chunk % size == 0)
-    part = next((size for size in sizes if size * column.n_bytes <= _READ_BYTES), 1)
+    block = next((size for size in sizes if size * column.n_bytes <= _READ_BYTES), 1)
     to_bytes = [{"name": "bytes", "configuration": {"endian": "little"}}]
     # Images compress; the digits of latents are random.
     compressed = [{"name": "zstd", "configuration": {"level": 1}}] if column.dtype == np.uint8 else []
     sharding = {
-        "chunk_shape": [part, *column.shape],
+        "chunk_shape": [block, *column.shape],
         "codecs": to_bytes + compressed,
         "index_codecs": [*to_bytes, {"name": "crc32c"}],
     }
@@ -84,22 +84,34 @@ def _metadata(plan: Plan, column: Column) -> dict[str, Any]:
 
 
 class ZarrSink(LocalSink):
-    """A Zarr 3 group on a file system, with one array for each column."""
+    """A Zarr 3 group on a file system, with one array for each column.
+
+    Parameters
+    ----------
+    path : path
+        Name of the complete result.
+    """
 
     format = "zarr"
     workers = 4  # each waits for the disk after its shard
 
-    def open(self, plan):
-        """Learn what will be written."""
+    def open(self, plan: WritePlan) -> None:
+        """Learn what will be written.
+
+        Raises
+        ------
+        ImportError
+            If tensorstore is missing.
+        """
         require("tensorstore", "zarr")
         self.plan = plan
 
     @functools.cached_property
-    def _group(self):
-        place = self._place.absolute()
-        return _Arrays(self.plan, lambda name: {"driver": "file", "path": f"{place}/{name}/"})
+    def _group(self) -> _Arrays:
+        folder = self._folder.absolute()
+        return _Arrays(self.plan, lambda name: {"driver": "file", "path": f"{folder}/{name}/"})
 
-    def create(self):
+    def create(self) -> None:
         """Make the group and its arrays."""
         self._data.mkdir(parents=True, exist_ok=True)
         # Made outside of what will be the result: a temporary file that a kill leaves is no part of it then.
@@ -109,7 +121,7 @@ class ZarrSink(LocalSink):
         _ = self._group
         self._reserve_space()
 
-    def write(self, start, columns):
+    def write(self, start: int, columns: Columns) -> Checksum:
         """Write rows from number `start` on; they are on disk on return."""
         try:
             return self._group.write(start, columns)
@@ -118,14 +130,14 @@ class ZarrSink(LocalSink):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
             raise
 
-    def read(self, start, stop):
+    def read(self, start: int, stop: int) -> Checksum:
         """Size and checksum of rows, unpacked; what is damaged does not count."""
         return self._group.read(start, stop)
 
-    def flush(self):
+    def flush(self) -> None:
         """Nothing is left to wait for."""
 
-    def _row_bytes(self, first):
+    def _row_bytes(self, first: Columns) -> float:
         return sum(column.n_bytes for column in self.plan.columns.values())
 
 
@@ -138,79 +150,82 @@ class RemoteZarrSink(Sink):
     Parameters
     ----------
     url : str
+        Address of the group.
     """
 
     format = "zarr"
     workers = 4
 
-    def __init__(self, url: str):
+    def __init__(self, url: str) -> None:
         require("tensorstore", "zarr")
         self.name = url
         self._url = url.rstrip("/") + "/"
 
     @functools.cached_property
-    def _files(self):
+    def _files(self) -> Any:
         import tensorstore
 
         return tensorstore.KvStore.open(self._url).result()
 
     @functools.cached_property
-    def _group(self):
+    def _group(self) -> _Arrays:
         return _Arrays(self.plan, lambda name: f"{self._url}{name}/")
 
-    def open(self, plan):
+    def open(self, plan: WritePlan) -> None:
         """Learn what will be written."""
         self.plan = plan
 
-    def create(self):
+    def create(self) -> None:
         """Make the group and its arrays."""
         self._files.write("zarr.json", _GROUP).result()
         _ = self._group
 
-    def write(self, start, columns):
+    def write(self, start: int, columns: Columns) -> Checksum:
         """Write rows from number `start` on; they are stored on return."""
         return self._group.write(start, columns)
 
-    def read(self, start, stop):
+    def read(self, start: int, stop: int) -> Checksum:
         """Size and checksum of rows, unpacked; what is damaged does not count."""
         return self._group.read(start, stop)
 
-    def exists(self):
+    def exists(self) -> bool:
         """Whether the result is complete."""
         return self.published() is not None
 
-    def _part_keys(self):
+    def _record_files(self) -> list[str]:
         import tensorstore
 
         # Not all keys: every shard has one.
         names = tensorstore.KvStore.KeyRange("part-", "part.")
         return sorted(key.decode() for key in self._files.list(names).result())
 
-    def parts(self):
-        """Manifest parts in the store."""
-        contents = {part_name(key): self._files.read(key).result().value for key in self._part_keys()}
-        return {name: content for name, content in contents.items() if content}
+    def records(self) -> dict[str, bytes]:
+        """Give what each process of an unfinished run has recorded, by number of process."""
+        contents = {process_of(file): self._files.read(file).result().value for file in self._record_files()}
+        return {process: content for process, content in contents.items() if content}
 
-    def record(self, name, content):
-        """Replace one manifest part."""
-        self._files.write(part_key(name), content).result()
+    def record(self, process: str, content: bytes) -> None:
+        """Replace the records of one process."""
+        self._files.write(record_file(process), content).result()
 
-    def publish(self, manifest):
+    def publish(self, manifest: bytes) -> None:
         """Write the manifest, by which the result is complete."""
         self._files.write(_MANIFEST, manifest).result()
         self.tidy()
 
-    def tidy(self):
-        """Remove the manifest parts; say if there were any."""
-        keys = self._part_keys()
-        for key in keys:
-            self._files.write(key, None).result()
-        return bool(keys)
-
-    def published(self):
+    def published(self) -> bytes | None:
         """Manifest of the complete result."""
         return self._files.read(_MANIFEST).result().value or None
 
-    def location(self):
+    def is_untidy(self) -> bool:
+        """Whether records of processes lie beside the manifest of the complete result."""
+        return self.published() is not None and bool(self._record_files())
+
+    def tidy(self) -> None:
+        """Remove the records of the processes."""
+        for file in self._record_files():
+            self._files.write(file, None).result()
+
+    def location(self) -> str:
         """Where the rows are."""
         return self.name

@@ -1,0 +1,233 @@
+"""Base of the sinks on a file system.
+
+Everything lies in ``NAME.partial`` beside the target until it is complete, and takes its own name by a
+rename.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ellipsoid.files import replace_file
+from ellipsoid.generation.sinks.array_file import ArrayFile
+from ellipsoid.generation.sinks.base import (
+    Checksum,
+    Columns,
+    Sink,
+    WritePlan,
+    n_rows,
+    process_of,
+    record_file,
+)
+
+_RESERVED_BYTES = 2**14
+_RESERVED_BYTES_PER_CHUNK = 64
+
+
+class LocalSink(Sink):
+    """Base of the sinks on a file system.
+
+    The rows lie in ``NAME.partial/data`` and the records of the processes in ``NAME.partial`` until
+    everything is complete. A kind of sink says which columns are stored as one array each (`_array_files`),
+    and how the others become files (`_chunk_files`, `_encode`).
+
+    Parameters
+    ----------
+    path : path
+        Name of the complete result.
+    """
+
+    workers = 2
+    _is_folder = True  # the result is one folder; otherwise files beside each other
+    _manifest_name = "manifest.json"  # in the folder
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.name = str(path)
+        self._work = self.path.with_name(self.path.name + ".partial")
+        self._data = self._work / "data"
+
+    # --- what a kind of sink says of itself ---
+
+    def _array_files(self) -> dict[str, str]:
+        """Columns that are stored as one array each, with the names of their files."""
+        return {}
+
+    def _chunk_files(self, start: int, stop: int) -> Iterable[str]:
+        """Names of the files that hold a chunk."""
+        return ()
+
+    def _encode(self, start: int, columns: Columns) -> Iterator[tuple[str, bytes | memoryview]]:
+        """Names and contents of the files that hold a chunk."""
+        yield from ()
+
+    # --- writing ---
+
+    def open(self, plan: WritePlan) -> None:
+        """Learn what will be written.
+
+        Raises
+        ------
+        ValueError
+            For columns that this sink cannot hold.
+        """
+        if any(column.dtype.name == "bfloat16" for column in plan.columns.values()):
+            raise ValueError(f"dtype: {self.format} files have no bfloat16; use float16, or a .zarr sink")
+        self.plan = plan
+        self._arrays = {
+            name: ArrayFile(file, plan.n, plan.columns[name]) for name, file in self._array_files().items()
+        }
+
+    def check_space(self, first: Columns, n: int) -> None:
+        """Raise ``OSError`` if `n` more rows like these do not fit on the disk."""
+        needed = n * self._row_bytes(first)
+        folder = next(parent for parent in self.path.absolute().parents if parent.exists())
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            raise OSError(
+                f"sink: {n:,} rows need about {needed / 1e6:,.1f} MB; {free / 1e6:,.1f} MB are free in "
+                f"{folder}; make room, write fewer rows, or choose another place"
+            )
+
+    def _row_bytes(self, first: Columns) -> float:
+        arrays = sum(self.plan.columns[name].n_bytes for name in self._arrays)
+        files = sum(len(content) for _, content in self._encode(0, first))
+        return arrays + files / n_rows(first)
+
+    def create(self) -> None:
+        """Make the work folder and the arrays in it."""
+        self._data.mkdir(parents=True, exist_ok=True)
+        for array in self._arrays.values():
+            array.create(self._data)
+        self._reserve_space()
+
+    def _reserve_space(self) -> None:
+        # Given up when the disk is full, for the records that say what is on it.
+        reserve = self._work / "reserve"
+        if not reserve.exists():
+            reserve.write_bytes(bytes(_RESERVED_BYTES + _RESERVED_BYTES_PER_CHUNK * self.plan.n_chunks))
+
+    def write(self, start: int, columns: Columns) -> Checksum:
+        """Write rows from number `start` on."""
+        checksum = Checksum()
+        for name, array in self._arrays.items():
+            array.write(self._data, start, columns[name], checksum)
+        for name, content in self._encode(start, columns):
+            self._write_file(self._data / name, content)
+            checksum.add(content)
+        return checksum
+
+    def _write_file(self, path: Path, content: bytes | memoryview) -> None:
+        with open(path, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def flush(self) -> None:
+        """Return when all that was written is on disk."""
+        for array in self._arrays.values():
+            array.flush(self._data)
+
+    def record(self, process: str, content: bytes) -> None:
+        """Replace the records of one process."""
+        path = self._work / record_file(process)
+        try:
+            replace_file(path, content)
+        except OSError:
+            (self._work / "reserve").unlink(missing_ok=True)
+            replace_file(path, content)
+
+    # --- what is there ---
+
+    def exists(self) -> bool:
+        """Whether the result, or a file of it, has its name."""
+        return any(path.exists() for path in [self.path, *self._targets()])
+
+    def _targets(self) -> list[Path]:
+        """Paths of the complete result, the one that was asked for last."""
+        if self._is_folder:
+            return [self.path]
+        names = [*self._array_files().values()]
+        for index in range(self.plan.n_chunks):
+            names += self._chunk_files(*self.plan.rows(index))
+        return [self.path.with_name(name) for name in reversed(names)]
+
+    def records(self) -> dict[str, bytes]:
+        """Give what each process of an unfinished run has recorded, by number of process."""
+        contents = {}
+        for path in sorted(self._work.glob(record_file("*"))):
+            # Another process may just be removing them, since the result is complete.
+            with contextlib.suppress(FileNotFoundError):
+                contents[process_of(path.name)] = path.read_bytes()
+        return contents
+
+    def read(self, start: int, stop: int) -> Checksum:
+        """Size and checksum of rows as they are stored; what is missing does not count."""
+        checksum, folder = Checksum(), self._folder
+        with contextlib.suppress(FileNotFoundError):
+            for array in self._arrays.values():
+                array.read(folder, start, stop, checksum)
+            for name in self._chunk_files(start, stop):
+                checksum.add((folder / name).read_bytes())
+        return checksum
+
+    @property
+    def _folder(self) -> Path:
+        """Folder where the rows are, complete or not."""
+        if self._data.exists():
+            return self._data
+        return self.path if self._is_folder else self.path.parent
+
+    def location(self) -> Path:
+        """Where the rows are now."""
+        return self._work if self._work.exists() else self.path
+
+    # --- the end ---
+
+    @property
+    def _manifest(self) -> Path:
+        if self._is_folder:
+            return self.path / self._manifest_name
+        return self.path.with_name(f"{self.path.name}.json")
+
+    def publish(self, manifest: bytes) -> None:
+        """Rename everything, and pass over what another process or an earlier run has renamed.
+
+        Raises
+        ------
+        FileNotFoundError
+            If rows are neither where they were written nor where they belong.
+        """
+        own = self._work / f"{self._manifest_name}.{os.getpid()}"
+        replace_file(own, manifest)
+        if self._is_folder:
+            moves = [(own, self._data / self._manifest_name), (self._data, self.path)]
+        else:
+            moves = [(own, self._manifest), *((self._data / path.name, path) for path in self._targets())]
+        for source, target in moves:
+            with contextlib.suppress(FileNotFoundError):
+                source.replace(target)
+        missing = [str(path) for path in [self._manifest, *self._targets()] if not path.exists()]
+        if missing:
+            raise FileNotFoundError(
+                f"{missing[0]}: its rows were removed from {self._data} before it was complete"
+            )
+        shutil.rmtree(self._work, ignore_errors=True)
+
+    def published(self) -> bytes | None:
+        """Manifest of a complete result, if there is one."""
+        return self._manifest.read_bytes() if self._manifest.exists() else None
+
+    def is_untidy(self) -> bool:
+        """Whether there is a manifest of a complete result, and a work folder without rows."""
+        has_rows = self._data.exists() and any(self._data.iterdir())
+        return self._manifest.exists() and self._work.exists() and not has_rows
+
+    def tidy(self) -> None:
+        """Remove the work folder if no rows are in it."""
+        with contextlib.suppress(OSError):
+            self._data.rmdir()
+        if not self._data.exists():
+            shutil.rmtree(self._work, ignore_errors=True)  # another process may do so at the same time

@@ -1,0 +1,77 @@
+"""Archives in the layout of WebDataset: one tar file a chunk."""
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ellipsoid.blocks import n_cores
+from ellipsoid.generation.sinks.base import IMAGES, Columns, WritePlan, n_rows
+from ellipsoid.generation.sinks.local import LocalSink
+from ellipsoid.generation.sinks.png import COMPRESS_LEVEL, check_channels, encode_png
+
+
+class TarSink(LocalSink):
+    """WebDataset shards, one for each chunk: ``x.tar`` gives ``x-000000.tar``, ``x-000001.tar``, ...
+
+    A row has the members ``ROW.json`` (row number, and gauge if it is asked for), ``ROW.png`` for an
+    image, and ``ROW.latents.npy`` and the like for other columns.
+
+    Parameters
+    ----------
+    path : path
+        Name of the complete result, from which the names of the shards are made.
+    compress_level : int
+        Level of zlib within the PNG images, 0 to 9.
+    """
+
+    format = "tar"
+    _is_folder = False
+
+    def __init__(self, path: str | os.PathLike[str], *, compress_level: int = COMPRESS_LEVEL) -> None:
+        super().__init__(path)
+        self.workers = n_cores()
+        self._compress_level = compress_level
+
+    def open(self, plan: WritePlan) -> None:
+        """Learn what will be written.
+
+        Raises
+        ------
+        ValueError
+            If there are images of so many channels as PNG does not have, or columns of bfloat16.
+        """
+        if IMAGES in plan.columns:
+            check_channels(plan)
+        super().open(plan)
+
+    def _chunk_files(self, start: int, stop: int) -> list[str]:
+        return [f"{self.path.stem}-{start // self.plan.chunk:06d}.tar"]
+
+    def _encode(self, start: int, columns: Columns) -> Iterator[tuple[str, memoryview]]:
+        shard = io.BytesIO()
+        with tarfile.open(fileobj=shard, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+            for i in range(n_rows(columns)):
+                row = start + i
+                for suffix, content in self._members(row, {name: columns[name][i] for name in columns}):
+                    member = tarfile.TarInfo(f"{row:09d}.{suffix}")
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+        yield self._chunk_files(start, start + n_rows(columns))[0], shard.getbuffer()
+
+    def _members(self, row: int, values: Mapping[str, np.ndarray]) -> Iterator[tuple[str, bytes]]:
+        about: dict[str, Any] = {"row": row}
+        for name, value in values.items():
+            if name == IMAGES:
+                yield "png", encode_png(value, self._compress_level)
+            elif value.ndim == 0:
+                about[name] = float(value)
+            else:
+                array = io.BytesIO()
+                np.save(array, value)
+                yield f"{name}.npy", array.getvalue()
+        yield "json", json.dumps(about).encode()

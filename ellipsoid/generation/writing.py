@@ -1,0 +1,147 @@
+"""The chunks of a large batch, written one after the other while the next ones are drawn.
+
+The calling thread draws and decodes, that is, it keeps the device supplied with work; threads of the
+sink bring what is ready to the host and write it. At most one chunk more than there are such threads is
+on its way, so memory does not depend on n. A chunk that is finished is recorded, after the data is on disk.
+"""
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from ellipsoid.blocks import map_ahead
+from ellipsoid.generation.destination import Destination
+from ellipsoid.generation.manifest import ChunkRecord, Recorder, Records, merge_records
+from ellipsoid.generation.rows import Rows, RowSource
+from ellipsoid.generation.sinks.base import Columns, WritePlan
+from ellipsoid.generation.verify import damaged_chunks
+from ellipsoid.progress import progress_bar
+
+
+class Share(NamedTuple):
+    """Chunks that one of several processes writes.
+
+    Attributes
+    ----------
+    process : int
+        Number of the process, from 0.
+    processes : int
+        Number of processes.
+    """
+
+    process: int
+    processes: int
+
+    @property
+    def name(self) -> str:
+        """Name under which the records of the process are kept."""
+        return str(self.process)
+
+    def chunks(self, plan: WritePlan) -> range:
+        """Numbers of its chunks."""
+        return range(self.process, plan.n_chunks, self.processes)
+
+
+def write_missing_chunks(
+    destination: Destination, source: RowSource, share: Share, *, verify: bool, progress: bool
+) -> Records:
+    """Write the chunks of one process that no record speaks of, and those that prove damaged.
+
+    Returns
+    -------
+    dict of int to ChunkRecord
+        Records of this process, of this run and of earlier ones.
+
+    Raises
+    ------
+    OSError
+        If the disk has too little space, or is full.
+    KeyboardInterrupt
+        After the chunks in hand are written.
+    Exception
+        Whatever the source or the sink raises, likewise, with a note of what is kept.
+    """
+    sink, plan = destination.sink, destination.plan
+    destination.tidy()
+    done = merge_records(destination.processes.values())
+    before = destination.processes.get(share.name)
+    own = {} if before is None else before.records.copy()
+    mine = share.chunks(plan)
+    if verify:
+        recorded = {index: done[index] for index in mine if index in done}
+        for index in damaged_chunks(destination, recorded, progress=progress):
+            del done[index]
+            own.pop(index, None)
+    missing = [index for index in mine if index not in done]
+    if missing:
+        sink.check_space(source.first, plan.n - sum(record.rows for record in done.values()))
+        sink.create()
+        recorder = Recorder(sink, share.name, destination.configuration, own)
+        with _saying_what_is_kept(destination, recorder):
+            _write_chunks(destination, source, missing, recorder, progress=progress)
+    return own
+
+
+def _write_chunks(
+    destination: Destination, source: RowSource, chunks: list[int], recorder: Recorder, *, progress: bool
+) -> None:
+    sink, plan = destination.sink, destination.plan
+
+    def write(chunk: tuple[int, Callable[[], Rows]]) -> ChunkRecord:
+        index, wait = chunk
+        start, stop = plan.rows(index)
+        rows = wait()
+        _check_columns(plan, rows.columns, start, stop)
+        checksum = sink.write(start, rows.columns)
+        record = ChunkRecord(stop - start, checksum.n_bytes, checksum.crc32, rows.judged, rows.outside)
+        recorder.add(index, record)
+        return record
+
+    n_rows = sum(stop - start for start, stop in map(plan.rows, chunks))
+    n_bytes = 0
+    computed = ((index, source.compute(*plan.rows(index))) for index in chunks)
+    # On the way out, whatever the reason, the threads finish the chunks in hand; then they are recorded.
+    written = map_ahead(write, computed, ahead=sink.workers, workers=sink.workers, finish=True)
+    with (
+        recorder,
+        progress_bar(Path(sink.name).name, n_rows, enabled=progress) as advance,
+        closing(written),
+    ):
+        for record in written:
+            n_bytes += record.n_bytes
+            advance(record.rows, f"{n_bytes / 1e6:,.0f} MB")
+            recorder.update()
+
+
+def _check_columns(plan: WritePlan, columns: Columns, start: int, stop: int) -> None:
+    for name, column in plan.columns.items():
+        rows = columns[name]
+        if rows.shape != (stop - start, *column.shape) or rows.dtype != column.dtype:
+            raise RuntimeError(
+                f"{name}: expected {column.dtype} rows of shape {column.shape}, as the first were; "
+                f"got {rows.dtype} {rows.shape} for rows {start} to {stop}"
+            )
+
+
+@contextmanager
+def _saying_what_is_kept(destination: Destination, recorder: Recorder) -> Iterator[None]:
+    """Add to an interruption, a full disk, or any other error what is kept of the rows."""
+
+    def kept() -> str:
+        location = destination.sink.location()
+        if location is None:
+            return "nothing was kept"
+        rows = sum(record.rows for record in recorder.saved.values())
+        return f"{rows:,} of {destination.plan.n:,} rows are kept in {location}; the same call goes on there"
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted: {kept()}") from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(error.errno, f"{error.strerror}: make room; {kept()}") from error
+        error.add_note(kept())
+        raise

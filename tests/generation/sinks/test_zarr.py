@@ -1,0 +1,57 @@
+import json
+
+import numpy as np
+import pytest
+import tensorstore
+from batches import draws_of, generate, latents_of
+
+
+def open_zarr(path):
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}
+    return tensorstore.open(spec, open=True, read=True).result()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_a_zarr_group_holds_one_array_a_column_and_one_shard_a_chunk(state, tmp_path, dtype):
+    path = generate(state, 250, tmp_path / "z.zarr", chunk=100, dtype=dtype, beside=("scores", "gauge"))
+    draws = draws_of(state, 250, dtype=dtype)
+    assert json.loads((path / "zarr.json").read_text())["node_type"] == "group"
+    latents = open_zarr(path / "latents")
+    assert latents.dtype.name == dtype
+    assert latents.chunk_layout.write_chunk.shape == (100, 12)
+    np.testing.assert_array_equal(latents.read().result(), draws.latents)
+    np.testing.assert_array_equal(open_zarr(path / "scores").read().result(), draws.scores)
+    assert open_zarr(path / "gauge").shape == (250,)
+    assert len([entry for entry in (path / "latents" / "c").rglob("*") if entry.is_file()]) == 3
+
+
+def test_a_zarr_shard_is_read_in_blocks_of_a_megabyte(state, tmp_path):
+    ones = np.ones((5, 200, 200, 3), np.float32)
+    path = generate(state, 5, tmp_path / "x.zarr", chunk=30, batch=5, decode=lambda z: ones)
+    images = open_zarr(path / "images")
+    assert images.chunk_layout.read_chunk.shape == (6, 200, 200, 3)
+    assert images.chunk_layout.write_chunk.shape == (30, 200, 200, 3)
+    assert images[4, 7, 7, 1].read().result() == 255
+
+
+def test_a_store_that_is_opened_by_its_url(state, tmp_path):
+    url = f"file://{tmp_path}/z.zarr"
+    first = generate(state, 250, url, chunk=100, processes=2, process_id=1)
+    assert first == url
+    assert not (tmp_path / "z.zarr" / "manifest.json").exists()
+    records = tmp_path / "z.zarr" / "part-1.json"
+    content = records.read_bytes()
+    with pytest.raises(ValueError, match=r"level: 1\.645, not 2\.0"):
+        generate(state, 250, url, level=2.0)
+    assert generate(state, 250, url, verify=True) == url
+    np.testing.assert_array_equal(
+        open_zarr(tmp_path / "z.zarr" / "latents").read().result(), latents_of(state, 250)
+    )
+    entries = {path.name for path in (tmp_path / "z.zarr").iterdir()}
+    assert entries == {"latents", "manifest.json", "zarr.json"}
+    with pytest.raises(FileExistsError, match="exists"):
+        generate(state, 250, url)
+    assert generate(state, 250, url, verify=True) == url
+    records.write_bytes(content)  # as left by a run that was cut at its last step
+    assert generate(state, 250, url) == url
+    assert not records.exists()
