@@ -4,7 +4,7 @@
 
 DATA is a folder with ``portrait_faces64.npz`` (folds 0 to 6 train, 7 tests), ``fashion_mnist.npz`` (60,000
 train, 10,000 test) and ``congress_faces128.npz`` (697 faces: too few for figures, drawn for show only). For
-each an autoencoder is trained, and every way to draw is judged on the test images, in features that the
+each an autoencoder is trained, and every way to draw is measured on the test images, in features that the
 sampler did not see: a network trained without labels on the training images, and pixels on their principal
 axes. Mirrored portraits count as training images too, as the autoencoder was trained with them. Tables and
 pictures go to FOLDER, which keeps all results: the same command goes on where it was stopped.
@@ -19,22 +19,24 @@ from flax import nnx
 
 import ellipsoid as el
 from ellipsoid import figures
-from ellipsoid.evaluation.candidates import (
+from ellipsoid.evaluation import (
     FAMILIES,
     GAUSSIAN,
     RECONSTRUCTIONS,
-    default_settings,
+    Evaluation,
+    Result,
+    candidates_of_mixture,
+    default_candidates,
+    evaluate,
     fewer_components,
-    mixture_family,
+    write_evaluation,
 )
-from ellipsoid.evaluation.evaluate import Evaluation, Result, evaluate, write_evaluation
 from ellipsoid.models import Autoencoder, AutoencoderConfig, TrainConfig, train
 from ellipsoid.models.autoencoder import decode_latents, encode_images
 from ellipsoid.models.features import FeatureName, feature_space
 from ellipsoid.runs import fit_run, load_run
 
-FULL_GAUSSIAN = f"{GAUSSIAN}, spread 1"
-# Of as many images as there are test portraits or more, the errors are small beside the differences.
+# With as many images as there are test portraits or more, the errors are small beside the differences.
 MOST_IMAGES = 2000
 # More mixtures than the default ones: number of parts and of components.
 MIXTURES = {"portraits": [(300, 256), (400, 256)], "fashion": [(200, 40)]}
@@ -56,7 +58,7 @@ CONFIGS = {
 
 
 def load_images(data: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images to train on and to test with; of the congress faces all are for both."""
+    """Images to train on and to test with; all congress faces are for both."""
     if name == "portraits":
         with np.load(data / "portrait_faces64.npz") as file:
             images, is_test = file["images"], file["fold"] == 7
@@ -97,9 +99,9 @@ def judge(name: str, data: Path, out: Path, features: list[FeatureName]) -> None
     if len(chosen) > MOST_IMAGES:
         chosen = np.sort(np.random.default_rng(0).permutation(chosen)[:MOST_IMAGES])
     # Once for all features: mixtures are kept.
-    settings = [*default_settings(latents, state), *fewer_components(state, "normal")]
+    candidates = [*default_candidates(latents, state), *fewer_components(state, FAMILIES["normal"])]
     for n_parts, k in MIXTURES[name]:
-        settings += mixture_family(latents, n_parts, k)
+        candidates += candidates_of_mixture(latents, n_parts, k)
     for space in features:
         judged_in = feature_space(
             space,
@@ -116,7 +118,7 @@ def judge(name: str, data: Path, out: Path, features: list[FeatureName]) -> None
             key=el.key(0),
             train_images=known_images,
             real_latents=test_latents[chosen],
-            settings=settings,
+            candidates=candidates,
             out=out / "evaluation",
         )
         write_evaluation(evaluation, out / f"evaluation-{space}")
@@ -128,55 +130,49 @@ def judge(name: str, data: Path, out: Path, features: list[FeatureName]) -> None
 
 
 def print_aims(evaluation: Evaluation) -> None:
-    """Compare our best settings with the full and the tempered Gaussian, and with scikit-learn's mixture."""
-    by_name = {result.name: result for result in evaluation.results}
-    gaussian, ceiling = by_name[FULL_GAUSSIAN], by_name[RECONSTRUCTIONS]
-    other = by_name["Gaussian mixture of 10"]
-    regions = [result for result in evaluation.results if result.family.split(",")[0] in FAMILIES]
-    mixtures = [result for result in evaluation.results if result.family.startswith("mixture of")]
+    """Compare our best candidates with the full and the tempered Gaussian, and scikit-learn's mixture."""
+    (gaussian,) = (r for r in evaluation.results if (r.family, r.spread) == (GAUSSIAN, 1.0))
+    (ceiling,) = (r for r in evaluation.results if r.family == RECONSTRUCTIONS)
+    (other,) = (r for r in evaluation.results if r.family.kind == "baseline" and r.family.n_parts == 10)
+    regions = [result for result in evaluation.results if result.family.kind in ("region", "truncated")]
+    mixtures = [result for result in evaluation.results if result.family.kind == "mixture"]
 
-    for what in ("frechet", "kernel"):
-        best = min(regions, key=lambda result: getattr(result.scores, what))
-        print(f"best region, {what}: {compared(best, gaussian, what)} (full Gaussian)")
+    for metric in ("frechet", "kernel"):
+        best = min(regions, key=lambda result: getattr(result.measurements, metric))
+        print(f"best region, {metric}: {compared(best, gaussian, metric)} (full Gaussian)")
     tempered = [result for result in evaluation.results if result.family == GAUSSIAN]
     print("precision of our regions less that of the tempered Gaussian, at its recall:")
     for point in tempered:
-        ours, error = highest_precision(regions, point.scores.recall.value)
-        if not ours:
-            print(f"  {point.name}, recall {point.scores.recall.value:.3f}: no curve of ours gets there")
-            continue
-        apart = ours - point.scores.precision.value
-        error = np.hypot(error, point.scores.precision.error)
-        print(f"  {point.name}, recall {point.scores.recall.value:.3f}: {apart:+.3f} ± {error:.3f}")
+        precision, recall = point.measurements.precision, point.measurements.recall.value
+        ours, error = highest_precision(regions, recall)
+        apart = f"{ours - precision.value:+.3f} ± {np.hypot(error, precision.error):.3f}"
+        print(f"  {point.name}, recall {recall:.3f}: {apart if ours else 'no curve of ours gets there'}")
 
     print("share of the gap in precision between the full Gaussian and reconstructions that is closed:")
-    bottom, top = gaussian.scores.precision.value, ceiling.scores.precision.value
-    recall = ceiling.scores.recall.value
+    bottom, top = gaussian.measurements.precision.value, ceiling.measurements.precision.value
+    recall = ceiling.measurements.recall.value
     for label, group in (("regions", regions), ("mixtures", mixtures)):
         for within in (0.0, 0.03):
             precision, error = highest_precision(group, recall - within)
             closed = f"{(precision - bottom) / (top - bottom):.0%} ± {error / (top - bottom):.0%}"
             where = f"at the recall of reconstructions{f' less {within}' if within else ''}"
             print(f"  {label}, {where}: {closed if precision else 'no curve gets there'}")
-    kept = [result for result in mixtures if not is_copied(result)]
-    best = max(kept, key=lambda result: result.scores.f_score())
+    kept = [result for result in mixtures if not result.measurements.is_copying]
+    best = max(kept, key=lambda result: result.measurements.f_score())
     print("mixture of the largest F-score that does not copy, against scikit-learn's of 10:")
-    for what in ("frechet", "kernel", "precision", "recall", "coverage"):
-        print(f"  {what}: {compared(best, other, what)}")
-    closed = (best.scores.precision.value - bottom) / (top - bottom)
-    print(f"  it closes {closed:.0%} of the gap in precision, at a recall of {best.scores.recall}")
+    for metric in ("frechet", "kernel", "precision", "recall", "coverage"):
+        print(f"  {metric}: {compared(best, other, metric)}")
+    closed = (best.measurements.precision.value - bottom) / (top - bottom)
+    print(f"  it closes {closed:.0%} of the gap in precision, at a recall of {best.measurements.recall}")
     print("copies: more of them than reconstructions of unseen images have, beyond the error:")
-    for result in filter(is_copied, regions + mixtures + tempered):
-        print(f"  {result.name}: {result.scores.copies}, expected {result.scores.copies_expected:.3f}")
+    for result in regions + mixtures + tempered:
+        if result.measurements.is_copying:
+            expected = result.measurements.copies_expected
+            print(f"  {result.name}: {result.measurements.copies}, expected {expected:.3f}")
 
 
-def is_copied(result: Result) -> bool:
-    """Whether the test for copies finds more of them than reconstructions of unseen images have."""
-    return result.scores.copies_p_value is not None and result.scores.copies_p_value < 0.01
-
-
-def compared(ours: Result, other: Result, what: str) -> str:
-    a, b = getattr(ours.scores, what), getattr(other.scores, what)
+def compared(ours: Result, other: Result, metric: str) -> str:
+    a, b = getattr(ours.measurements, metric), getattr(other.measurements, metric)
     return f"{ours.name}: {a} against {b}, apart {a.value - b.value:+.3g} ± {np.hypot(a.error, b.error):.2g}"
 
 
@@ -185,14 +181,14 @@ def highest_precision(results: list[Result], recall: float) -> tuple[float, floa
 
     The best of several curves on the images that it is chosen by: too high by up to an error.
     """
-    found = [(0.0, 0.0)]
+    crossings = [(0.0, 0.0)]
     for a, b in itertools.pairwise(results):
-        low, high = sorted((a.scores, b.scores), key=lambda scores: scores.recall.value)
+        low, high = sorted((a.measurements, b.measurements), key=lambda measured: measured.recall.value)
         if a.family == b.family and low.recall.value <= recall <= high.recall.value:
             share = (recall - low.recall.value) / max(high.recall.value - low.recall.value, 1e-9)
             precision, error = (1 - share) * np.array(low.precision) + share * np.array(high.precision)
-            found.append((float(precision), float(error)))
-    return max(found)
+            crossings.append((float(precision), float(error)))
+    return max(crossings)
 
 
 # --- for show ----------------------------------------------------------------------------------------

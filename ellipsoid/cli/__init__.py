@@ -297,8 +297,8 @@ class Evaluate:
     def run(self) -> None:
         """Evaluate, recommend, write."""
         from ellipsoid.blocks import subset
+        from ellipsoid.evaluation import MIN_IMAGES, evaluate, table_of, write_evaluation
         from ellipsoid.evaluation.candidates import MIXTURE_ROWS
-        from ellipsoid.evaluation.evaluate import MIN_IMAGES, evaluate, table_of, write_evaluation
         from ellipsoid.evaluation.recommend import GOALS, save_recommendations
         from ellipsoid.models.autoencoder import decode_latents, encode_images
         from ellipsoid.models.features import feature_space
@@ -369,7 +369,7 @@ class Evaluate:
             key=el.key(self.seed),
             train_images=train,
             real_latents=encode_images(autoencoder, real),
-            settings="quick" if self.quick else "full",
+            candidates="quick" if self.quick else "full",
             out=folder,
         )
         recommended = [el.recommend(state, evaluation, goal) for goal in GOALS]

@@ -4,21 +4,32 @@ Each rule is one comparison of an effect size with a bound. The bounds lie betwe
 and what the failure gives that the rule is named after, for 600 rows as well as for 20,000.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from ellipsoid.advice import MeasuredLatents, advise
 from ellipsoid.diagnostics.diagnose import Diagnostics
 from ellipsoid.diagnostics.pairs import correlation, strongest_pairs
 from ellipsoid.diagnostics.rows import TOLERANCE
-from ellipsoid.levels import matched_level
-from ellipsoid.settings import DEFAULT_LEVEL
 from ellipsoid.state import PCAState
+
+# With one of these, a component far from a Gaussian is no news.
+_EXPLAIN_A_COMPONENT = {"clusters", "flat", "skewed", "dependent"}
 
 
 @dataclass(frozen=True)
 class Concern:
-    """An assumption of the method that fails: its short name, what was found, and what to do."""
+    """An assumption of the method that fails.
+
+    Attributes
+    ----------
+    name : str
+        Short name: half_widths, clusters, heavy_tails, flat, skewed, dependent, few_images or component.
+    text : str
+        Sentences for a reader: what was measured, and what to do.
+    """
 
     name: str
     text: str
@@ -31,14 +42,13 @@ class Verdict:
     Attributes
     ----------
     headline : str
-        Is the core normal? One sentence.
+        One sentence that says whether the core is normal.
     findings : tuple of str
         Sentences with numbers.
     concerns : tuple of Concern
-        Named half_widths, clusters, heavy_tails, flat, skewed, dependent, component, few_images; none if all
-        is well.
+        Assumptions that fail; none if all is well.
     law, level : str and float
-        To draw with.
+        Settings to draw with, for a balance of fidelity and diversity: :func:`ellipsoid.advice.advise`.
     reason : str
         Why these.
     """
@@ -51,31 +61,56 @@ class Verdict:
     reason: str
 
 
-def judge(state: PCAState, diagnostics: Diagnostics) -> Verdict:
-    """Read the numbers of a state's latents."""
-    d = diagnostics
-    concerns = [*_concerns(d)]
-    worst = int(d.principal.distance.argmax())
-    # Of the largest distance of all components, noise is about this in a Gaussian.
-    explained = {concern.name for concern in concerns} & {"clusters", "flat", "skewed", "dependent"}
-    if not explained and d.principal.distance[worst] >= 0.08 + 1.2 / np.sqrt(d.n):
-        concerns.append(_lone_component(d, worst))
+def assess(state: PCAState, diagnostics: Diagnostics) -> Verdict:
+    """Read the numbers of a state's latents.
+
+    Parameters
+    ----------
+    state : PCAState
+    diagnostics : Diagnostics
+        Measurements by :func:`ellipsoid.diagnostics.diagnose` of this state.
+
+    Returns
+    -------
+    Verdict
+    """
+    concerns = tuple(_concerns(diagnostics))
+    advice = advise(diagnostics.n_components, measured=_measured(diagnostics, concerns))
+    return Verdict(
+        _headline(diagnostics),
+        tuple(_findings(state, diagnostics)),
+        concerns,
+        advice.settings.law,
+        float(advice.settings.level),
+        advice.reason,
+    )
+
+
+def measured_latents(diagnostics: Diagnostics) -> MeasuredLatents:
+    """Give what :func:`ellipsoid.advice.advise` needs to know of latents."""
+    return _measured(diagnostics, _concerns(diagnostics))
+
+
+def _measured(d: Diagnostics, concerns: Iterable[Concern]) -> MeasuredLatents:
+    names = frozenset(concern.name for concern in concerns)
+    return MeasuredLatents(names, level_of_90=d.levels_holding[0.9], level_of_99=d.levels_holding[0.99])
+
+
+def _headline(d: Diagnostics) -> str:
     share = d.calibration.share_within(TOLERANCE)
     errors = d.calibration.errors
     i, j = np.unravel_index(errors.argmax(), errors.shape)
     word = "close to" if share >= 0.9 else "roughly" if share >= 0.5 else "not"
     count = d.n_components * (d.n_components - 1) // 2
-    headline = (
+    return (
         f"The latents are {word} normal: of {count:,} pair{'s' * (count > 1)} of components, {share:.0%} "
         f"hold the share of latents that they should, within {TOLERANCE:.0%} and the sampling error of "
         f"{d.calibration.n:,} latents; components {i + 1} and {j + 1} are the farthest off, by "
         f"{errors[i, j]:.1%}."
     )
-    law, level, reason = _recommendation(d, concerns)
-    return Verdict(headline, tuple(_findings(state, d)), tuple(concerns), law, level, reason)
 
 
-def _findings(state, d):
+def _findings(state: PCAState, d: Diagnostics) -> Iterator[str]:
     if not np.isnan(d.distances.core_share):
         yield (
             f"{d.distances.core_share:.0%} of the {d.n:,} latents belong to one Gaussian core; "
@@ -104,109 +139,131 @@ def _findings(state, d):
         yield f"{count} of {d.n_features} components hold {held:.1%} of the variance; {beyond}."
 
 
-def _concerns(d):
+# A bound that a number that is NaN neither meets nor misses raises no concern: hence `not ... >=`.
+
+
+def _concerns(d: Diagnostics) -> list[Concern]:
+    half_widths, clusters = _half_widths(d), _clusters(d)
+    concerns = [
+        half_widths,
+        clusters,
+        _heavy_tails(d),
+        # Badly read half-widths, or a gap, make the latents look flat.
+        None if half_widths or clusters else _flat(d),
+        _skewed(d),
+        _dependent(d),
+        _few_images(d),
+    ]
+    concerns = [concern for concern in concerns if concern is not None]
+    if not _EXPLAIN_A_COMPONENT & {concern.name for concern in concerns}:
+        component = _lone_component(d)
+        concerns += [] if component is None else [component]
+    return concerns
+
+
+def _half_widths(d: Diagnostics) -> Concern | None:
     low, high = float(d.scale_ratio.min()), float(d.scale_ratio.max())
-    resolved = low >= 0.5 and high <= 2
-    if not resolved:
-        count = int(np.sum((d.scale_ratio < 0.5) | (d.scale_ratio > 2)))
-        yield Concern(
-            "half_widths",
-            f"Half-widths: for {count} of {d.n_components} components they are {low:.2g} to {high:.2g} times "
-            "the standard deviation. The method that read them may not resolve these components.",
-        )
-    parts = d.clusters
-    clustered = parts.separation >= 3 and parts.gain >= 0.1 and parts.smaller_share >= 0.02
-    if clustered:
-        yield Concern(
-            "clusters",
-            f"Several clusters: by the first {parts.n_components} components the latents split "
-            f"into parts of {1 - parts.smaller_share:.0%} and {parts.smaller_share:.0%} whose centres lie "
-            f"{parts.separation:.1f} standard deviations apart. One region covers the gap between them as "
-            "well: fit one state for each group.",
-        )
-    if d.distances.far_share >= 0.01:
-        advice = (
-            'Outskirts stretch the standard deviations: fit with half_width="core", or within a radius, to '
-            "describe the core."
-            if np.median(d.scale_ratio) > 0.97
-            else f"The half-widths describe the core: {np.median(d.scale_ratio):.2f} standard deviations."
-        )
-        yield Concern(
-            "heavy_tails",
-            f"Heavy tails: {d.distances.far_share:.1%} of the latents lie where a Gaussian has 0.1%. "
-            + advice,
-        )
+    if low >= 0.5 and high <= 2:
+        return None
+    count = int(np.sum((d.scale_ratio < 0.5) | (d.scale_ratio > 2)))
+    return Concern(
+        "half_widths",
+        f"Half-widths: for {count} of {d.n_components} components they are {low:.2g} to {high:.2g} times "
+        "the standard deviation. The method that read them may not resolve these components.",
+    )
+
+
+def _clusters(d: Diagnostics) -> Concern | None:
+    split = d.clusters
+    if not (split.separation >= 3 and split.gain >= 0.1 and split.smaller_share >= 0.02):
+        return None
+    return Concern(
+        "clusters",
+        f"Several clusters: by the first {split.n_components} components the latents split "
+        f"into groups of {1 - split.smaller_share:.0%} and {split.smaller_share:.0%} whose centres lie "
+        f"{split.separation:.1f} standard deviations apart. One region covers the gap between them as "
+        "well: fit one state for each group.",
+    )
+
+
+def _heavy_tails(d: Diagnostics) -> Concern | None:
+    if not d.distances.far_share >= 0.01:
+        return None
+    core = np.median(d.scale_ratio)
+    advice = (
+        'Outskirts stretch the standard deviations: fit with half_width="core", or within a radius, to '
+        "describe the core."
+        if core > 0.97
+        else f"The half-widths describe the core: {core:.2f} standard deviations."
+    )
+    return Concern(
+        "heavy_tails",
+        f"Heavy tails: {d.distances.far_share:.1%} of the latents lie where a Gaussian has 0.1%. {advice}",
+    )
+
+
+def _flat(d: Diagnostics) -> Concern | None:
     kurtosis = float(np.median(d.principal.kurtosis))
     # Less two standard errors, as a Gaussian shows them for so many rows and components.
     noise = 2 / np.sqrt(d.n)
-    flat = kurtosis <= -0.3 - 6 * noise / np.sqrt(d.n_components) or d.distances.spread <= 0.75 - noise
-    if resolved and not clustered and flat:
-        yield Concern(
-            "flat",
-            f"Flat: the latents fill their region evenly, up to an edge (median excess kurtosis "
-            f"{kurtosis:.2f}, distances from the centre spread {d.distances.spread:.2f} times as wide as a "
-            "Gaussian's). The law uniform is nearer to them than the law normal.",
-        )
+    if not (kurtosis <= -0.3 - 6 * noise / np.sqrt(d.n_components) or d.distances.spread <= 0.75 - noise):
+        return None
+    return Concern(
+        "flat",
+        f"Flat: the latents fill their region evenly, up to an edge (median excess kurtosis "
+        f"{kurtosis:.2f}, distances from the centre spread {d.distances.spread:.2f} times as wide as a "
+        "Gaussian's). The uniform distribution is nearer to them than the normal one.",
+    )
+
+
+def _skewed(d: Diagnostics) -> Concern | None:
     skewness = float(np.median(np.abs(d.principal.skewness)))
-    if skewness >= 0.5:
-        yield Concern(
-            "skewed",
-            f"Skewed components: the median skewness is {skewness:.2f}. An ellipse about the mean reaches "
-            "too far on one side and not far enough on the other.",
-        )
+    if not skewness >= 0.5:
+        return None
+    return Concern(
+        "skewed",
+        f"Skewed components: the median skewness is {skewness:.2f}. An ellipse about the mean reaches "
+        "too far on one side and not far enough on the other.",
+    )
+
+
+def _dependent(d: Diagnostics) -> Concern | None:
     ties = d.dependence
     i, j = strongest_pairs(ties.distance, 1)[0]
-    if ties.distance[i, j] >= max(0.25, 1.5 * ties.distance_bound):
-        r = correlation(d.covariance_after)
-        yield Concern(
-            "dependent",
-            f"Dependent components: of the first {len(ties.distance)}, {i + 1} and {j + 1} have a distance "
-            f"correlation of {ties.distance[i, j]:.2f}, and a correlation of {r[i, j]:.2f}. "
-            + (
-                "A curve or groups, which no rotation takes away: draws will also fall where there are no "
-                "latents."
-                if abs(r[i, j]) < 0.1
-                else "The state's axes are not those of these latents: fit it to them."
-            ),
-        )
-    if d.n < 10 * d.n_components:
-        yield Concern(
-            "few_images",
-            f"Few images: {d.n:,} latents for {d.n_components} components, where 10 for each are the least. "
-            "The narrow components are measured too narrow: add images, or keep fewer components.",
-        )
+    if not ties.distance[i, j] >= max(0.25, 1.5 * ties.distance_bound):
+        return None
+    r = correlation(d.covariance_after)
+    advice = (
+        "A curve or groups, which no rotation takes away: draws will also fall where there are no latents."
+        if abs(r[i, j]) < 0.1
+        else "The state's axes are not those of these latents: fit it to them."
+    )
+    return Concern(
+        "dependent",
+        f"Dependent components: of the first {len(ties.distance)}, {i + 1} and {j + 1} have a distance "
+        f"correlation of {ties.distance[i, j]:.2f}, and a correlation of {r[i, j]:.2f}. {advice}",
+    )
 
 
-def _lone_component(d, i):
+def _few_images(d: Diagnostics) -> Concern | None:
+    if d.n >= 10 * d.n_components:
+        return None
+    return Concern(
+        "few_images",
+        f"Few images: {d.n:,} latents for {d.n_components} components, where 10 for each are the least. "
+        "The narrow components are measured too narrow: add images, or keep fewer components.",
+    )
+
+
+def _lone_component(d: Diagnostics) -> Concern | None:
+    i = int(d.principal.distance.argmax())
+    # The largest distance of all components is about 1.2 / sqrt(n) in a Gaussian, by noise.
+    if not d.principal.distance[i] >= 0.08 + 1.2 / np.sqrt(d.n):
+        return None
     return Concern(
         "component",
         f"Component {i + 1} is far from a Gaussian: shares of latents below a value differ by up to "
         f"{d.principal.distance[i]:.0%} (skewness {d.principal.skewness[i]:.2f}, excess kurtosis "
         f"{d.principal.kurtosis[i]:.2f}). Look at its distribution; a gap in it, or a long tail, is drawn "
         "over.",
-    )
-
-
-def _recommendation(d, concerns):
-    names = {concern.name for concern in concerns}
-    if not names:
-        level = d.levels_holding[0.9]
-        return (
-            "normal",
-            level,
-            f"The law normal draws with the spread of the data, and level {level:.2f} leaves off its "
-            f"outermost tenth. For draws nearer to the average, use redraw at the default level "
-            f"{DEFAULT_LEVEL:g}.",
-        )
-    if names == {"flat"}:
-        level = matched_level(d.n_components, law="uniform")
-        return (
-            "uniform",
-            level,
-            f"The latents fill their region evenly; at level {level:.2f} the law uniform has their variance.",
-        )
-    return (
-        "redraw",
-        DEFAULT_LEVEL,
-        "Where the assumptions fail, draws are best kept well inside of the region: the default.",
     )

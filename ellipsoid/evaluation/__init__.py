@@ -1,9 +1,30 @@
-"""Every way to draw, judged by decoded images against images that nobody has seen."""
+"""Every way to draw, measured by decoded images against images that nobody has seen."""
 
-from ellipsoid.evaluation.evaluate import Evaluation as Evaluation
-from ellipsoid.evaluation.evaluate import Measurements as Measurements
-from ellipsoid.evaluation.evaluate import Result as Result
+from ellipsoid.evaluation.candidates import FAMILIES as FAMILIES
+from ellipsoid.evaluation.candidates import GAUSSIAN as GAUSSIAN
+from ellipsoid.evaluation.candidates import MIXTURE_ROWS as MIXTURE_ROWS
+from ellipsoid.evaluation.candidates import RECONSTRUCTIONS as RECONSTRUCTIONS
+from ellipsoid.evaluation.candidates import SPREADS as SPREADS
+from ellipsoid.evaluation.candidates import TRAINING_IMAGES as TRAINING_IMAGES
+from ellipsoid.evaluation.candidates import Candidate as Candidate
+from ellipsoid.evaluation.candidates import Family as Family
+from ellipsoid.evaluation.candidates import Recipe as Recipe
+from ellipsoid.evaluation.candidates import baseline_candidates as baseline_candidates
+from ellipsoid.evaluation.candidates import candidates_of_mixture as candidates_of_mixture
+from ellipsoid.evaluation.candidates import default_candidates as default_candidates
+from ellipsoid.evaluation.candidates import fewer_components as fewer_components
+from ellipsoid.evaluation.candidates import level_of_spread as level_of_spread
+from ellipsoid.evaluation.candidates import mixture_candidates as mixture_candidates
+from ellipsoid.evaluation.candidates import region_candidate as region_candidate
+from ellipsoid.evaluation.evaluate import MIN_IMAGES as MIN_IMAGES
 from ellipsoid.evaluation.evaluate import evaluate as evaluate
-from ellipsoid.evaluation.evaluate import write_evaluation as write_evaluation
+from ellipsoid.evaluation.recommend import GOALS as GOALS
 from ellipsoid.evaluation.recommend import Recommendation as Recommendation
+from ellipsoid.evaluation.recommend import load_recommendation as load_recommendation
 from ellipsoid.evaluation.recommend import recommend as recommend
+from ellipsoid.evaluation.recommend import save_recommendations as save_recommendations
+from ellipsoid.evaluation.results import Evaluation as Evaluation
+from ellipsoid.evaluation.results import Measurements as Measurements
+from ellipsoid.evaluation.results import Result as Result
+from ellipsoid.evaluation.tables import table_of as table_of
+from ellipsoid.evaluation.tables import write_evaluation as write_evaluation

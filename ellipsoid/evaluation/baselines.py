@@ -1,9 +1,20 @@
 """What draws inside an ellipse are compared with: other ways to make latents for the same decoder.
 
-Each function takes the training latents and gives ``draw(key, n)``, which makes n latents, (n, D) float32.
-The same key and n give the same latents. :func:`reconstructions` and :func:`interpolations` are no models of
-the latents but the two ends of the scale: nothing that is drawn can be expected to decode better than the
-training latents themselves, and what lies between two of them is new, yet never far from the data.
+Each function takes the training latents and gives ``draw(key, n)``, which makes n latents, shape (n, D)
+float32, in latent units. The same key and n give the same latents. :func:`reconstructions` and
+:func:`interpolations` are no models of the latents but the two ends of the scale: nothing that is drawn can
+be expected to decode better than the training latents themselves, and a point between two of them is new,
+yet never far from the data.
+
+Examples
+--------
+>>> import ellipsoid as el
+>>> import numpy as np
+>>> from ellipsoid.evaluation import baselines
+>>> latents = np.random.default_rng(0).normal(size=(100, 3))
+>>> draw = baselines.gaussian(latents, temperature=0.7)
+>>> draw(el.key(0), 5).shape
+(5, 3)
 """
 
 from collections.abc import Callable
@@ -13,11 +24,11 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ellipsoid.blocks import subset
-from ellipsoid.checks import check_integer, check_matrix
+from ellipsoid.checks import check_count, check_integer, check_matrix, check_positive
 from ellipsoid.moments import Moments
 from ellipsoid.random import philox_words
 
-#: Makes so many latents, (n, D) float32, from a typed JAX key.
+#: Function of a typed JAX key and n that makes n latents, shape (n, D) float32.
 Draw = Callable[[jax.Array, int], np.ndarray]
 
 
@@ -27,7 +38,7 @@ def box(latents: ArrayLike) -> Draw:
     Parameters
     ----------
     latents : array, shape (n, D)
-        At least two rows.
+        At least two rows, in latent units.
 
     Raises
     ------
@@ -40,12 +51,12 @@ def box(latents: ArrayLike) -> Draw:
 
 
 def independent(latents: ArrayLike) -> Draw:
-    """Independent normal laws, with the mean and the standard deviation of each latent dimension.
+    """Independent normal distributions, with the mean and the standard deviation of each latent dimension.
 
     Parameters
     ----------
     latents : array, shape (n, D)
-        At least two rows.
+        At least two rows, in latent units.
 
     Raises
     ------
@@ -74,27 +85,30 @@ def gaussian(latents: ArrayLike, temperature: float = 1.0) -> Draw:
     """
     rows = check_matrix("latents", latents)
     mean, factor = _mean_and_factor(rows)
-    factor *= _as_positive("temperature", temperature)
+    factor *= check_positive("temperature", temperature)
     return _draws(lambda rng, n: mean + rng.standard_normal((n, len(mean))) @ factor)
 
 
 def gaussian_mixture(latents: ArrayLike, n_parts: int, seed: int = 0, max_rows: int | None = None) -> Draw:
-    """Mixture of normal laws with full covariances, as scikit-learn's ``GaussianMixture`` fits it by default.
+    """Mixture of normal distributions with full covariances, as ``GaussianMixture`` of scikit-learn fits it.
 
     Parameters
     ----------
     latents : array, shape (n, D)
+        At least two rows, in latent units.
     n_parts : int
-        From 1 to n.
+        Number of parts, from 1 to n.
     seed : int
-        Of the clusters that the fit starts from.
+        Seed of the clusters that the fit starts from.
     max_rows : int, optional
-        Fit to a random subset of so many rows. 60,000 x 64 took more than ten minutes for 50 parts.
+        Number of rows in the random subset that is fitted to. 60,000 x 64 took more than ten minutes for 50
+        parts.
 
     Raises
     ------
     TypeError, ValueError
-        If the rows are not finite real numbers, or fewer than two, or than parts; or `max_rows` is below 2.
+        If the rows are not finite real numbers, or fewer than two, or than parts; or `n_parts` is below 1, or
+        `max_rows` below 2.
 
     Warns
     -----
@@ -105,9 +119,7 @@ def gaussian_mixture(latents: ArrayLike, n_parts: int, seed: int = 0, max_rows: 
 
     rows = check_matrix("latents", latents)
     if max_rows is not None:
-        if check_integer("max_rows", max_rows) < 2:
-            raise ValueError(f"max_rows: expected at least 2; got {max_rows}")
-        rows = subset(rows, max_rows)
+        rows = subset(rows, check_count("max_rows", max_rows, 2))
     n_parts = check_integer("n_parts", n_parts)
     if not 1 <= n_parts <= len(rows):
         raise ValueError(f"n_parts: expected 1 to {len(rows)}, the number of rows; got {n_parts}")
@@ -137,9 +149,10 @@ def kernel_density(latents: ArrayLike, bandwidth: float | None = None) -> Draw:
     ----------
     latents : array, shape (n, D)
         At least two rows. The covariance may be singular.
-    bandwidth : float or None
-        None is Scott's rule, ``n^(-1 / (D + 4))`` (Scott, 1992). It is made for few dimensions: for 50,000
-        latents of 256 it is 0.96, and the draws vary almost twice as much as the data.
+    bandwidth : float, optional
+        Standard deviation of the noise over that of the latents. The default is Scott's rule,
+        ``n^(-1 / (D + 4))`` (Scott, 1992). It is made for few dimensions: for 50,000 latents of 256 it is
+        0.96, and the draws vary almost twice as much as the data.
 
     Raises
     ------
@@ -150,7 +163,7 @@ def kernel_density(latents: ArrayLike, bandwidth: float | None = None) -> Draw:
     n_latents, n_dimensions = rows.shape
     scott = n_latents ** (-1 / (n_dimensions + 4))
     factor = _mean_and_factor(rows)[1]
-    factor *= scott if bandwidth is None else _as_positive("bandwidth", bandwidth)
+    factor *= scott if bandwidth is None else check_positive("bandwidth", bandwidth)
     return _draws(
         lambda rng, n: rows[rng.integers(n_latents, size=n)] + rng.standard_normal((n, n_dimensions)) @ factor
     )
@@ -164,7 +177,7 @@ def reconstructions(latents: ArrayLike) -> Draw:
     Parameters
     ----------
     latents : array, shape (n, D)
-        At least two rows.
+        At least two rows, in latent units.
 
     Raises
     ------
@@ -189,7 +202,7 @@ def interpolations(latents: ArrayLike) -> Draw:
     Parameters
     ----------
     latents : array, shape (n, D)
-        At least two rows.
+        At least two rows, in latent units.
 
     Raises
     ------
@@ -209,18 +222,10 @@ def interpolations(latents: ArrayLike) -> Draw:
 
 def _draws(draw: Callable[[np.random.Generator, int], np.ndarray]) -> Draw:
     def by_key(key: jax.Array, n: int) -> np.ndarray:
-        n = check_integer("n", n)
-        if n < 1:
-            raise ValueError(f"n: expected at least 1; got {n}")
+        n = check_count("n", n)
         return draw(np.random.default_rng(np.asarray(philox_words(key))), n).astype(np.float32)
 
     return by_key
-
-
-def _as_positive(name: str, value: float) -> float:
-    if not 0 < value < np.inf:
-        raise ValueError(f"{name}: expected a positive number; got {value}")
-    return value
 
 
 def _mean_and_factor(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

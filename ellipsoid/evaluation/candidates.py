@@ -1,9 +1,9 @@
 """Ways to draw latents that are held against each other: the laws and regions of this package, and others.
 
-All that can be turned wider or narrower is turned by one dial, the *spread*: the standard deviation of the
-draws over that of the latents, in a mixture within each part. A law at the share 0.7 of its matched level
-has the spread 0.7, as has a Gaussian whose standard deviations are multiplied by a temperature of 0.7; so
-curves of different laws can be compared point by point.
+All candidates that can be turned wider or narrower are turned by one dial, the *spread*: the standard
+deviation of the draws over that of the latents, in a mixture within each part. Draws at the share 0.7 of
+their matched level have the spread 0.7, as has a Gaussian whose standard deviations are multiplied by a
+temperature of 0.7; so curves of different distributions can be compared point by point.
 """
 
 import functools
@@ -11,7 +11,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -19,31 +19,18 @@ from jax.typing import ArrayLike
 from scipy import optimize
 
 from ellipsoid.archive import digest
+from ellipsoid.checks import check_positive
 from ellipsoid.evaluation import baselines
 from ellipsoid.integrals import log_chi_cdf
 from ellipsoid.levels import matched_level
+from ellipsoid.mixture import Mixture
 from ellipsoid.mixture_fitting import fit_mixture
 from ellipsoid.sampling import sample
+from ellipsoid.settings import DrawSettings
 from ellipsoid.state import PCAState
 
-#: Every law with the regions that it has, by the name of its curve.
-FAMILIES = {
-    "redraw": ("redraw", "pairwise"),
-    "sequential": ("sequential", "pairwise"),
-    "uniform": ("uniform", "pairwise"),
-    "normal": ("normal", "pairwise"),
-    "uniform, ellipsoid": ("uniform", "ellipsoid"),
-    "normal, ellipsoid": ("normal", "ellipsoid"),
-    "uniform, box": ("uniform", "box"),
-    "normal, box": ("normal", "box"),
-}
-#: The curve of the Gaussian with the latents' mean and covariance; at the spread 1 it is that Gaussian.
-GAUSSIAN = "Gaussian"
-RECONSTRUCTIONS = "training reconstructions"
-TRAINING_IMAGES = "training images"
-
 SPREADS = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2)
-# The law normal has the spread of the data in the limit only.
+# Draws of the law normal have the spread of the data in the limit only.
 _NORMAL_SPREADS = (0.4, 0.55, 0.7, 0.85, 0.95, 0.99)
 _QUICK_FAMILIES = ("redraw", "uniform", "normal")
 _QUICK = slice(1, 5)  # of the spreads
@@ -52,35 +39,90 @@ _COMPONENT_VARIANCE = 0.95
 _MIXTURE_PARTS = (10, 50, 100, 200, 500)
 # A little beyond where draws begin to be copies, which is then seen.
 _ROWS_OF_A_PART = 25
-#: Rows in which mixtures are found, ours and those of scikit-learn: all of very many would take hours.
+#: Rows that mixtures are fitted to, ours and those of scikit-learn: all of very many would take hours.
 MIXTURE_ROWS = 20_000
+
+
+# Its quadrature takes as long as all the rest, and many candidates ask for the same one.
+_matched_level = functools.cache(matched_level)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Candidates that differ in their spread only: one curve, or a single point.
+
+    Attributes
+    ----------
+    name : str
+        Name in figures and tables. Results on disk are found by it: names of families stay as they are.
+    kind : {"region", "truncated", "mixture", "baseline", "floor", "other"}
+        One region in all components, one in fewer components, a mixture, another way to draw that this
+        package has for comparison, real images, or a way of your own.
+    law, region : str, optional
+        Settings of :func:`ellipsoid.sample`, for regions and mixtures.
+    n_components : int, optional
+        Number of components, if it is not that of the evaluated state.
+    n_parts : int, optional
+        Number of parts of a mixture.
+    """
+
+    name: str
+    kind: Literal["region", "truncated", "mixture", "baseline", "floor", "other"] = "other"
+    law: str | None = None
+    region: str | None = None
+    n_components: int | None = None
+    n_parts: int | None = None
+
+
+#: Every law with the regions that it has, by the name of its curve.
+FAMILIES = {
+    family.name: family
+    for family in (
+        Family("redraw", "region", "redraw", "pairwise"),
+        Family("sequential", "region", "sequential", "pairwise"),
+        Family("uniform", "region", "uniform", "pairwise"),
+        Family("normal", "region", "normal", "pairwise"),
+        Family("uniform, ellipsoid", "region", "uniform", "ellipsoid"),
+        Family("normal, ellipsoid", "region", "normal", "ellipsoid"),
+        Family("uniform, box", "region", "uniform", "box"),
+        Family("normal, box", "region", "normal", "box"),
+    )
+}
+#: The Gaussian with the latents' mean and covariance; at the spread 1 it is that Gaussian.
+GAUSSIAN = Family("Gaussian", "baseline")
+RECONSTRUCTIONS = Family("training reconstructions", "baseline")
+TRAINING_IMAGES = Family("training images", "floor")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What :func:`ellipsoid.sample` needs to make a setting's draws.
+    """Arguments of :func:`ellipsoid.sample` that make a candidate's draws.
 
     Attributes
     ----------
     state : callable
-        Gives the state, or what else `sample` takes in its place; called when it is needed.
-    law, level, region
-        As for `sample`, at ``fact = 1``.
+        Gives the state or mixture; called when it is needed.
+    settings : DrawSettings
     n_components : int
+        Number of components of that state.
     """
 
-    state: Callable[[], Any]
-    law: str
-    level: float
-    region: str
+    state: Callable[[], PCAState | Mixture]
+    settings: DrawSettings
     n_components: int
 
     def draw(self, key: jax.Array, n: int) -> np.ndarray:
-        """Latents of the first n rows, (n, D)."""
+        """Latents of the first `n` rows, shape (n, D).
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :func:`ellipsoid.sample`.
+        """
         with warnings.catch_warnings():
-            # Of draws that collapse towards the mean: how bad that is, is what is to be measured.
+            # Draws that collapse towards the mean are warned of; how bad that is, is to be measured.
             warnings.filterwarnings("ignore", message="level: ")
-            draws = sample(key, self.state(), n, law=self.law, level=self.level, region=self.region)
+            draws = sample(key, self.state(), n, **self.settings.options)
         return np.asarray(draws.latents)
 
 
@@ -90,57 +132,92 @@ class Candidate:
 
     Attributes
     ----------
-    family : str
-        The curve that it lies on, or its own name if it is a single point.
+    family : Family
+        Family of the candidate. One of your own needs no more than a name.
     draw : callable
-        ``draw(key, n)`` gives n latents, (n, D).
+        Function of a key and n that gives n latents, shape (n, D).
     spread : float, optional
-        Where on the curve: standard deviation of the draws over that of the latents.
+        Standard deviation of the draws over that of the latents.
     fingerprint : str
-        Tells these draws from others of the same family and spread: the digest of a state, say. The latents
-        that are evaluated need not be named. What is measured of a setting that says nothing is not kept.
+        Text that tells these draws from others of the same family and spread: the digest of a state, say.
+        The latents that are evaluated need not be named. Measurements of a candidate without one are not
+        kept.
     recipe : Recipe, optional
-        For draws of this package: how to make them. Only settings with one can be recommended.
+        Arguments that make draws of this package. Only candidates with a recipe can be recommended.
+    n_features : int, optional
+        Number of columns of the latents, where it is known without drawing. Otherwise :func:`evaluate`
+        draws a few rows before anything is measured, to see whether their shape is right.
     """
 
-    family: str
+    family: Family
     draw: Callable[[jax.Array, int], ArrayLike]
     spread: float | None = None
     fingerprint: str = ""
     recipe: Recipe | None = None
+    n_features: int | None = None
 
     @property
     def name(self) -> str:
-        """Unique among settings that are compared."""
-        return self.family if self.spread is None else f"{self.family}, spread {self.spread:g}"
+        """Name that is unique among candidates that are compared."""
+        return candidate_name(self.family, self.spread)
+
+    @property
+    def cache_key(self) -> str | None:
+        """Text by which measurements are kept; None if they are not."""
+        return f"{self.name}\n{self.fingerprint}" if self.fingerprint else None
 
 
-def region_setting(family: str, state: PCAState, law: str, region: str, spread: float) -> Candidate:
-    """Give the setting of a state at the level at which its draws have this spread."""
-    level = level_of_spread(spread, state.n_components, law, region)
-    recipe = Recipe(lambda: state, law, level, region, state.n_components)
-    return Candidate(family, recipe.draw, spread, f"{law} {level!r} {region} {digest(state)}", recipe)
+def candidate_name(family: Family, spread: float | None) -> str:
+    """Name of a family at a spread."""
+    return family.name if spread is None else f"{family.name}, spread {spread:g}"
 
 
 def level_of_spread(spread: float, k: int, law: str, region: str) -> float:
     """Level at which the draws of a law in `k` components have this spread.
 
-    Exact, but for ``normal`` in the pairwise region of few components: there it is that of a cube of the same
-    variance under the law ``uniform``, which is exact for many components and for a small spread.
+    It is exact, but for ``normal`` in the pairwise region of few components: there it is that of a cube which
+    ``uniform`` fills with the same variance. That is exact for many components and for a small spread.
+
+    Parameters
+    ----------
+    spread : float
+        Standard deviation of the draws over that of the latents.
+    k : int
+        Number of components.
+    law : {"redraw", "sequential", "uniform", "normal"}
+    region : {"pairwise", "ellipsoid", "box"}
+
+    Returns
+    -------
+    float
+        Level in standard deviations, for ``fact = 1``.
 
     Raises
     ------
+    TypeError
+        If the spread is no number.
     ValueError
-        If the spread is not above 0, or for ``normal`` not below 1.
+        If the spread is not finite and above 0, or for ``normal`` not below 1; for an unknown law or region,
+        a law that the region doesn't have, or fewer than one component.
+
+    Examples
+    --------
+    >>> round(level_of_spread(1.0, 50, "uniform", "pairwise"), 4)
+    2.446
+    >>> round(level_of_spread(0.7, 50, "normal", "box"), 4)
+    1.3808
     """
-    if not spread > 0 or (law == "normal" and spread >= 1):
-        raise ValueError(f"spread: expected a number above 0, for the law normal below 1 too; got {spread}")
+    spread = check_positive("spread", spread)
+    if law == "normal" and spread >= 1:
+        raise ValueError(f"spread: expected a number below 1 for the law normal; got {spread}")
+    DrawSettings(law, region=region).check(k)
     if law != "normal":
-        return spread * matched_level(k, law, region)
+        return spread * _matched_level(k, law, region)
+    # For its check of k, too.
+    unit = _matched_level(k, "uniform", region) / math.sqrt(3)
+    widest = 40.0
     if region == "ellipsoid":
         widest, unit = math.sqrt(k) + 40, 1.0
-    else:
-        widest, unit = 40.0, matched_level(k, "uniform", region) / math.sqrt(3)
 
     def excess(level: float) -> float:
         """Variance of a Gaussian component that is cut off at a level, less the one looked for."""
@@ -152,72 +229,100 @@ def level_of_spread(spread: float, k: int, law: str, region: str) -> float:
     return unit * float(optimize.brentq(excess, 1e-3, widest))  # pyright: ignore[reportArgumentType]
 
 
-def default_settings(latents: np.ndarray, state: PCAState, quick: bool = False) -> list[Candidate]:
-    """Everything that is compared by default: all laws and regions, and what others do.
+def spreads_of(law: str) -> tuple[float, ...]:
+    """Spreads at which a law is measured."""
+    return _NORMAL_SPREADS if law == "normal" else SPREADS
+
+
+# --- candidates of this package --------------------------------------------------------------------
+
+
+def default_candidates(latents: np.ndarray, state: PCAState, *, quick: bool = False) -> list[Candidate]:
+    """All that is compared by default: every law and region, mixtures, and what others do.
 
     Parameters
     ----------
     latents : array, shape (n, D)
+        Latents that the state was fitted to.
     state : PCAState
     quick : bool
-        Three laws, four spreads, and the baselines that are fitted in no time.
+        Whether three laws, four spreads and the baselines that are fitted in no time are enough.
+
+    Returns
+    -------
+    list of Candidate
+        Ways to draw, in the order in which they are measured. Mixtures and baselines are not fitted yet.
     """
-    part = _QUICK if quick else slice(None)
-    families = _QUICK_FAMILIES if quick else FAMILIES
+    chosen = _QUICK if quick else slice(None)
+    families = [FAMILIES[name] for name in _QUICK_FAMILIES] if quick else FAMILIES.values()
     regions = [
-        region_setting(family, state, law, region, spread)
+        region_candidate(family, state, spread)
         for family in families
-        for law, region in [FAMILIES[family]]
-        for spread in spreads_of(law)[part]
+        for spread in spreads_of(str(family.law))[chosen]
     ]
-    mixtures = [] if quick else mixture_settings(latents, state)
-    return regions + mixtures + baseline_settings(latents, SPREADS[part], slow=not quick)
+    mixtures = [] if quick else mixture_candidates(latents, state)
+    return regions + mixtures + baseline_candidates(latents, SPREADS[chosen], slow=not quick)
 
 
-def spreads_of(law: str) -> tuple[float, ...]:
-    """Spreads at which a law is judged."""
-    return _NORMAL_SPREADS if law == "normal" else SPREADS
+def region_candidate(family: Family, state: PCAState, spread: float) -> Candidate:
+    """Give the candidate of one region, at the level at which its draws have this spread.
+
+    Parameters
+    ----------
+    family : Family
+        Family with a law and a region.
+    state : PCAState
+    spread : float
+        Standard deviation of the draws over that of the latents.
+
+    Returns
+    -------
+    Candidate
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`level_of_spread`; also if the family has no law and region.
+    """
+    if family.law is None or family.region is None:
+        raise ValueError(f"family: expected one with a law and a region; got {family.name!r}")
+    law, region = family.law, family.region
+    level = level_of_spread(spread, state.n_components, law, region)
+    recipe = Recipe(lambda: state, DrawSettings(law, level, region=region), state.n_components)
+    fingerprint = f"{law} {level!r} {region} {digest(state)}"
+    return Candidate(family, recipe.draw, spread, fingerprint, recipe, state.n_features)
 
 
-def fewer_components(state: PCAState, family: str) -> list[Candidate]:
-    """Give the settings of a family with its leading components: 50, 120, and 95 % of the variance."""
-    law, region = FAMILIES[family]
+def fewer_components(state: PCAState, family: Family) -> list[Candidate]:
+    """Give the candidates of a family with its leading components: 50, 120, and 95 % of the variance.
+
+    Parameters
+    ----------
+    state : PCAState
+        State in all components.
+    family : Family
+        Family of a single region.
+
+    Returns
+    -------
+    list of Candidate
+        None for numbers of components that the state doesn't have.
+
+    Raises
+    ------
+    ValueError
+        If the family has no law and region.
+    """
+    if family.law is None or family.region is None:
+        raise ValueError(f"family: expected one with a law and a region; got {family.name!r}")
     counts = {*_COMPONENT_COUNTS, _components_of(state, _COMPONENT_VARIANCE)}
     counts = sorted(count for count in counts if count < state.n_components)
-    return [
-        region_setting(f"{family}, {k} components", state.truncate(k), law, region, spread)
-        for k in counts
-        for spread in spreads_of(law)
-    ]
-
-
-def mixture_settings(latents: np.ndarray, state: PCAState) -> list[Candidate]:
-    """Mixtures of 10, 50, 100, 200 and 500 parts, of 25 latents each at least, in all components.
-
-    Each is fitted, to 20,000 latents at most, when it is first drawn from; by the law ``normal``, which keeps
-    the shape of its parts.
-    """
-    return [
-        setting
-        for n_parts in _MIXTURE_PARTS
-        if _ROWS_OF_A_PART * n_parts <= len(latents)
-        for setting in mixture_family(latents, n_parts, state.n_components)
-    ]
-
-
-def mixture_family(latents: np.ndarray, n_parts: int, k: int) -> list[Candidate]:
-    """Give the settings of one mixture, over the spread within its parts."""
-
-    @functools.cache
-    def mixture():
-        return fit_mixture(latents, n_parts, k, max_rows=MIXTURE_ROWS)
-
-    family = f"mixture of {n_parts}, K {k}"
-    found = []
-    for spread in spreads_of("normal"):
-        recipe = Recipe(mixture, "normal", level_of_spread(spread, k, "normal", "pairwise"), "pairwise", k)
-        found.append(Candidate(family, recipe.draw, spread, f"{MIXTURE_ROWS} {recipe.level!r}", recipe))
-    return found
+    candidates = []
+    for k in counts:
+        truncated = Family(f"{family.name}, {k} components", "truncated", family.law, family.region, k)
+        fewer = state.truncate(k)
+        candidates += [region_candidate(truncated, fewer, spread) for spread in spreads_of(family.law)]
+    return candidates
 
 
 def _components_of(state: PCAState, share: float) -> int:
@@ -226,29 +331,100 @@ def _components_of(state: PCAState, share: float) -> int:
     return int(np.searchsorted(total, share * total[-1])) + 1
 
 
-def baseline_settings(latents: np.ndarray, spreads: Iterable[float], slow: bool = True) -> list[Candidate]:
+def mixture_candidates(latents: np.ndarray, state: PCAState) -> list[Candidate]:
+    """Give the candidates of mixtures of 10, 50, 100, 200 and 500 parts, in all components.
+
+    Each part has 25 latents at least. A mixture is fitted, to 20,000 latents at most, when it is first drawn
+    from; its draws are ``normal``, which keeps the shape of its parts.
+
+    Parameters
+    ----------
+    latents : array, shape (n, D)
+    state : PCAState
+        State whose number of components the mixtures have.
+
+    Returns
+    -------
+    list of Candidate
+    """
+    return [
+        candidate
+        for n_parts in _MIXTURE_PARTS
+        if _ROWS_OF_A_PART * n_parts <= len(latents)
+        for candidate in candidates_of_mixture(latents, n_parts, state.n_components)
+    ]
+
+
+def candidates_of_mixture(latents: np.ndarray, n_parts: int, k: int) -> list[Candidate]:
+    """Give the candidates of one mixture, over the spread within its parts.
+
+    Parameters
+    ----------
+    latents : array, shape (n, D)
+        Latents that the mixture is fitted to when it is first drawn from.
+    n_parts, k : int
+        Numbers of parts and of components.
+
+    Returns
+    -------
+    list of Candidate
+
+    Raises
+    ------
+    ValueError
+        If there is less than one component.
+    """
+
+    @functools.cache
+    def mixture():
+        return fit_mixture(latents, n_parts, k, max_rows=MIXTURE_ROWS)
+
+    family = Family(f"mixture of {n_parts}, K {k}", "mixture", "normal", "pairwise", k, n_parts)
+    candidates = []
+    for spread in spreads_of("normal"):
+        level = level_of_spread(spread, k, "normal", "pairwise")
+        recipe = Recipe(mixture, DrawSettings("normal", level), k)
+        fingerprint = f"{MIXTURE_ROWS} {level!r}"
+        candidates.append(Candidate(family, recipe.draw, spread, fingerprint, recipe, latents.shape[1]))
+    return candidates
+
+
+# --- what others do --------------------------------------------------------------------------------
+
+
+def baseline_candidates(
+    latents: np.ndarray, spreads: Iterable[float], *, slow: bool = True
+) -> list[Candidate]:
     """Other ways to draw latents, and the two ends of the scale: fitted when they are drawn from.
 
     Parameters
     ----------
     latents : array, shape (n, D)
-    spreads : numbers
+    spreads : iterable of float
         Temperatures of the Gaussian; 1 is always among them.
     slow : bool
-        With scikit-learn's mixtures too: 5,652 latents of 256 dimensions take minutes.
+        Whether scikit-learn's mixtures are among them: 5,652 latents of 256 dimensions take minutes.
+
+    Returns
+    -------
+    list of Candidate
     """
 
-    def baseline(family, fit, spread=None, **options):
+    def baseline(family: Family | str, fit: Callable, spread: float | None = None, **options: Any):
+        if isinstance(family, str):
+            family = Family(family, "baseline")
         fitted = functools.cache(lambda: fit(latents, **options))
+        # Results on disk are found by it: names of baselines and their arguments stay as they are.
+        fingerprint = f"{fit.__name__} {options}"
         return Candidate(
-            family, lambda key, n: fitted()(key, n), spread, fingerprint=f"{fit.__name__} {options}"
+            family, lambda key, n: fitted()(key, n), spread, fingerprint, n_features=latents.shape[1]
         )
 
-    found = [
+    candidates = [
         baseline(GAUSSIAN, baselines.gaussian, spread, temperature=spread)
         for spread in sorted({*spreads, 1.0})
     ]
-    found += [
+    candidates += [
         baseline("box", baselines.box),
         baseline("independent normals", baselines.independent),
         baseline("kernel density", baselines.kernel_density),
@@ -256,8 +432,8 @@ def baseline_settings(latents: np.ndarray, spreads: Iterable[float], slow: bool 
         baseline(RECONSTRUCTIONS, baselines.reconstructions),
     ]
     if slow:
-        found += [
-            baseline(f"Gaussian mixture of {n}", baselines.gaussian_mixture, n_parts=n, max_rows=MIXTURE_ROWS)
-            for n in (10, 50)
-        ]
-    return found
+        for n_parts in (10, 50):
+            family = Family(f"Gaussian mixture of {n_parts}", "baseline", n_parts=n_parts)
+            options = {"n_parts": n_parts, "max_rows": MIXTURE_ROWS}
+            candidates.append(baseline(family, baselines.gaussian_mixture, **options))
+    return candidates

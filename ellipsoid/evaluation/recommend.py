@@ -1,101 +1,140 @@
-"""Which law, region and level to draw with: read off an evaluation, or, without one, off the theory."""
+"""Recommendations how to draw: read off an evaluation, or, without one, off the common advice."""
 
 import hashlib
 import json
-import math
 import os
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ellipsoid.advice import GOALS as GOALS
+from ellipsoid.advice import advise, check_goal
 from ellipsoid.archive import digest
 from ellipsoid.evaluation.candidates import GAUSSIAN, RECONSTRUCTIONS, TRAINING_IMAGES
+from ellipsoid.evaluation.results import Evaluation, Result
 from ellipsoid.files import replace_file
-from ellipsoid.laws import get_law
-from ellipsoid.levels import matched_level
+from ellipsoid.metrics import Estimate
 from ellipsoid.mixture import Mixture, load
-from ellipsoid.regions import as_region
-from ellipsoid.settings import DEFAULT_LEVEL
+from ellipsoid.regions import Region
+from ellipsoid.settings import DrawSettings
 from ellipsoid.state import PCAState
 
 if TYPE_CHECKING:
-    from ellipsoid.evaluation.evaluate import Evaluation, Result
+    from ellipsoid.diagnostics import Diagnostics
 
-_COMPARED = {
-    f"{GAUSSIAN}, spread 1": "a full Gaussian",
-    RECONSTRUCTIONS: "reconstructed training images",
-    TRAINING_IMAGES: "training images themselves",
-}
-
-#: How many times as much recall counts as precision.
-GOALS = {"fidelity": 1 / 4, "balanced": 1.0, "diversity": 4.0}
-#: In a run folder.
+# Files in a run folder.
 FILE = "recommendation.json"
+STATE_FILE = "state.npz"
+_RECOMMENDED_STATE_FILE = "recommended-{goal}.npz"
 
 _FORMAT = "ellipsoid.recommendation"
 _FORMAT_VERSION = 1
-_STATE = "state.npz"
-# Of dozens of settings that copy nothing, none or one is left out by chance.
-_COPIES_P_VALUE = 0.01
-_ADVICE = "evaluate the run again, remove the file, or say how to draw (law, level)"
-# Of the spread of the data, for the goal diversity without an evaluation.
-_WIDE = 1.2
+_REMEDY = "evaluate the run again, remove the file, or say how to draw (law, level)"
+
+# How many times as much recall counts as precision, and how that is said.
+_RECALL_WEIGHTS = {
+    "fidelity": (1 / 4, "a quarter as much as"),
+    "balanced": (1.0, "as much as"),
+    "diversity": (4.0, "four times as much as"),
+}
+# What a recommended candidate is compared with: family, spread, and how it is called.
+_COMPARED = (
+    (GAUSSIAN, 1.0, "a full Gaussian"),
+    (RECONSTRUCTIONS, None, "reconstructed training images"),
+    (TRAINING_IMAGES, None, "training images themselves"),
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recommendation:
-    """What to draw with.
+    """State and settings to draw with, and why.
 
     Attributes
     ----------
     goal : {"fidelity", "balanced", "diversity"}
     state : PCAState or Mixture
-        To draw from: the given one, one with fewer components, or a mixture.
-    law, level, fact, region
-        As for :func:`ellipsoid.sample`.
-    n_components : int
-        Of the state.
+        State to draw from: the given one, one with fewer components, or a mixture.
+    settings : DrawSettings
+        Law, level, fact and region, which are attributes of the recommendation as well.
     reason : str
         What was measured, and what it is compared with.
     """
 
     goal: str
     state: PCAState | Mixture
-    law: str
-    level: float
-    fact: float
-    region: str
-    n_components: int
+    settings: DrawSettings
     reason: str
 
     @property
+    def law(self) -> str:
+        """Distribution of the draws inside the region."""
+        return self.settings.law
+
+    @property
+    def level(self) -> float:
+        """Level in standard deviations."""
+        return float(self.settings.level)
+
+    @property
+    def fact(self) -> float:
+        """Factor on the level."""
+        return float(self.settings.fact)
+
+    @property
+    def region(self) -> str | Region:
+        """Region, as for :func:`ellipsoid.sample`."""
+        return self.settings.region
+
+    @property
+    def n_components(self) -> int:
+        """Number of components of the state."""
+        return self.state.n_components
+
+    @property
     def options(self) -> dict[str, Any]:
-        """Keyword arguments for `sample` and `generate`."""
-        return {"law": self.law, "level": self.level, "fact": self.fact, "region": self.region}
+        """Keyword arguments for :func:`ellipsoid.sample` and :func:`ellipsoid.generate`."""
+        return self.settings.options
+
+    def __repr__(self) -> str:
+        parts = f" of a mixture of {self.state.n_parts}" if isinstance(self.state, Mixture) else ""
+        return (
+            f"Recommendation for {self.goal}: law {self.law}, level {self.level:.4g}, fact {self.fact:g}, "
+            f"region {self.region}, {self.n_components} components{parts}\n"
+            + textwrap.fill(self.reason, 100, initial_indent="  ", subsequent_indent="  ")
+        )
 
 
 def recommend(
-    state: PCAState | Mixture, evaluation: "Evaluation | None" = None, goal: str = "balanced"
+    state: PCAState | Mixture,
+    evaluation: Evaluation | None = None,
+    goal: str = "balanced",
+    diagnostics: "Diagnostics | None" = None,
 ) -> Recommendation:
     """Say which law, region, level and number of components to draw with.
 
-    From an evaluation: the setting with the largest F-score of precision and recall, in which recall counts a
-    quarter as much as precision (fidelity), as much, or four times as much (diversity). Settings whose
-    F-score lies within the standard error of the largest are taken as equally good, since a maximum over
-    dozens of them would be one of the noise; among these, the one with the smallest Fréchet distance, which
-    sees all of the distribution. Settings that copy training images by
+    An evaluation decides: the candidate with the largest F-score of precision and recall, in which recall
+    counts a quarter as much as precision (fidelity), as much, or four times as much (diversity). Candidates
+    whose F-score lies within the standard error of the largest are taken as equally good, since a maximum
+    over dozens of them would be one of the noise; the one with the smallest Fréchet distance, which sees all
+    of the distribution, is chosen from these. Candidates that copy training images by
     :func:`ellipsoid.metrics.copy_test`, at the level of 1 %, are left out, unless all are such.
 
-    Without one: the law ``redraw``, at the default level for fidelity; where its draws vary as the data do
-    (:func:`ellipsoid.matched_level`) for balance; and 1.2 times as much for diversity.
+    Without an evaluation the common advice is given, :func:`ellipsoid.advice.advise`. It is that of the
+    verdict on the latents if there are diagnostics, and otherwise ``redraw``: at level 1.41 for fidelity, at
+    the default level for balance, and where draws vary as the latents do for diversity.
 
     Parameters
     ----------
     state : PCAState or Mixture
+        State whose latents are to be drawn.
     evaluation : Evaluation, optional
-        From :func:`ellipsoid.evaluation.evaluate.evaluate` of this state.
+        Evaluation of this state, from :func:`ellipsoid.evaluation.evaluate`.
     goal : {"fidelity", "balanced", "diversity"}
+    diagnostics : Diagnostics, optional
+        Measurements of this state's latents, from :func:`ellipsoid.diagnostics.diagnose`. Where there is an
+        evaluation they are not needed.
 
     Returns
     -------
@@ -104,92 +143,120 @@ def recommend(
     Raises
     ------
     ValueError
-        For an unknown goal, or an evaluation of another state or without any setting of this package.
+        For an unknown goal, an evaluation or diagnostics of another state, or an evaluation without any
+        candidate of this package.
+
+    Examples
+    --------
+    >>> import ellipsoid as el
+    >>> import numpy as np
+    >>> state = el.fit(np.random.default_rng(0).normal(size=(200, 4)))
+    >>> el.recommend(state).options
+    {'law': 'redraw', 'level': 1.645, 'fact': 1.0, 'region': 'pairwise'}
+    >>> el.recommend(state, goal="diversity")
+    Recommendation for diversity: law redraw, level 2.15, fact 1, region pairwise, 4 components
+      Since nothing was measured, the level is the one at which draws vary as much as the latents.
     """
-    if goal not in GOALS:
-        raise ValueError(f"goal: expected one of {', '.join(GOALS)}; got {goal!r}")
+    check_goal(goal)
     if evaluation is None:
-        return _from_theory(state, goal)
+        return _recommend_by_advice(state, goal, diagnostics)
     if evaluation.state_digest != digest(state):
         raise ValueError(
             "evaluation: expected one of this state; got one of another: pass the state that was evaluated"
         )
-    beta = GOALS[goal]
-    ours = [result for result in evaluation.results if result.recipe is not None]
-    if not ours:
-        raise ValueError("evaluation: expected one or more settings that `sample` can draw; got none")
-    ours = [result for result in ours if not _copies(result)] or ours
-    scores = [result.scores.f_score(beta) for result in ours]
-    best = max(scores)
-    ties = [
-        result for result, score in zip(ours, scores, strict=True) if score.value >= best.value - best.error
-    ]
-    chosen = min(ties, key=lambda result: result.scores.frechet)
+    beta, _ = _RECALL_WEIGHTS[goal]
+    chosen, equal, ours = choose_result(evaluation.results, beta)
     recipe = chosen.recipe
     assert recipe is not None
-    return Recommendation(
-        goal,
-        recipe.state(),
-        recipe.law,
-        recipe.level,
-        1.0,
-        recipe.region,
-        recipe.n_components,
-        _reason(evaluation, chosen, len(ours), len(ties), beta),
+    reason = _reason(evaluation, goal, chosen, len(equal), len(ours))
+    return Recommendation(goal, recipe.state(), recipe.settings, reason)
+
+
+def choose_result(
+    results: Sequence[Result], beta: float = 1.0
+) -> tuple[Result, Sequence[Result], Sequence[Result]]:
+    """Choose the result whose candidate is recommended.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        Results of all candidates. Only those with a recipe can be recommended.
+    beta : float
+        Number of times that recall counts as much as precision.
+
+    Returns
+    -------
+    chosen : Result
+    equal, ours : sequences of Result
+        Results that are equally good up to the error, and all that it was chosen from.
+
+    Raises
+    ------
+    ValueError
+        If no result has a recipe.
+    """
+    ours = [result for result in results if result.recipe is not None]
+    if not ours:
+        raise ValueError("evaluation: expected one or more candidates that `sample` can draw; got none")
+    ours = [result for result in ours if not result.measurements.is_copying] or ours
+    scores = [result.measurements.f_score(beta) for result in ours]
+    best = max(scores)
+    equal = [
+        result for result, score in zip(ours, scores, strict=True) if score.value >= best.value - best.error
+    ]
+    return min(equal, key=lambda result: result.measurements.frechet), equal, ours
+
+
+def _recommend_by_advice(
+    state: PCAState | Mixture, goal: str, diagnostics: "Diagnostics | None"
+) -> Recommendation:
+    measured = None
+    if diagnostics is not None:
+        from ellipsoid.diagnostics.verdict import measured_latents
+
+        if isinstance(state, Mixture) or diagnostics.n_components != state.n_components:
+            got = "a mixture" if isinstance(state, Mixture) else f"{state.n_components} components"
+            raise ValueError(
+                f"diagnostics: expected those of this state; got those of one state of "
+                f"{diagnostics.n_components} components for {got}"
+            )
+        measured = measured_latents(diagnostics)
+    advice = advise(state.n_components, goal, measured=measured)
+    return Recommendation(goal, state, advice.settings, advice.reason)
+
+
+def _reason(evaluation: Evaluation, goal: str, chosen: Result, n_equal: int, n_ours: int) -> str:
+    _, weight = _RECALL_WEIGHTS[goal]
+    merit = (
+        f"{n_equal} have the largest F-score, up to its error, and this one has the smallest Fréchet "
+        "distance of these"
+        if n_equal > 1
+        else "this one has the largest F-score"
     )
-
-
-def _copies(result: "Result") -> bool:
-    p_value = result.scores.copies_p_value
-    return p_value is not None and p_value < _COPIES_P_VALUE
-
-
-def _from_theory(state: PCAState | Mixture, goal: str) -> Recommendation:
-    k = state.n_components
-    matched = matched_level(k, "redraw")
-    level, reason = {
-        "fidelity": (
-            DEFAULT_LEVEL,
-            f"the default level, at which draws have {DEFAULT_LEVEL / matched:.0%} of the data's standard "
-            "deviation and lie well inside",
-        ),
-        "balanced": (matched, "the level at which draws have the variance of the data"),
-        "diversity": (_WIDE * matched, f"{_WIDE:g} times the level at which draws have the data's variance"),
-    }[goal]
-    reason = f"For {goal}, nothing was measured: {reason}."
-    return Recommendation(goal, state, "redraw", level, 1.0, "pairwise", k, reason)
-
-
-def _reason(evaluation: "Evaluation", chosen: "Result", n_ours: int, n_ties: int, beta: float) -> str:
-    weight = {1 / 4: "a quarter as much as", 1.0: "as much as", 4.0: "four times as much as"}[beta]
-    ties = (
-        f"Of {n_ties} settings with equal F-scores, up to the error, it has the smallest Fréchet distance"
-        if n_ties > 1
-        else "It has the largest F-score"
-    )
-    said = [
-        f"{chosen.name}: {_figures(chosen)}.",
-        f"{ties}, recall counting {weight} precision, among {n_ours} settings, each judged by "
-        f"{evaluation.n:,} images against {evaluation.n_real:,} unseen ones in the features "
-        f"{evaluation.features!r}.",
+    sentences = [
+        f"{chosen.name}: {_precision_and_recall(chosen)}.",
+        f"Among {n_ours} candidates {merit}; recall counts {weight} precision.",
+        f"Each was measured by {evaluation.n:,} images against {evaluation.n_real:,} unseen ones in the "
+        f"features {evaluation.features!r}.",
     ]
     others = [
-        result
-        for result in (*evaluation.results, evaluation.floor)
-        if result is not None and result.name in _COMPARED
+        f"{name} {_precision_and_recall(result)}"
+        for family, spread, name in _COMPARED
+        for result in evaluation.all_results
+        if (result.family, result.spread) == (family, spread)
     ]
     if others:
-        said.append("In comparison: " + "; ".join(f"{_COMPARED[o.name]} {_figures(o)}" for o in others) + ".")
-    return " ".join(said)
+        sentences.append("In comparison: " + "; ".join(others) + ".")
+    return " ".join(sentences)
 
 
-def _figures(result: "Result") -> str:
-    scores = result.scores
-    return f"precision {_rounded(scores.precision)}, recall {_rounded(scores.recall)}"
+def _precision_and_recall(result: Result) -> str:
+    measured = result.measurements
+    return f"precision {_rounded(measured.precision)}, recall {_rounded(measured.recall)}"
 
 
-def _rounded(metric: Any) -> str:
-    return f"{metric.value:.2f} ± {metric.error:.2f}"
+def _rounded(estimate: Estimate) -> str:
+    return f"{estimate.value:.2f} ± {estimate.error:.2f}"
 
 
 # --- in a run folder -------------------------------------------------------------------------------
@@ -198,15 +265,24 @@ def _rounded(metric: Any) -> str:
 def save_recommendations(
     run: str | os.PathLike[str], state: PCAState, recommendations: Iterable[Recommendation]
 ) -> list[Path]:
-    """Write ``recommendation.json`` into a run folder; `state` is that of its ``state.npz``.
+    """Write ``recommendation.json`` into a run folder.
 
-    Recommended states that are others, of fewer components or mixtures, become ``recommended-GOAL.npz``
-    beside it.
+    Recommended states that are not the run's own, with fewer components or mixtures, become
+    ``recommended-GOAL.npz`` beside it.
+
+    Parameters
+    ----------
+    run : path
+        Run folder with a ``state.npz``.
+    state : PCAState
+        State of the run, as it lies in ``state.npz``.
+    recommendations : iterable of Recommendation
+        One for each goal, at most.
 
     Returns
     -------
     list of Path
-        What was written.
+        Files that were written.
 
     Raises
     ------
@@ -215,7 +291,7 @@ def save_recommendations(
     """
     run, goals, written = Path(run), {}, []
     for recommendation in recommendations:
-        name = _STATE
+        name = STATE_FILE
         if recommendation.state is not state:
             name = _state_file(recommendation.goal)
             recommendation.state.save(run / name)
@@ -230,7 +306,7 @@ def save_recommendations(
     content = {
         "format": _FORMAT,
         "format_version": _FORMAT_VERSION,
-        "run_state_digest": _digest(run / _STATE),
+        "run_state_digest": _digest(run / STATE_FILE),
         "goals": goals,
     }
     replace_file(run / FILE, json.dumps(content, indent=1).encode() + b"\n")
@@ -242,13 +318,25 @@ def save_recommendations(
 
 
 def load_recommendation(run: str | os.PathLike[str], goal: str = "balanced") -> Recommendation | None:
-    """Read what `ellipsoid evaluate` recommends for a run; None if it was not evaluated.
+    """Read how `ellipsoid evaluate` recommends to draw from a run; None if it was not evaluated.
+
+    Parameters
+    ----------
+    run : path
+        Run folder.
+    goal : {"fidelity", "balanced", "diversity"}
+
+    Returns
+    -------
+    Recommendation or None
 
     Raises
     ------
     ValueError
-        If the file is damaged, or the run's state or the recommended one is not the one that was evaluated.
+        For an unknown goal, or one that was not recommended for; if the file is damaged, or the run's state
+        or the recommended one is not the one that was evaluated.
     """
+    check_goal(goal)
     run = Path(run)
     path = run / FILE
     if not path.exists():
@@ -257,30 +345,36 @@ def load_recommendation(run: str | os.PathLike[str], goal: str = "balanced") -> 
         content = json.loads(path.read_bytes())
         if content["format"] != _FORMAT or content["format_version"] != _FORMAT_VERSION:
             raise ValueError(f"format {content['format']} {content['format_version']}")
-        stored = content["goals"][goal]
-        name = stored["state"]
-        if name not in (_STATE, _state_file(goal)):
-            raise ValueError(f"state {name!r}")
-        law, region = str(stored["law"]), str(stored["region"])
-        level, fact = float(stored["level"]), float(stored["fact"])
-        n_components, reason = int(stored["n_components"]), str(stored["reason"])
-        get_law(law, as_region(region))
-        if not (0 < level < math.inf and 0 < fact < math.inf):
-            raise ValueError(f"level {level:g}, fact {fact:g}")
-        digests = {_STATE: content["run_state_digest"], name: stored["state_digest"]}
+        goals = dict(content["goals"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a recommendation ({error}); {_ADVICE}") from None
+        raise ValueError(f"{path}: not a recommendation ({error}); {_REMEDY}") from None
+    if goal not in goals:
+        raise ValueError(
+            f"goal: expected one of those recommended in {path}, {', '.join(goals) or 'none'}; got {goal!r}"
+        )
+    try:
+        stored = goals[goal]
+        name = stored["state"]
+        if name not in (STATE_FILE, _state_file(goal)):
+            raise ValueError(f"state {name!r}")
+        n_components, reason = int(stored["n_components"]), str(stored["reason"])
+        level, fact = float(stored["level"]), float(stored["fact"])
+        settings = DrawSettings(str(stored["law"]), level, fact, str(stored["region"]))
+        settings.check(n_components)
+        digests = {STATE_FILE: content["run_state_digest"], name: stored["state_digest"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a recommendation ({error}); {_REMEDY}") from None
     for name, expected in digests.items():
         if not (run / name).is_file() or _digest(run / name) != expected:
-            raise ValueError(f"{path}: {name} is not the one that was evaluated; {_ADVICE}")
+            raise ValueError(f"{path}: {name} is not the one that was evaluated; {_REMEDY}")
     state = load(run / name)
     if state.n_components != n_components:
-        raise ValueError(f"{path}: not a recommendation ({n_components} components); {_ADVICE}")
-    return Recommendation(goal, state, law, level, fact, region, n_components, reason)
+        raise ValueError(f"{path}: not a recommendation ({n_components} components); {_REMEDY}")
+    return Recommendation(goal, state, settings, reason)
 
 
 def _state_file(goal: str) -> str:
-    return f"recommended-{goal}.npz"
+    return _RECOMMENDED_STATE_FILE.format(goal=goal)
 
 
 def _digest(path: Path) -> str:

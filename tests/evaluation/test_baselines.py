@@ -144,9 +144,9 @@ def test_bad_latents_and_numbers_are_refused(name, latents):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda z: baselines.gaussian(z, 0), "temperature: expected a positive number; got 0"),
-        (lambda z: baselines.gaussian(z, np.nan), "temperature: expected a positive number; got nan"),
-        (lambda z: baselines.kernel_density(z, -1), "bandwidth: expected a positive number; got -1"),
+        (lambda z: baselines.gaussian(z, 0), "temperature: expected a finite number above 0; got 0"),
+        (lambda z: baselines.gaussian(z, np.nan), "temperature: expected a finite number above 0; got nan"),
+        (lambda z: baselines.kernel_density(z, -1), "bandwidth: expected a finite number above 0; got -1"),
         (
             lambda z: baselines.gaussian_mixture(z, 0),
             "n_parts: expected 1 to 500, the number of rows; got 0",

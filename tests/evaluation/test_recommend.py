@@ -1,50 +1,64 @@
-import dataclasses
+"""Which candidate is recommended for which goal, and that a recommendation survives on disk."""
+
+import inspect
 import json
 
+import jax
 import numpy as np
 import pytest
+from evaluation_toys import made_up_evaluation, made_up_result
 
 import ellipsoid as el
+from ellipsoid.advice import GOALS, MeasuredLatents, advise
 from ellipsoid.archive import digest
-from ellipsoid.evaluation.candidates import Recipe
-from ellipsoid.evaluation.evaluate import Evaluation, Measurements, Result
-from ellipsoid.evaluation.recommend import FILE, GOALS, load_recommendation, save_recommendations
-from ellipsoid.metrics import Estimate
+from ellipsoid.diagnostics import assess, diagnose
+from ellipsoid.evaluation import GAUSSIAN, load_recommendation, save_recommendations
+from ellipsoid.evaluation.recommend import FILE, choose_result
+from ellipsoid.settings import DrawSettings
 
 
 @pytest.fixture(scope="module")
-def state():
-    return el.fit(np.random.default_rng(0).normal(size=(300, 12)))
+def state(toy):
+    return toy.state
 
 
-def result(state, level, precision, recall, *, frechet=1.0, error=0.0, ours=True):
-    shares = [Estimate(value, error) for value in (precision, recall, 1.0, 1.0)]
-    scores = Measurements(
-        *shares, frechet=Estimate(frechet, 0.1), kernel=Estimate(0, 1), wasserstein=Estimate(0, 1)
-    )
-    recipe = Recipe(lambda: state, "uniform", level, "pairwise", state.n_components) if ours else None
-    return Result(f"at {level}", "made up", level, recipe, scores, np.zeros((1, 2, 2, 1), np.uint8))
+@pytest.fixture(scope="module")
+def of_gaussian():
+    """State and diagnostics of Gaussian latents, as many as the tests of diagnostics have."""
+    latents = np.random.default_rng(0).normal(size=(100, 10))
+    state = el.fit(latents)
+    return state, diagnose(state, latents)
 
 
-def made_up(state, results):
-    return Evaluation(tuple(results), None, 500, 500, digest(state), "pixels", "", False)
+def result(state, level, precision, recall, *, ours=True, **numbers):
+    state = state if ours else None
+    return made_up_result(f"at {level}", precision, recall, state=state, level=level, **numbers)
 
 
-def curve(state, **options):
+def made_up(state, results, floor=None):
+    return made_up_evaluation(digest(state), results, floor)
+
+
+def curve(state, **numbers):
     """From faithful to diverse; the best of all is not ours."""
     shares = [(0.99, 0.05), (0.9, 0.4), (0.7, 0.7), (0.4, 0.85), (0.1, 0.9)]
-    ours = [result(state, level, *share, **options) for level, share in enumerate(shares, start=1)]
+    ours = [result(state, level, *share, **numbers) for level, share in enumerate(shares, start=1)]
     return [*ours, result(state, 9, 1.0, 1.0, ours=False)]
+
+
+# --- from an evaluation ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("goal", "level"), [("fidelity", 2), ("balanced", 3), ("diversity", 4)])
 def test_each_goal_has_its_place_on_the_curve(state, goal, level):
-    found = el.recommend(state, made_up(state, curve(state)), goal)
-    assert found.level == level
-    assert found.goal == goal
-    assert found.state is state
-    assert found.options == {"law": "uniform", "level": level, "fact": 1.0, "region": "pairwise"}
-    el.sample(el.key(0), found.state, 2, **found.options)
+    recommended = el.recommend(state, made_up(state, curve(state)), goal)
+    assert recommended.settings == DrawSettings("normal", level)
+    assert (recommended.law, recommended.level, recommended.fact) == ("normal", level, 1.0)
+    assert (recommended.region, recommended.n_components) == ("pairwise", 5)
+    assert recommended.goal == goal
+    assert recommended.state is state
+    assert recommended.options == {"law": "normal", "level": level, "fact": 1.0, "region": "pairwise"}
+    el.sample(el.key(0), recommended.state, 2, **recommended.options)
 
 
 def test_precision_and_recall_are_not_taken_for_each_other(state):
@@ -62,48 +76,101 @@ def test_what_the_noise_does_not_tell_apart_goes_by_the_frechet_distance(state):
     exact = [result(state, level, p, r, frechet=f, error=0.001) for level, p, r, f in close]
     assert el.recommend(state, made_up(state, noisy)).level == 2
     assert el.recommend(state, made_up(state, exact)).level == 1
+    chosen, equal, ours = choose_result(noisy)
+    assert (chosen, equal, ours) == (noisy[1], noisy[:2], noisy)
+
+
+def test_where_nothing_is_near_the_real_images_the_frechet_distance_decides(state):
+    """As the F-score is zero with any weight, and its error does not tell zeros apart."""
+    none = [result(state, level, 0, 0, frechet=f, error=0.003) for level, f in ((1, 5.0), (2, 1.0), (3, 3.0))]
+    for goal in GOALS:
+        assert el.recommend(state, made_up(state, none), goal).level == 2
+    without_recall = [result(state, 1, 0.9, 0, error=0.01), result(state, 2, 0.2, 0.1, error=0.01)]
+    assert el.recommend(state, made_up(state, without_recall), "fidelity").level == 2
 
 
 def test_what_copies_is_left_out(state):
-    copying = result(state, 1, 0.9, 0.9)
-    copying = dataclasses.replace(copying, scores=dataclasses.replace(copying.scores, copies_p_value=1e-4))
-    honest = result(state, 2, 0.6, 0.6)
-    honest = dataclasses.replace(honest, scores=dataclasses.replace(honest.scores, copies_p_value=0.4))
+    copying = result(state, 1, 0.9, 0.9, copies_p_value=1e-4)
+    honest = result(state, 2, 0.6, 0.6, copies_p_value=0.4)
     assert el.recommend(state, made_up(state, [copying, honest])).level == 2
     assert el.recommend(state, made_up(state, [copying])).level == 1
 
 
 def test_the_reason_says_what_was_measured_and_compared(state):
     evaluation = made_up(state, curve(state))
-    gaussian = result(state, 1, 0.47, 0.74, ours=False)
-    gaussian = Result("Gaussian, spread 1", *list(vars(gaussian).values())[1:])
-    with_gaussian = made_up(state, [*evaluation.results, gaussian])
-    reason = el.recommend(state, with_gaussian).reason
+    gaussian = made_up_result(GAUSSIAN, 0.47, 0.74, spread=1.0)
+    narrow = made_up_result(GAUSSIAN, 0.9, 0.1, spread=0.7)
+    reason = el.recommend(state, made_up(state, [*evaluation.results, narrow, gaussian])).reason
     for words in (
         "at 3: precision 0.70 ± 0.00, recall 0.70",
+        "Among 5 candidates this one has the largest F-score; recall counts as much as precision.",
         "500 unseen",
         "pixels",
         "a full Gaussian precision 0.47",
     ):
         assert words in reason
+    assert "0.90" not in reason
     assert "Gaussian" not in el.recommend(state, evaluation).reason
+    close = [result(state, 1, 0.7, 0.7, frechet=2.0, error=0.1), result(state, 2, 0.69, 0.7, error=0.1)]
+    assert "2 have the largest F-score, up to its error" in el.recommend(state, made_up(state, close)).reason
 
 
-def test_without_an_evaluation_the_levels_come_from_theory(state):
-    matched = el.matched_level(12, "redraw")
-    found = {goal: el.recommend(state, goal=goal) for goal in GOALS}
-    assert [found[goal].level for goal in GOALS] == [el.DEFAULT_LEVEL, matched, pytest.approx(1.2 * matched)]
-    assert {recommendation.law for recommendation in found.values()} == {"redraw"}
-    assert all("nothing was measured" in recommendation.reason for recommendation in found.values())
+def test_a_recommendation_is_shown_on_one_screen(state):
+    lines = repr(el.recommend(state, made_up(state, curve(state)))).splitlines()
+    assert lines[0] == (
+        "Recommendation for balanced: law normal, level 3, fact 1, region pairwise, 5 components"
+    )
+    assert lines[1].startswith("  at 3: precision 0.70 ± 0.00, recall 0.70 ± 0.00.")
+    assert len(lines) < 6
+    assert max(map(len, lines)) <= 100
+
+
+# --- from the advice of everybody ------------------------------------------------------------------
+
+
+def test_without_an_evaluation_the_advice_is_that_of_everybody(state):
     assert el.recommend(state).goal == "balanced"
+    for goal in GOALS:
+        recommended, advice = el.recommend(state, goal=goal), advise(5, goal)
+        assert (recommended.settings, recommended.reason) == (advice.settings, advice.reason)
+        assert "nothing was measured" in recommended.reason
+    # What is recommended is what is drawn by default.
+    parameters = inspect.signature(el.sample).parameters
+    options = el.recommend(state).options
+    assert options == {name: parameters[name].default for name in options}
+
+
+def test_with_diagnostics_the_recommendation_is_the_verdict(of_gaussian):
+    state, diagnostics = of_gaussian
+    verdict, recommended = assess(state, diagnostics), el.recommend(state, diagnostics=diagnostics)
+    assert (recommended.law, recommended.level) == (verdict.law, verdict.level)
+    assert recommended.reason == verdict.reason
+    assert recommended.law == "normal"
+    levels = diagnostics.levels_holding
+    measured = MeasuredLatents(frozenset(), level_of_90=levels[0.9], level_of_99=levels[0.99])
+    for goal in GOALS:
+        recommended = el.recommend(state, goal=goal, diagnostics=diagnostics)
+        assert recommended.settings == advise(10, goal, measured=measured).settings
+    # What was measured by images is what counts.
+    evaluation = made_up(state, curve(state))
+    assert el.recommend(state, evaluation, diagnostics=diagnostics).level == 3
+
+
+def test_diagnostics_of_something_else_are_refused(toy, mixtures, of_gaussian):
+    _, diagnostics = of_gaussian
+    message = r"diagnostics: expected those of this state; got those of one state of 10 components for "
+    with pytest.raises(ValueError, match=message + "5 components"):
+        el.recommend(toy.state, diagnostics=diagnostics)
+    with pytest.raises(ValueError, match=message + "a mixture"):
+        el.recommend(mixtures[0].recipe.state(), diagnostics=diagnostics)
 
 
 def test_what_cannot_be_recommended(state):
     with pytest.raises(ValueError, match="goal: expected one of fidelity, balanced, diversity; got 'best'"):
         el.recommend(state, goal="best")
     with pytest.raises(ValueError, match="evaluation: expected one of this state; got one of another"):
-        el.recommend(state.truncate(5), made_up(state, curve(state)))
-    with pytest.raises(ValueError, match="evaluation: expected one or more settings"):
+        el.recommend(state.truncate(3), made_up(state, curve(state)))
+    with pytest.raises(ValueError, match="evaluation: expected one or more candidates"):
         el.recommend(state, made_up(state, [result(state, 1, 1.0, 1.0, ours=False)]))
 
 
@@ -114,7 +181,7 @@ def test_what_cannot_be_recommended(state):
 def run(state, tmp_path):
     """A run whose recommendation for diversity has fewer components."""
     state.save(tmp_path / "state.npz")
-    few = state.truncate(5)
+    few = state.truncate(3)
     evaluation = made_up(state, [result(state, 2, 0.9, 0.6), result(few, 3, 0.3, 0.9)])
     recommended = [el.recommend(state, evaluation, goal) for goal in GOALS]
     written = save_recommendations(tmp_path, state, recommended)
@@ -125,35 +192,44 @@ def run(state, tmp_path):
 def test_recommendations_come_back(run):
     folder, recommended = run
     for expected in recommended:
-        found = load_recommendation(folder, expected.goal)
-        assert found.options == expected.options
-        assert found.reason == expected.reason
-        assert found.n_components == found.state.n_components == expected.n_components
-        np.testing.assert_array_equal(found.state.components, expected.state.components)
+        loaded = load_recommendation(folder, expected.goal)
+        assert loaded.options == expected.options
+        assert loaded.reason == expected.reason
+        assert loaded.n_components == loaded.state.n_components == expected.n_components
+        np.testing.assert_array_equal(loaded.state.components, expected.state.components)
     assert load_recommendation(folder / "nowhere") is None
 
 
-def test_a_mixture_that_is_recommended_comes_back(state, tmp_path):
-    mixture = el.fit_mixture(np.random.default_rng(1).normal(size=(300, 12)), 2, 6)
-    state.save(tmp_path / "state.npz")
-    recommended = el.recommend(state, made_up(state, [result(mixture, 2, 0.9, 0.6)]))
-    save_recommendations(tmp_path, state, [recommended])
-    found = load_recommendation(tmp_path)
-    assert found is not None
-    assert isinstance(found.state, el.Mixture)
-    draws, expected = (el.sample(el.key(0), x, 5, **found.options) for x in (found.state, mixture))
-    np.testing.assert_array_equal(draws.latents, expected.latents)
-    by_theory = el.recommend(mixture, goal="fidelity")
-    assert by_theory.state is mixture
-    assert by_theory.level == el.DEFAULT_LEVEL
+def test_a_mixture_that_is_recommended_comes_back(toy, mixtures, tmp_path):
+    mixture = mixtures[0].recipe.state()
+    toy.state.save(tmp_path / "state.npz")
+    recommended = el.recommend(toy.state, made_up(toy.state, [result(mixture, 2, 0.9, 0.6)]))
+    save_recommendations(tmp_path, toy.state, [recommended])
+    loaded = load_recommendation(tmp_path)
+    assert loaded is not None
+    assert isinstance(loaded.state, el.Mixture)
+    assert repr(loaded).splitlines()[0].endswith(f"5 components of a mixture of {mixture.n_parts}")
+    for one, other in zip(jax.tree.leaves(loaded.state), jax.tree.leaves(mixture), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert loaded.options == recommended.options
+    by_advice = el.recommend(mixture, goal="balanced")
+    assert by_advice.state is mixture
+    assert by_advice.level == el.DEFAULT_LEVEL
 
 
 def test_states_that_are_recommended_no_more_are_removed(run, state):
     folder, recommended = run
     save_recommendations(folder, state, recommended[:2])
     assert not (folder / "recommended-diversity.npz").exists()
-    with pytest.raises(ValueError, match="not a recommendation"):
+    message = r"goal: expected one of those recommended in .*, fidelity, balanced; got 'diversity'"
+    with pytest.raises(ValueError, match=message):
         load_recommendation(folder, "diversity")
+
+
+def test_an_unknown_goal_is_refused_whatever_lies_in_the_folder(run, tmp_path):
+    for folder in (run[0], tmp_path / "empty"):
+        with pytest.raises(ValueError, match="goal: expected one of fidelity, balanced, diversity; got 'b"):
+            load_recommendation(folder, "best")
 
 
 @pytest.mark.parametrize("name", ["state.npz", "recommended-diversity.npz"])
@@ -176,7 +252,7 @@ def test_another_state_is_not_drawn_from(run, state, name):
         ("level", -1),
         ("level", "nan"),
         ("fact", 0),
-        ("n_components", 6),
+        ("n_components", 4),
         ("state", "../other/state.npz"),
         ("state", "recommended-fidelity.npz"),
     ],
@@ -191,7 +267,15 @@ def test_damaged_recommendations_are_refused(run, name, value):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"format": "other"}', '{"format": "ellipsoid.recommendation"}']
+    "content",
+    [
+        "",
+        "[]",
+        '{"format": "other"}',
+        '{"format": "ellipsoid.recommendation"}',
+        '{"format": "ellipsoid.recommendation", "format_version": 1, "goals": 3}',
+        '{"format": "ellipsoid.recommendation", "format_version": 1, "goals": {"balanced": 3}}',
+    ],
 )
 def test_other_files_are_refused(run, content):
     folder, _ = run

@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import json
 import os
@@ -249,3 +250,17 @@ def test_the_share_of_a_process_is_what_jax_says(state, tmp_path, monkeypatch):
         location = generate(state, 100, tmp_path / "z.npy", chunk=10)
         assert location == tmp_path / ("z.npy.partial" if index else "z.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), latents_of(state, 100))
+
+
+def test_latents_that_16_bits_cannot_hold_keep_those_before_them(state, tmp_path):
+    centred = dataclasses.replace(state, mean=state.mean * 0)
+    largest = np.abs(latents_of(centred, 1000)).max(axis=1)
+    factor = 70_000 / largest.max()
+    first = int(np.argmax(largest * factor > 65_520))  # rounded to float16, that is infinite
+    kept = first // 100 * 100
+    assert kept > 0
+    wide = dataclasses.replace(centred, scale=centred.scale * factor)
+    with pytest.raises(ValueError, match="dtype: expected one that holds all latents") as raised:
+        generate(wide, 1000, tmp_path / "z.npy", dtype="float16", chunk=100, batch=100)
+    assert f"{kept:,} of 1,000 rows are kept" in raised.value.__notes__[0]
+    assert generate(wide, 1000, tmp_path / "x.zarr", dtype="bfloat16", chunk=100) == tmp_path / "x.zarr"
