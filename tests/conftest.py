@@ -7,6 +7,9 @@ import pytest
 
 from ellipsoid.state import PCAState
 
+# They hold fixtures, not examples in docstrings.
+collect_ignore_glob = ["conftest.py", "*/conftest.py"]
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # What a shell starts in the background ignores key presses; the tests, and the commands they start, must not.

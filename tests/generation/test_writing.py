@@ -260,7 +260,7 @@ def test_latents_that_16_bits_cannot_hold_keep_those_before_them(state, tmp_path
     kept = first // 100 * 100
     assert kept > 0
     wide = dataclasses.replace(centred, scale=centred.scale * factor)
-    with pytest.raises(ValueError, match="dtype: expected one that holds all latents") as raised:
+    with pytest.raises(ValueError, match="dtype: expected a type that holds all latents") as raised:
         generate(wide, 1000, tmp_path / "z.npy", dtype="float16", chunk=100, batch=100)
     assert f"{kept:,} of 1,000 rows are kept" in raised.value.__notes__[0]
     assert generate(wide, 1000, tmp_path / "x.zarr", dtype="bfloat16", chunk=100) == tmp_path / "x.zarr"
