@@ -78,6 +78,6 @@ def _check_moments(name: str, value: Moments | ArrayLike) -> Moments:
 def _spectrum(moments: Moments) -> tuple[np.ndarray, np.ndarray]:
     """Variances along the principal axes, and these axes as columns."""
     variances, axes = np.linalg.eigh(moments.covariance)
-    # What rounding leaves of a variance of 0 would count by its root: 1e-8, not 1e-16.
+    # The rounding of a variance of 0 would count by its root: 1e-8, not 1e-16.
     rounding = len(variances) * np.finfo(np.float64).eps * variances[-1]
     return np.where(variances > rounding, variances, 0.0), axes
