@@ -322,7 +322,8 @@ def test_verify_with_one_and_two_components(make_state, k):
 def test_verify_catches_a_law_that_leaves_the_region(make_state, monkeypatch):
     broken = laws.LAWS["uniform", "box"]._replace(prepare=laws.LAWS["uniform", "pairwise"].prepare)
     monkeypatch.setitem(laws.LAWS, ("uniform", "pairwise"), broken)
-    state = make_state(5, 17)  # a shape of its own: nothing compiled before is used
+    # A number of components of its own: programs that are compiled before or here are not used for the other.
+    state = make_state(17)
     with pytest.raises(RuntimeError, match="verify: a drawn vector has the gauge 1"):
         el.sample(el.key(0), state, 300, law="uniform", verify=True)
 
