@@ -11,8 +11,8 @@ from ellipsoid.levels import log_joint_coverage as log_joint_coverage
 from ellipsoid.levels import matched_level as matched_level
 from ellipsoid.levels import pair_coverage as pair_coverage
 from ellipsoid.levels import pair_level as pair_level
+from ellipsoid.loading import load as load
 from ellipsoid.mixture import Mixture as Mixture
-from ellipsoid.mixture import load as load
 from ellipsoid.mixture_fitting import fit_by_label as fit_by_label
 from ellipsoid.mixture_fitting import fit_mixture as fit_mixture
 from ellipsoid.moments import Moments as Moments

@@ -14,7 +14,8 @@ from ellipsoid.evaluation.candidates import GAUSSIAN, RECONSTRUCTIONS, TRAINING_
 from ellipsoid.files import replace_file
 from ellipsoid.laws import get_law
 from ellipsoid.levels import matched_level
-from ellipsoid.mixture import Mixture, load
+from ellipsoid.loading import load
+from ellipsoid.mixture import Mixture
 from ellipsoid.regions import as_region
 from ellipsoid.settings import DEFAULT_LEVEL
 from ellipsoid.state import PCAState
