@@ -9,7 +9,7 @@ from helpers import decode
 from scipy import stats
 
 import ellipsoid as el
-from ellipsoid.archive import save_archive
+from ellipsoid.archive import Format, save_archive
 from ellipsoid.mixture import _in_tiles
 
 K, D = 6, 8
@@ -181,11 +181,12 @@ def test_labels_may_be_numbers(mixture):
 @pytest.mark.parametrize(
     ("label", "error", "message"),
     [
-        ("c", ValueError, "this mixture has no 'c'; it has a, b"),
-        ({"a": False, "b": False}, ValueError, "no part of this mixture has"),
-        ([], ValueError, "no part of this mixture has"),
+        ("c", ValueError, "expected one of a, b; got 'c'"),
+        ({"a": False, "b": False}, ValueError, "expected what at least one part has; got {'a': False"),
+        ([], ValueError, "expected what at least one part has; got"),
         ({"a": 1}, TypeError, "expected True or False for 'a'; got 1"),
-        (2.5, ValueError, "this mixture has no '2.5'; it has a, b"),
+        (2.5, ValueError, "expected one of a, b; got '2.5'"),
+        (np.inf, ValueError, "expected one of a, b; got 'inf'"),
         (None, TypeError, "expected text or a number; got None"),
     ],
 )
@@ -197,7 +198,7 @@ def test_select_refuses(mixture, label, error, message):
 def test_one_state_has_no_labels(mixture):
     with pytest.raises(ValueError, match="label: one state has no labels"):
         el.sample(KEY, mixture.shared, 3, label="a")
-    with pytest.raises(ValueError, match="it has no labels: fit it with"):
+    with pytest.raises(ValueError, match="label: expected None, as only a mixture that .*fit_by_label fitted has labels; got 'a'"):
         el.sample(KEY, dataclasses.replace(mixture, names=(), has=((), (), ())), 3, label="a")
 
 
@@ -216,12 +217,12 @@ def test_files_are_not_taken_for_one_another(mixture, tmp_path):
     mixture.save(tmp_path / "mixture.npz")
     mixture.shared.save(tmp_path / "state.npz")
     with pytest.raises(
-        ValueError, match=r"mixture\.npz cannot be read as a PCA state: it is an ellipsoid\.Mixture"
+        ValueError, match=r"mixture\.npz cannot be read as a PCA state: expected ellipsoid\.PCAState 1; got ellipsoid\.Mixture 1"
     ):
         el.PCAState.load(tmp_path / "mixture.npz")
     with pytest.raises(ValueError, match=r"state\.npz cannot be read as a mixture"):
         el.Mixture.load(tmp_path / "state.npz")
-    with pytest.raises(FileNotFoundError, match="expected a saved PCA state"):
+    with pytest.raises(FileNotFoundError, match="path: expected a saved shape; got no file at"):
         el.load(tmp_path / "absent.npz")
 
 
@@ -247,8 +248,8 @@ def test_load_refuses_damage(mixture, tmp_path):
     path.write_bytes(content[:2000] + b"?" + content[2001:])
     with pytest.raises(ValueError, match="cannot be read as a mixture"):
         el.Mixture.load(path)
-    save_archive(path, "ellipsoid.Mixture", 2, {"weights": np.ones(1)})
-    with pytest.raises(ValueError, match="expected format version 1; got 2"):
+    save_archive(path, Format("ellipsoid.Mixture", 2, "mixture"), {"weights": np.ones(1)})
+    with pytest.raises(ValueError, match="expected ellipsoid.Mixture 1; got ellipsoid.Mixture 2"):
         el.Mixture.load(path)
 
 

@@ -212,7 +212,7 @@ def test_parts_of_attributes():
     assert (np.abs(np.mean(draws.latents, axis=0) - rows.mean(axis=0)) < 4.5 / np.sqrt(len(rows))).all()
     assert chosen.n_parts == 1
     assert mixture.select("Bald").n_parts == 2
-    with pytest.raises(ValueError, match="label: no part"):
+    with pytest.raises(ValueError, match="label: expected what at least one part has"):
         mixture.select({"Male": False, "Bald": True})
 
 
@@ -260,12 +260,13 @@ def test_chunks_that_do_not_meet_a_label_change_nothing(monkeypatch):
     [
         ({"n_parts": 0}, ValueError, "n_parts: expected at least 1; got 0"),
         ({"n_parts": 2.0}, TypeError, "n_parts: expected an int, several, or None; got 2.0"),
-        ({"n_parts": True}, TypeError, "n_parts: expected an int; got True"),
+        ({"n_parts": True}, TypeError, "n_parts: expected an integer; got bool"),
         ({"n_parts": []}, TypeError, "n_parts: expected an int, several, or None"),
         ({"n_parts": 31}, ValueError, "n_parts: expected at most 30, the number of rows; got 31"),
         ({"n_parts": 2, "prior_rows": 0}, ValueError, "prior_rows: expected a finite number above 0; got 0"),
-        ({"n_parts": 2, "prior_rows": "1"}, TypeError, "prior_rows: expected a number; got '1'"),
+        ({"n_parts": 2, "prior_rows": "1"}, TypeError, "prior_rows: expected a number; got str"),
         ({"n_parts": 2, "max_rows": 1}, ValueError, "max_rows: expected at least 2; got 1"),
+        ({"n_parts": 2, "max_rows": 9.0}, TypeError, "max_rows: expected an integer; got float"),
         ({"n_parts": 2, "key": 0}, TypeError, "key: expected a typed JAX key"),
         ({"n_parts": 2, "n_components": 9}, ValueError, "n_components: expected at most 6"),
     ],
@@ -279,7 +280,7 @@ def test_fit_mixture_refuses(options, error, message):
     ("labels", "error", "message"),
     [
         (np.zeros(29), ValueError, r"labels: expected one for each of 30 latents; got shape \(29,\)"),
-        (np.full(30, np.nan), ValueError, "labels: .* some are NaN"),
+        (np.full(30, np.nan), ValueError, "labels: .*; got NaN for some"),
         ({"a": np.zeros(30)}, TypeError, "labels: expected booleans for 'a'; got float64"),
         ({"a": np.zeros(29, bool)}, ValueError, r"labels: expected 30 booleans for 'a'; got shape \(29,\)"),
         ({}, TypeError, "labels: expected attributes by name"),

@@ -114,9 +114,9 @@ def test_one_compilation_for_batches_of_one_shape():
         (
             np.array([[0, 0, 0], [0, np.nan, 0], [np.inf, 0, 0]]),
             ValueError,
-            "2 of 3 rows hold NaN or infinity",
+            "expected finite values; got NaN or infinity in 2 of 3 rows",
         ),
-        (jnp.array([[0, 0, 0], [0, 0, jnp.nan]]), ValueError, "1 of 2 rows hold NaN or infinity"),
+        (jnp.array([[0, 0, 0], [0, 0, jnp.nan]]), ValueError, "NaN or infinity in 1 of 2 rows"),
     ],
 )
 def test_update_refuses(batch, error, message):
