@@ -108,13 +108,13 @@ def test_prior_helps_where_rows_are_few():
 
 
 def test_the_key_decides(fitted):
-    z = fitted[0][:800]
-    a, b, c = (el.fit_mixture(z, 4, max_rows=400, key=el.key(seed)) for seed in (0, 0, 1))
+    z = fitted[0][:2400]
+    a, b, c = (el.fit_mixture(z, 4, max_rows=1200, key=el.key(seed)) for seed in (0, 0, 1))
     assert a == b
-    assert a == el.fit_mixture(z, 4, max_rows=400)  # without a key, as documented
+    assert a == el.fit_mixture(z, 4, max_rows=1200)  # without a key, as documented
     assert not np.array_equal(a.weights, c.weights)
-    assert int(np.sum(a.parts.n_samples)) == pytest.approx(400, abs=2)
-    assert a.shared.n_samples == 800
+    assert int(np.sum(a.parts.n_samples)) == pytest.approx(1200, abs=2)
+    assert a.shared.n_samples == 2400
 
 
 def test_in_64_bits(fitted):
