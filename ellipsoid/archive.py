@@ -47,8 +47,16 @@ class Format:
 class Entries(dict[str, Any]):
     """Values of a file by name; to ask for one that it lacks is a ``ValueError`` that tells its name."""
 
+    prefix = ""
+
     def __missing__(self, name: str) -> Any:
-        raise ValueError(f"{name}: expected an entry of this name; got none")
+        raise ValueError(f"{self.prefix}{name}: expected an entry of this name; got none")
+
+
+class Description(Entries):
+    """Values of a file that are no arrays, by name."""
+
+    prefix = "description."
 
 
 def save_archive(
@@ -68,7 +76,7 @@ def save_archive(
     arrays : mapping of str to array
         Arrays by name.
     description : mapping of str to plain values, optional
-        What is no array, kept as JSON.
+        Values that are no arrays, kept as JSON.
 
     Raises
     ------
@@ -84,7 +92,9 @@ def save_archive(
         np.savez(file, allow_pickle=False, **entries)  # pyright: ignore[reportArgumentType]
 
 
-def load_archive(path: str | os.PathLike[str], format: Format, check: Callable[[Entries, Entries], T]) -> T:
+def load_archive(
+    path: str | os.PathLike[str], format: Format, check: Callable[[Entries, Description], T]
+) -> T:
     """Read what :func:`save_archive` wrote, and check it.
 
     Parameters
@@ -132,13 +142,13 @@ def format_name(path: str | os.PathLike[str], title: str) -> str:
     return _stated_format(*_read(path, title))[0]
 
 
-def _stated_format(arrays: Entries, description: Entries) -> tuple[str, str]:
+def _stated_format(arrays: Entries, description: Description) -> tuple[str, str]:
     # The first feature networks told it in their description.
     entries, version = (arrays, "format_version") if "format" in arrays else (description, "version")
     return str(entries.get("format", "an archive of something else")), str(entries.get(version, ""))
 
 
-def _read(path: str | os.PathLike[str], title: str) -> tuple[Entries, Entries]:
+def _read(path: str | os.PathLike[str], title: str) -> tuple[Entries, Description]:
     """All arrays of a file by name, and its description by name."""
     if not Path(path).exists():
         raise FileNotFoundError(f"path: expected a saved {title}; got no file at {path}")
@@ -152,7 +162,7 @@ def _read(path: str | os.PathLike[str], title: str) -> tuple[Entries, Entries]:
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
                 arrays = Entries({name: archive[name] for name in archive.files})
-            return arrays, Entries(json.loads(str(arrays.pop("description", "{}"))))
+            return arrays, Description(json.loads(str(arrays.pop("description", "{}"))))
         except Exception as error:  # damaged bytes make zipfile, zlib, NumPy and JSON raise a dozen kinds
             raise _unreadable(path, title, error) from error
 

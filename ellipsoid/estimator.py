@@ -107,7 +107,7 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         X : array, shape (n, D)
             Latents, at least two.
         y : object
-            Nothing that is used.
+            Argument that scikit-learn passes on; it is not used.
 
         Raises
         ------
@@ -257,7 +257,7 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         X : array, shape (n, D)
             Latents, best those that were not fitted.
         y : object
-            Nothing that is used.
+            Argument that scikit-learn passes on; it is not used.
 
         Returns
         -------

@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from ellipsoid.archive import Entries, Format, load_archive, save_archive
+from ellipsoid.archive import Description, Entries, Format, load_archive, save_archive
 from ellipsoid.checks import check_integer
 from ellipsoid.state import FIELDS, PCAState, check_fields, is_one_state
 from ellipsoid.trees import has_values, repr_of_numbers, repr_of_shapes, same_values
@@ -257,7 +257,7 @@ class Mixture:
         return load_archive(path, FORMAT, cls._from_entries)
 
     @classmethod
-    def _from_entries(cls, arrays: Entries, _: Entries) -> Self:
+    def _from_entries(cls, arrays: Entries, _: Description) -> Self:
         _check_arrays(arrays)
         return cls(
             jnp.asarray(arrays["weights"]),

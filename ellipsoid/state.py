@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
-from ellipsoid.archive import Entries, Format, load_archive, save_archive
+from ellipsoid.archive import Description, Entries, Format, load_archive, save_archive
 from ellipsoid.checks import check_integer, check_matrix
 from ellipsoid.trees import has_values, repr_of_numbers, repr_of_shapes, same_values
 
@@ -222,7 +222,7 @@ class PCAState:
         return load_archive(path, FORMAT, cls._from_entries)
 
     @classmethod
-    def _from_entries(cls, arrays: Entries, _: Entries) -> Self:
+    def _from_entries(cls, arrays: Entries, _: Description) -> Self:
         fields = {name: arrays[name] for name in FIELDS}
         check_fields(fields)
         return cls.from_fields(fields)

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from ellipsoid.archive import Entries, Format, digest, load_archive, save_archive
+from ellipsoid.archive import Description, Entries, Format, digest, load_archive, save_archive
 from ellipsoid.blocks import padded_batches
 from ellipsoid.models.autoencoder import Autoencoder, Encoder, as_floats, encode_images
 from ellipsoid.models.feature_network import FeatureNetworkConfig, encoder_shape, learn
@@ -290,7 +290,7 @@ class NetworkFeatures:
         return load_archive(path, _FORMAT, cls._from_entries)
 
     @classmethod
-    def _from_entries(cls, arrays: Entries, description: Entries) -> Self:
+    def _from_entries(cls, arrays: Entries, description: Description) -> Self:
         options: dict[str, Any] = dict(description["config"])
         for former, name in _FORMER_NAMES.items():
             if former in options:
