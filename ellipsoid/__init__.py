@@ -17,7 +17,6 @@ from ellipsoid.levels import matched_level as matched_level
 from ellipsoid.levels import pair_coverage as pair_coverage
 from ellipsoid.levels import pair_level as pair_level
 from ellipsoid.mixture import Mixture as Mixture
-from ellipsoid.mixture import load as load
 from ellipsoid.mixture_fitting import fit_by_label as fit_by_label
 from ellipsoid.mixture_fitting import fit_mixture as fit_mixture
 from ellipsoid.moments import Moments as Moments
@@ -28,6 +27,7 @@ from ellipsoid.regions import PairwiseEllipses as PairwiseEllipses
 from ellipsoid.sampling import sample as sample
 from ellipsoid.sampling import sample_at as sample_at
 from ellipsoid.settings import DEFAULT_LEVEL as DEFAULT_LEVEL
+from ellipsoid.shapes import load as load
 from ellipsoid.state import PCAState as PCAState
 
 if TYPE_CHECKING:

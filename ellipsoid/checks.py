@@ -2,6 +2,7 @@
 
 import math
 import operator
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -16,9 +17,11 @@ def check_integer(name: str, value: Any) -> int:
     Raises
     ------
     TypeError
-        If it is no integer.
+        If it is no integer; a ``bool`` is none.
     """
     try:
+        if isinstance(value, bool):
+            raise TypeError
         return operator.index(value)
     except TypeError:
         raise TypeError(f"{name}: expected an integer; got {type(value).__name__}") from None
@@ -50,7 +53,8 @@ def check_positive(name: str, value: Any) -> float:
     ValueError
         If it is not finite, or not above 0.
     """
-    if not isinstance(value, int | float | np.number | np.ndarray | jax.Array) or np.ndim(value):
+    number = isinstance(value, int | float | np.number | np.ndarray | jax.Array) and not np.ndim(value)
+    if isinstance(value, bool) or not number:
         raise TypeError(f"{name}: expected a number; got {type(value).__name__}")
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"{name}: expected a finite number above 0; got {value}")
@@ -75,7 +79,9 @@ def check_rows(name: str, value: ArrayLike) -> np.ndarray | jax.Array:
     xp = jnp if isinstance(rows, jax.Array) else np
     n_bad = int((~xp.isfinite(rows).all(axis=1)).sum())
     if n_bad:
-        raise ValueError(f"{name}: expected finite values; {n_bad} of {len(rows)} rows hold NaN or infinity")
+        raise ValueError(
+            f"{name}: expected finite values; got NaN or infinity in {n_bad} of {len(rows)} rows"
+        )
     return rows
 
 
@@ -129,3 +135,17 @@ def check_images(
     if len(images) < least:
         raise ValueError(f"{name}: expected at least {least} images; got {len(images)}")
     return images
+
+
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
+    """Return `value` if it is one of the choices.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    choices = tuple(choices)
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}; got {value!r}")
+    return value

@@ -1,27 +1,29 @@
 """The shape of latents and the draws from it as one scikit-learn estimator.
 
-A module of its own, as scikit-learn takes longer to import than the rest: ``from ellipsoid.estimator import
-EllipsoidSampler``.
+This is a module of its own, as scikit-learn takes longer to import than the rest: ``from ellipsoid.estimator
+import EllipsoidSampler``.
 """
 
 from numbers import Integral
-from typing import Self
+from typing import Any, Self
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, DensityMixin, TransformerMixin
 from sklearn.metrics import pairwise_distances_chunked
+from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, check_random_state, validate_data
 
-from ellipsoid.density import gauge, log_prob
+from ellipsoid.density import log_prob
 from ellipsoid.fitting import fit
 from ellipsoid.laws import get_law
 from ellipsoid.random import key
 from ellipsoid.regions import Region, as_region
 from ellipsoid.sampling import sample
-from ellipsoid.settings import DEFAULT_LEVEL
+from ellipsoid.settings import DEFAULT_LEVEL, DrawSettings
 
 _DTYPES = (np.float64, np.float32)
 
@@ -30,7 +32,7 @@ _DTYPES = (np.float64, np.float32)
 _SCORE_DRAWS = 1024
 
 
-def _law_has_a_density(estimator):
+def _law_has_a_density(estimator: "EllipsoidSampler") -> bool:
     if get_law(estimator.law, as_region(estimator.region)).log_density is None:
         raise AttributeError(f"law: {estimator.law!r} has no closed-form density; uniform and normal have")
     return True
@@ -39,43 +41,47 @@ def _law_has_a_density(estimator):
 class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
     """Learn the shape of latents, and draw new ones inside of it.
 
-    :func:`ellipsoid.fit` and :func:`ellipsoid.sample` with the interface of scikit-learn, for pipelines and
-    grid searches. As a transformer it is a PCA: latents to scores, and back.
+    This is :func:`ellipsoid.fit` and :func:`ellipsoid.sample` with the interface of scikit-learn, for
+    pipelines and grid searches. It transforms as a PCA does: latents to scores, and back.
 
     Parameters
     ----------
     n_components : int, float or None
         Number of components K; a share of the variance in (0, 1); or None, for all that have variance.
-    half_width : str
-        How the scale of each component is read off the data, as for :func:`ellipsoid.fit`.
+    half_width : {"std", "histogram", "histogram_raw", "quantile", "mad", "core"}
+        Method by which the scale of each component is read off the data, as for :func:`ellipsoid.fit`.
     law : {"redraw", "sequential", "uniform", "normal"}
-        How draws are spread inside the region.
+        Distribution of the draws inside the region.
     level : float
         Half-width of every ellipse in standard deviations.
     fact : float
         Factor on `level`; only their product counts.
     region : {"pairwise", "ellipsoid", "box"} or region object
-        What draws must stay in, as for :func:`ellipsoid.sample`.
+        Region that draws must stay in, as for :func:`ellipsoid.sample`.
 
     Attributes
     ----------
     state_ : PCAState
-        What was learned; all functions of :mod:`ellipsoid` take it.
-    mean_ : (D,) array
+        State that was fitted; all functions of :mod:`ellipsoid` take it.
+    mean_ : array, shape (D,)
         Centre of the latents.
-    components_ : (K, D) array
+    components_ : array, shape (K, D)
         Principal axes, by decreasing variance.
-    explained_variance_, explained_variance_ratio_ : (K,) array
+    explained_variance_, explained_variance_ratio_ : array, shape (K,)
         Variance of each score in squared latent units, and its share of the total.
     n_components_, n_features_in_ : int
-        K and D.
-    feature_names_in_ : (D,) array of str
+        Numbers of components K and of latent dimensions D.
+    feature_names_in_ : array of str, shape (D,)
         Names of the columns, if `X` has them.
 
     Examples
     --------
-    >>> sampler = EllipsoidSampler(n_components=120, law="uniform", level=2.45).fit(latents)
-    >>> new_latents = sampler.sample(1000, random_state=0)
+    >>> import numpy as np
+    >>> from ellipsoid.estimator import EllipsoidSampler
+    >>> latents = np.random.default_rng(0).normal(size=(1000, 8))
+    >>> sampler = EllipsoidSampler(n_components=5, law="uniform", level=2.45).fit(latents)
+    >>> sampler.sample(100, random_state=0).shape
+    (100, 8)
     """
 
     def __init__(
@@ -86,7 +92,7 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         level: float = DEFAULT_LEVEL,
         fact: float = 1.0,
         region: str | Region = "pairwise",
-    ):
+    ) -> None:
         self.n_components = n_components
         self.half_width = half_width
         self.law = law
@@ -94,14 +100,15 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         self.fact = fact
         self.region = region
 
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Learn mean, principal axes and scales.
 
         Parameters
         ----------
-        X : (n, D) array
+        X : array, shape (n, D)
             Latents, at least two.
-        y : ignored
+        y : object
+            Argument that scikit-learn passes on; it is not used.
 
         Raises
         ------
@@ -114,10 +121,10 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
             If `n_components` is None and components without variance are dropped.
         """
         get_law(self.law, as_region(self.region))
-        X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2)
-        state = fit(X, self.n_components, self.half_width)  # pyright: ignore[reportArgumentType]
+        latents = self._check_latents(X, ensure_min_samples=2)
+        state = fit(latents, self.n_components, self.half_width)  # pyright: ignore[reportArgumentType]
         # Settings that don't fit are refused now, not when they are first used.
-        gauge(state, state.mean, **self._region_settings())
+        DrawSettings(self.law, **self._region_settings()).check(state.n_components)
         self.state_ = state
         self.mean_ = np.asarray(state.mean)
         self.components_ = np.asarray(state.components)
@@ -126,44 +133,55 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         self.n_components_ = state.n_components
         return self
 
-    def transform(self, X) -> np.ndarray:
+    def transform(self, X: ArrayLike) -> np.ndarray:
         """Scores of latents, ``(X - mean_) @ components_.T``, in the precision of `X`.
 
         Parameters
         ----------
-        X : (n, D) array
+        X : array, shape (n, D)
+            Latents.
 
         Returns
         -------
-        (n, K) array
-            In latent units.
+        array, shape (n, K)
+            Scores in latent units.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` is no finite matrix of D columns.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=_DTYPES, reset=False)
-        return (X - self.mean_) @ self.components_.T
+        latents = self._check_latents(X, reset=False)
+        return (latents - self.mean_) @ self.components_.T
 
-    def inverse_transform(self, X) -> np.ndarray:
+    def inverse_transform(self, X: ArrayLike) -> np.ndarray:
         """Latents of scores, ``mean_ + X @ components_``, in the precision of `X`.
 
         Parameters
         ----------
-        X : (n, K) array
+        X : array, shape (n, K)
             Scores in latent units.
 
         Returns
         -------
-        (n, D) array
+        array, shape (n, D)
+            Latents.
 
         Raises
         ------
+        NotFittedError
+            If the estimator is not fitted.
         ValueError
-            If `X` does not have K columns.
+            If `X` is no finite matrix of K columns.
         """
         check_is_fitted(self)
-        X = check_array(X, input_name="X")
-        if X.shape[1] != self.n_components_:
-            raise ValueError(f"X: expected scores (n, {self.n_components_}); got shape {X.shape}")
-        return X @ self.components_ + self.mean_
+        scores: np.ndarray = check_array(X, input_name="X")
+        if scores.shape[1] != self.n_components_:
+            raise ValueError(f"X: expected scores (n, {self.n_components_}); got shape {scores.shape}")
+        return scores @ self.components_ + self.mean_
 
     def sample(
         self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
@@ -176,40 +194,56 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         Parameters
         ----------
         n_samples : int
+            Number of latents n.
         random_state : int, RandomState or None
-            An int is the seed of :func:`ellipsoid.key`: it gives the same latents every time, fewer of them
-            are the first of more. A RandomState goes on from call to call; None is that of NumPy itself, as
+            Seed of :func:`ellipsoid.key`: an int gives the same latents every time, fewer of them are the
+            first of more. A RandomState goes on from call to call; None is that of NumPy itself, as
             everywhere in scikit-learn.
 
         Returns
         -------
-        (n_samples, D) array
-            In the units of the latents that were fitted, float32.
+        array, shape (n, D)
+            Latents in the units of those that were fitted, float32.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If `n_samples` is no integer above 0, or `random_state` is none of these.
         """
         check_is_fitted(self)
         draws = sample(_as_key(random_state), self.state_, n_samples, law=self.law, **self._region_settings())
         return np.array(draws.latents)  # a copy, as JAX's own memory is read-only
 
     @available_if(_law_has_a_density)
-    def score_samples(self, X) -> np.ndarray:
+    def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Log-density of the draws at the scores of latents, for the laws `uniform` and `normal`.
 
-        The other laws have no closed form, and with them an estimator does not have this method.
+        The other laws have no density in closed form; an estimator with one of them lacks this method.
 
         Parameters
         ----------
-        X : (n, D) array
+        X : array, shape (n, D)
+            Latents.
 
         Returns
         -------
-        (n,) array
+        array, shape (n,)
             Natural logarithm, per latent unit to the power K: numbers of different K can't be compared.
             ``-inf`` outside of the region.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` is no finite matrix of D columns.
         """
         scores = self.transform(X)
         return np.array(log_prob(self.state_, scores, law=self.law, **self._region_settings()))
 
-    def score(self, X, y=None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def score(self, X: ArrayLike, y: object = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Judge how well the draws match latents, by the negative energy score: the higher, the better.
 
         That is half the mean distance between draws, minus the mean distance of the latents to draws. Its
@@ -221,22 +255,32 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
 
         Parameters
         ----------
-        X : (n, D) array
+        X : array, shape (n, D)
             Latents, best those that were not fitted.
-        y : ignored
+        y : object
+            Argument that scikit-learn passes on; it is not used.
 
         Returns
         -------
         float
-            In latent units, from 1,024 draws, always of the same key.
+            Negative energy score in latent units, from 1,024 draws, always of the same key.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If `X` is no finite matrix of D columns.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=_DTYPES, reset=False)
+        latents = self._check_latents(X, reset=False)
         draws = self.sample(_SCORE_DRAWS, random_state=0)
-        blocks = pairwise_distances_chunked(X, draws, reduce_func=lambda block, start: block.mean(axis=1))
+        blocks = pairwise_distances_chunked(
+            latents, draws, reduce_func=lambda block, start: block.mean(axis=1)
+        )
         return float(pdist(draws).mean() / 2 - np.concatenate(list(blocks)).mean())
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
@@ -245,7 +289,11 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
     def _n_features_out(self) -> int:
         return self.n_components_
 
-    def _region_settings(self) -> dict:
+    def _check_latents(self, X: Any, **options: Any) -> np.ndarray:
+        latents: Any = validate_data(self, X, dtype=_DTYPES, **options)
+        return latents
+
+    def _region_settings(self) -> dict[str, Any]:
         return {"level": self.level, "fact": self.fact, "region": self.region}
 
 

@@ -14,6 +14,21 @@ def published(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Readers see what was there before or what is new, never a part of it. If the block fails, what it
     made is removed and `path` stays as it was. A folder can only replace an empty folder.
+
+    Parameters
+    ----------
+    path : path
+        Name of the file or folder to be; folders above it are made.
+
+    Yields
+    ------
+    Path
+        Name at which the block makes a file or a folder.
+
+    Raises
+    ------
+    OSError
+        If the file or folder cannot be brought to its place.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,6 +46,12 @@ def published(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file, complete or not at all."""
+    """Write a file, complete or not at all.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
     with published(path) as temporary:
         temporary.write_bytes(content)

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
-from ellipsoid.checks import check_rows
+from ellipsoid.blocks import row_slices
+from ellipsoid.checks import check_choice, check_count, check_positive, check_rows
 from ellipsoid.halfwidth import HALF_WIDTHS, core, half_widths
-from ellipsoid.moments import Moments as Moments
+from ellipsoid.moments import Moments
 from ellipsoid.state import PCAState
 
 
@@ -35,57 +36,64 @@ def fit(
     latents : array, shape (n, D)
         Latent vectors of any real type, NumPy or JAX, at least two. A JAX array is summed up where it lies.
     n_components : int, float or None
-        The number of components K; or a number between 0 and 1, for the smallest K that explains more than
+        Number of components K; or a number between 0 and 1, for the smallest K that explains more than
         this share of the variance, as in scikit-learn; or None, for all components that have variance.
-    half_width : str
-        How `scale` is read off the scores: "std", "histogram", "histogram_raw", "quantile", "mad" or
-        "core", see :mod:`ellipsoid.halfwidth`. "core" replaces the mean, the axes and the explained
-        variance too.
+    half_width : {"std", "histogram", "histogram_raw", "quantile", "mad", "core"}
+        Method by which `scale` is read off the scores, see :mod:`ellipsoid.halfwidth`. "core" replaces the
+        mean, the axes and the explained variance too.
     within : float, optional
-        Fit on all rows, then once more on those whose scores lie within this many standard deviations.
+        Number of standard deviations: fit on all rows, then once more on those whose scores lie within it.
     within_metric : {"mahalanobis", "component"}
-        Whether `within` bounds the Mahalanobis distance of a row from the mean, over its K scores (it is
-        about sqrt(K) in a Gaussian), or each score by itself.
+        Distance that `within` bounds: the Mahalanobis distance of a row from the mean, over its K scores (it
+        is about sqrt(K) in a Gaussian), or each score by itself.
     max_rows : int, optional
-        Fit on a random subset of so many rows, drawn without replacement from those that `within` leaves.
+        Size of a random subset to fit on, drawn without replacement from the rows that `within` leaves.
     key : key, optional
-        JAX random key for the subset; required with `max_rows`.
+        JAX random key of the subset; required with `max_rows`.
 
     Returns
     -------
     PCAState
-        In float32; in float64 if the latents are float64 and JAX has 64-bit types on.
+        State in float32; in float64 if the latents are float64 and JAX has 64-bit types on.
 
     Raises
     ------
     TypeError
-        If the latents do not hold real numbers, or `n_components` is neither int, float nor None.
+        If the latents do not hold real numbers; `n_components` is neither int, float nor None; `within` is no
+        number; or `max_rows` is no integer.
     ValueError
-        If the latents are not a finite matrix of at least two different rows; `n_components` exceeds their
-        rank; `half_width` or `within_metric` is unknown; `within` or `max_rows` is out of range, or leaves
-        fewer than two rows; or `max_rows` comes without `key`.
+        If the latents are not a finite matrix of at least two different rows; `n_components` is out of range
+        or exceeds their rank; `half_width` or `within_metric` is unknown; `within` or `max_rows` is out of
+        range, or leaves fewer than two rows; or `max_rows` comes without `key`.
 
     Warns
     -----
     UserWarning
-        If `n_components` is None and components without variance are dropped.
+        If `n_components` is None and components without variance are dropped, or if `half_width` is "core"
+        and the rows are too few for it.
 
     Examples
     --------
-    >>> state = fit(latents, n_components=0.99, half_width="histogram")
-    >>> state = fit(latents, within=3.0, within_metric="component", max_rows=100_000, key=jax.random.key(0))
+    >>> import numpy as np
+    >>> from ellipsoid import fit, key
+    >>> latents = np.random.default_rng(0).normal(size=(1000, 8)) * np.geomspace(8, 1, 8)
+    >>> fit(latents, n_components=0.95, half_width="histogram").n_components
+    5
+    >>> fit(latents, within=3.0, within_metric="component", max_rows=500, key=key(0)).n_samples
+    500
     """
     _check_n_components(n_components)
-    if half_width not in (*HALF_WIDTHS, "core"):
-        raise ValueError(f"half_width: expected one of {', '.join(HALF_WIDTHS)}, core; got {half_width!r}")
-    if within_metric not in ("mahalanobis", "component"):
-        raise ValueError(f"within_metric: expected mahalanobis or component; got {within_metric!r}")
-    if within is not None and not within > 0:
-        raise ValueError(f"within: expected a positive number of standard deviations; got {within}")
-    if max_rows is not None and not (isinstance(max_rows, (int, np.integer)) and max_rows >= 2):
-        raise ValueError(f"max_rows: expected an int of at least 2; got {max_rows!r}")
+    check_choice("half_width", half_width, (*HALF_WIDTHS, "core"))
+    check_choice("within_metric", within_metric, ("mahalanobis", "component"))
+    if within is not None:
+        check_positive("within", within)
+    if max_rows is not None:
+        check_count("max_rows", max_rows, 2)
     if max_rows is not None and key is None:
-        raise ValueError("key: max_rows draws a random subset; pass a key, for example jax.random.key(0)")
+        raise ValueError(
+            "key: expected a JAX random key, as max_rows draws a random subset; got None; "
+            "pass ellipsoid.key(0), for example"
+        )
     rows = check_rows("latents", latents)
     if len(rows) < 2:
         raise ValueError(f"latents: expected at least two rows; got shape {rows.shape}")
@@ -119,26 +127,36 @@ def fit_moments(moments: Moments, n_components: int | float | None = None) -> PC
     Parameters
     ----------
     moments : Moments
-        Of at least two rows.
+        Moments of at least two rows.
     n_components : int, float or None
-        As for :func:`fit`.
+        Number of components, as for :func:`fit`.
 
     Returns
     -------
     PCAState
-        In float32; in float64 if JAX has 64-bit types on.
+        State in float32; in float64 if JAX has 64-bit types on.
 
     Raises
     ------
     TypeError
         If `n_components` is neither int, float nor None.
     ValueError
-        If there are fewer than two different rows, or `n_components` exceeds their rank.
+        If there are fewer than two different rows, or `n_components` is out of range or exceeds their rank.
 
     Warns
     -----
     UserWarning
         If `n_components` is None and components without variance are dropped.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ellipsoid import Moments, fit_moments
+    >>> moments = Moments.empty(8)
+    >>> for batch in np.split(np.random.default_rng(0).normal(size=(1000, 8)), 4):
+    ...     moments = moments.update(batch)
+    >>> fit_moments(moments, n_components=3).n_samples
+    1000
     """
     _check_n_components(n_components)
     if moments.count < 2:
@@ -150,7 +168,17 @@ def fit_moments(moments: Moments, n_components: int | float | None = None) -> PC
 
 
 class _Axes(NamedTuple):
-    """Principal axes in float64: mean (D,), components (K, D), variances (K,), shares of the total (K,)."""
+    """Principal axes, in float64.
+
+    Attributes
+    ----------
+    mean : ndarray, shape (D,)
+    components : ndarray, shape (K, D)
+    variance : ndarray, shape (K,)
+        Variance of each score.
+    ratio : ndarray, shape (K,)
+        Share of the total variance.
+    """
 
     mean: np.ndarray
     components: np.ndarray
@@ -158,6 +186,7 @@ class _Axes(NamedTuple):
     ratio: np.ndarray
 
     def keep(self, n_components: int | float | None) -> "_Axes":
+        """Axes that :func:`fit` keeps for this `n_components`."""
         rank = len(self.variance)
         if n_components is None:
             k = rank
@@ -176,10 +205,8 @@ class _Axes(NamedTuple):
         dtype = np.float64 if rows.dtype == np.float64 else np.float32
         components = self.components.T.astype(dtype)
         scores = np.empty((len(rows), components.shape[1]), dtype)
-        chunk = 4096
-        for start in range(0, len(rows), chunk):
-            part = slice(start, start + chunk)
-            np.matmul((rows[part] - self.mean).astype(dtype), components, out=scores[part])
+        for block in row_slices(len(rows), 4096):
+            np.matmul((rows[block] - self.mean).astype(dtype), components, out=scores[block])
         return scores
 
 
@@ -209,7 +236,7 @@ def _principal_axes(moments: Moments, dtype: np.dtype) -> _Axes:
     of_rounding = (2 * np.finfo(dtype).eps * magnitude) ** 2
     rank = int(np.sum(variances > max(of_decomposition, of_rounding)))
     if rank == 0:
-        raise ValueError("latents: expected rows that differ; all are equal, up to rounding")
+        raise ValueError("latents: expected rows that differ; got equal ones, up to rounding")
     components = components[:rank]
     largest = np.abs(components).argmax(axis=1)
     signs = np.sign(components[np.arange(rank), largest])
@@ -231,8 +258,9 @@ def _lie_within(scores: np.ndarray, variance: np.ndarray, within: float, metric:
     inside = square <= within**2
     if np.sum(inside) < 2:
         raise ValueError(
-            f"within: {np.sum(inside)} of {len(inside)} rows lie within {within} standard deviations by "
-            f"within_metric={metric!r}; the median row is at {np.median(square) ** 0.5:.3g}"
+            f"within: expected at least two rows within it; got {np.sum(inside)} of {len(inside)} within "
+            f"{within} standard deviations by within_metric={metric!r}, where the median row is at "
+            f"{np.median(square) ** 0.5:.3g}"
         )
     return inside
 

@@ -4,6 +4,8 @@ A Gaussian falls to half of its maximum at sqrt(2 ln 2) = 1.1774 standard deviat
 and the median of its absolute deviations, at 0.6745. Each method measures one such width and divides by its
 number. They agree on Gaussian scores and differ on others: outliers pull `std` by their distance,
 `quantile` and `mad` by their share, `histogram` and `core` hardly at all.
+
+Each method takes scores, an array (n, K) of at least two rows, and returns K widths in their units.
 """
 
 import math
@@ -13,9 +15,13 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import gammainc, gammaincinv, ndtri
 
+from ellipsoid.blocks import row_slices
+from ellipsoid.checks import check_choice
 from ellipsoid.moments import Moments
 
+#: Where a standard Gaussian has half of its maximum.
 HALF_MAXIMUM = math.sqrt(2 * math.log(2))
+#: Where a standard Gaussian has its upper quartile.
 QUARTILE = float(ndtri(0.75))
 
 
@@ -118,13 +124,19 @@ def half_widths(scores: np.ndarray, method: str) -> np.ndarray:
     scores : ndarray, shape (n, K)
         At least two rows.
     method : str
-        One of `HALF_WIDTHS`.
+        Name of the method, one of `HALF_WIDTHS`.
 
     Returns
     -------
-    ndarray, shape (K,), in the units of the scores
+    ndarray, shape (K,)
+        Half widths in the units of the scores.
+
+    Raises
+    ------
+    ValueError
+        If `method` is unknown.
     """
-    widths = HALF_WIDTHS[method](scores)
+    widths = HALF_WIDTHS[check_choice("method", method, HALF_WIDTHS)](scores)
     return np.where(widths > 0, widths, std(scores))
 
 
@@ -145,12 +157,14 @@ def core(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     scores : ndarray, shape (n, K)
-        Scores on uncorrelated axes, each with some variance.
+        Scores of at least two rows on uncorrelated axes, each with some variance.
 
     Returns
     -------
     mean : ndarray, shape (K,)
+        Mean of the core.
     covariance : ndarray, shape (K, K)
+        Covariance of the core, with the cut undone.
 
     Warns
     -----
@@ -211,10 +225,9 @@ def _measure(
         raise np.linalg.LinAlgError
     whitener = (axes / np.sqrt(variances)).astype(u.dtype)
     square = np.empty(len(u))
-    chunk = 4096
-    for start in range(0, len(u), chunk):
-        white = (u[start : start + chunk] - mean.astype(u.dtype)) @ whitener
-        square[start : start + chunk] = np.einsum("nk,nk->n", white, white)
+    for rows in row_slices(len(u), 4096):
+        white = (u[rows] - mean.astype(u.dtype)) @ whitener
+        square[rows] = np.einsum("nk,nk->n", white, white)
     return mean, covariance, square
 
 

@@ -2,9 +2,9 @@
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -12,24 +12,26 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from ellipsoid.archive import format_of, load_archive, save_archive
-from ellipsoid.state import FIELDS, PCAState, check_fields
+from ellipsoid.archive import Description, Entries, Format, load_archive, save_archive
+from ellipsoid.checks import check_integer
+from ellipsoid.state import FIELDS, PCAState, check_fields, is_one_state
+from ellipsoid.trees import has_values, repr_of_numbers, repr_of_shapes, same_values
 
-_FORMAT = "ellipsoid.Mixture"
-_FORMAT_VERSION = 1
+FORMAT = Format("ellipsoid.Mixture", 1, "mixture")
 
 #: A label; labels, any of which will do; or attributes, all of which must be as said.
 Label = str | float | Sequence[str | float] | Mapping[str, bool]
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Mixture:
     """Several PCA states within one subspace, each with a weight: its parts.
 
-    Takes the place of a state in :func:`ellipsoid.sample`, :func:`ellipsoid.generate` and their like. A
-    frozen pytree, made by :func:`ellipsoid.fit_mixture`, :func:`ellipsoid.fit_by_label` and :meth:`load`,
-    which check what they make; the constructor does not.
+    :func:`ellipsoid.sample`, :func:`ellipsoid.generate` and their like take a mixture wherever they take a
+    state. It is a frozen pytree, made by :func:`ellipsoid.fit_mixture`, :func:`ellipsoid.fit_by_label` and
+    :meth:`load`, which check what they make; the constructor does not. ``==`` and hash are as those of
+    :class:`PCAState`; the labels count too.
 
     Attributes
     ----------
@@ -39,11 +41,11 @@ class Mixture:
         The M parts in one, each field with a leading axis: own mean, axes, scale and variance. The
         `n_samples` of a part is the number of latents that it describes.
     shared : PCAState
-        Of all latents together; its K components span the subspace in which the axes of all parts lie.
+        State of all latents together; its K components span the subspace in which the axes of all parts lie.
     names : tuple of L str
-        The labels that parts may have; empty for a mixture without labels.
+        Labels that parts may have; empty for a mixture without labels.
     has : tuple of M tuples of L bool
-        Which of them each part has.
+        Whether each part has each of the labels.
     """
 
     weights: jax.Array
@@ -51,6 +53,25 @@ class Mixture:
     shared: PCAState
     names: tuple[str, ...] = field(default=(), metadata={"static": True})
     has: tuple[tuple[bool, ...], ...] = field(default=(), metadata={"static": True})
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and same_values(self, other)
+
+    def __repr__(self) -> str:
+        single = has_values((self.weights, self.parts)) and is_one_state(self.shared)
+        if not (single and np.ndim(self.weights) == 1 and np.ndim(self.scale) == 2 and self.n_parts):
+            return repr_of_shapes(self)
+        lines = [
+            f"Mixture: {self.n_parts} parts in {self.n_components} of {self.n_features} components, "
+            f"fitted to {int(self.shared.n_samples):,} latents ({self.weights.dtype})",
+            f"explained variance: {float(np.sum(self.shared.explained_variance_ratio)):.1%} of the total",
+            f"weights: {repr_of_numbers(self.weights)}",
+            f"scale: {np.min(self.scale):.3g} to {np.max(self.scale):.3g}",
+        ]
+        if self.names:
+            more = f" and {len(self.names) - 10} more" if len(self.names) > 10 else ""
+            lines.append(f"labels: {', '.join(self.names[:10])}{more}")
+        return "\n  ".join(lines)
 
     @property
     def n_parts(self) -> int:
@@ -75,11 +96,19 @@ class Mixture:
     def part(self, index: int) -> PCAState:
         """One part, as a state of its own.
 
+        Parameters
+        ----------
+        index : int
+            Number of the part, 0 to M - 1.
+
         Raises
         ------
         IndexError
             If there is no such part.
+        TypeError
+            If `index` is no integer.
         """
+        index = check_integer("index", index)
         if not 0 <= index < self.n_parts:
             raise IndexError(f"index: expected 0 to {self.n_parts - 1}; got {index}")
         return jax.tree.map(lambda leaf: leaf[index], self.parts)
@@ -90,13 +119,13 @@ class Mixture:
         Parameters
         ----------
         label : str, number, sequence of these, or mapping of str to bool
-            A label; several, any of which will do; or attributes, all of which must be as said:
+            Label; or several, any of which will do; or attributes, all of which must be as said:
             ``{"Smiling": True, "Male": False}``.
 
         Returns
         -------
         Mixture
-            The weights of the parts that are kept are scaled up to 1 together.
+            Mixture of these parts alone; their weights are scaled up to 1 together.
 
         Raises
         ------
@@ -107,7 +136,7 @@ class Mixture:
         """
         keep = np.flatnonzero(self._selected(label))
         if not len(keep):
-            raise ValueError(f"label: no part of this mixture has {label!r}")
+            raise ValueError(f"label: expected what at least one part has; got {label!r}")
         weights = self.weights[keep]
         return type(self)(
             weights / jnp.sum(weights),
@@ -118,16 +147,21 @@ class Mixture:
         )
 
     def _selected(self, label: Label) -> np.ndarray:
+        """Whether each part has the label, ``(M,)``."""
         has = np.array(self.has, bool).reshape(self.n_parts, len(self.names))
 
         def has_label(name):
             if not isinstance(name, str | int | float | np.integer | np.floating | np.bool_):
                 raise TypeError(f"label: expected text or a number; got {name!r}")
-            if isinstance(name, float | np.floating) and name == int(name):
+            if isinstance(name, float | np.floating) and name.is_integer():
                 name = int(name)
+            if not self.names:
+                raise ValueError(
+                    "label: expected None, as only a mixture that ellipsoid.fit_by_label fitted has labels; "
+                    f"got {str(name)!r}"
+                )
             if str(name) not in self.names:
-                known = ", ".join(self.names) or "no labels: fit it with ellipsoid.fit_by_label"
-                raise ValueError(f"label: this mixture has no {str(name)!r}; it has {known}")
+                raise ValueError(f"label: expected one of {', '.join(self.names)}; got {str(name)!r}")
             return has[:, self.names.index(str(name))]
 
         if isinstance(label, Mapping):
@@ -143,6 +177,21 @@ class Mixture:
         """Scores of latents on the axes that all parts share, ``(..., K)``; see :meth:`PCAState.project`.
 
         The scores of draws, and those that :meth:`reconstruct` takes, are others: on the axes of their parts.
+
+        Parameters
+        ----------
+        z : array, shape (..., D)
+            Latents of any real type.
+
+        Returns
+        -------
+        Array, shape (..., K)
+            Scores in latent units, in the precision of the mixture.
+
+        Raises
+        ------
+        ValueError
+            If the last axis of `z` does not have D entries.
         """
         return self.shared.project(z)
 
@@ -153,8 +202,8 @@ class Mixture:
         ----------
         y : array, shape (n, K)
             Scores in latent units.
-        part : (n,) array of integers
-            The part that each row belongs to.
+        part : array, shape (n,)
+            Number of the part that each row belongs to.
 
         Returns
         -------
@@ -178,19 +227,21 @@ class Mixture:
 
         Raises
         ------
+        OSError
+            If the file cannot be written.
         ValueError
             If the fields do not make a valid mixture.
         """
-        fields = {
+        arrays = {
             "weights": np.asarray(self.weights),
             "names": np.array(self.names, str),
             "has": np.array(self.has, bool).reshape(self.n_parts, len(self.names)),
         }
-        for whose in ("shared", "parts"):
-            state = getattr(self, whose)
-            fields |= {f"{whose}.{name}": np.asarray(getattr(state, name)) for name in FIELDS}
-        _check_fields(fields)
-        save_archive(path, _FORMAT, _FORMAT_VERSION, fields)
+        for owner in ("shared", "parts"):
+            state = getattr(self, owner)
+            arrays |= {f"{owner}.{name}": np.asarray(getattr(state, name)) for name in FIELDS}
+        _check_arrays(arrays)
+        save_archive(path, FORMAT, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -203,44 +254,41 @@ class Mixture:
         ValueError
             If the file is damaged, is not a mixture, or is of another format version.
         """
-        names = ["weights", "names", "has"]
-        names += [f"{whose}.{name}" for whose in ("shared", "parts") for name in FIELDS]
-        fields = load_archive(path, _FORMAT, _FORMAT_VERSION, "mixture", names, _check_fields)
+        return load_archive(path, FORMAT, cls._from_entries)
+
+    @classmethod
+    def _from_entries(cls, arrays: Entries, _: Description) -> Self:
+        _check_arrays(arrays)
         return cls(
-            jnp.asarray(fields["weights"]),
-            PCAState.from_fields(_fields_of("parts", fields)),
-            PCAState.from_fields(_fields_of("shared", fields)),
-            tuple(fields["names"].tolist()),
-            tuple(map(tuple, fields["has"].tolist())),
+            jnp.asarray(arrays["weights"]),
+            PCAState.from_fields(_fields_of("parts", arrays)),
+            PCAState.from_fields(_fields_of("shared", arrays)),
+            tuple(arrays["names"].tolist()),
+            tuple(map(tuple, arrays["has"].tolist())),
         )
 
 
-def load(path: str | os.PathLike[str]) -> PCAState | Mixture:
-    """Read a state or a mixture, whichever was saved.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As :meth:`PCAState.load`.
-    """
-    return (Mixture if format_of(path) == _FORMAT else PCAState).load(path)
+def _fields_of(owner: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Fields of the shared state, or of all parts in one, by name."""
+    return {name: arrays[f"{owner}.{name}"] for name in FIELDS}
 
 
-def _fields_of(whose, fields):
-    return {name: fields[f"{whose}.{name}"] for name in FIELDS}
-
-
-def _check_fields(fields: Mapping[str, np.ndarray]) -> None:
-    weights, names, has = fields["weights"], fields["names"], fields["has"]
+def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
+    weights, names, has = arrays["weights"], arrays["names"], arrays["has"]
     if weights.ndim != 1 or not len(weights) or weights.dtype.kind != "f":
         raise ValueError(f"weights: expected numbers of shape (M,); got {weights.dtype}{weights.shape}")
-    if not ((weights > 0).all() and abs(weights.sum(dtype=np.float64) - 1) < 1e-4):
-        raise ValueError("weights: expected positive numbers that sum up to 1")
+    total = weights.sum(dtype=np.float64)
+    if not ((weights > 0).all() and abs(total - 1) < 1e-4):
+        raise ValueError(
+            f"weights: expected positive numbers that sum up to 1; got {weights.min()} to {weights.max()}, "
+            f"together {total}"
+        )
     if names.ndim != 1 or (len(names) and names.dtype.kind != "U"):
-        raise ValueError(f"names: expected text; got {names.dtype}{names.shape}")
+        raise ValueError(f"names: expected text of shape (L,); got {names.dtype}{names.shape}")
     if has.dtype != bool or has.shape != (len(weights), len(names)):
-        raise ValueError(f"has: expected booleans of shape {len(weights), len(names)}; got {has.shape}")
-    shared, parts = _fields_of("shared", fields), _fields_of("parts", fields)
+        expected = len(weights), len(names)
+        raise ValueError(f"has: expected booleans of shape {expected}; got {has.dtype}{has.shape}")
+    shared, parts = _fields_of("shared", arrays), _fields_of("parts", arrays)
     check_fields(shared)
     for name, value in parts.items():
         expected = (len(weights), *shared[name].shape)
@@ -250,24 +298,27 @@ def _check_fields(fields: Mapping[str, np.ndarray]) -> None:
         check_fields({name: value[m] for name, value in parts.items()})
 
 
-def apply_by_part(function, of_parts, part, rows):
+def apply_by_part(function: Callable[[Any, Any], Any], of_parts: Any, part: jax.Array, rows: Any) -> Any:
     """Apply a function to rows together with what belongs to the part of each.
 
     Parameters
     ----------
     function : callable ``(of_part, rows) -> pytree of arrays``
-        With a row for each that it is given, which depends on that one alone.
+        Function that gives a row for each that it is given, which depends on that one alone.
     of_parts : pytree of arrays, shape (M, ...)
-    part : (n,) array of integers
+        Values for each part.
+    part : array, shape (n,), int32
+        Number of the part that each row belongs to.
     rows : array, shape (n, ...)
+        Rows.
 
     Returns
     -------
     pytree of arrays, shape (n, ...)
+        Results of `function` in the order of the rows.
     """
-    n_parts = jax.tree.leaves(of_parts)[0].shape[0]
-    if n_parts == 1:
-        return function(_of_part(of_parts, 0), rows)
+    if _n_parts(of_parts) == 1:
+        return function(_take(of_parts, 0), rows)
     # A batched product with gathered matrices takes twice as long on a CPU as one product after the other.
     return lax.platform_dependent(
         of_parts,
@@ -278,49 +329,62 @@ def apply_by_part(function, of_parts, part, rows):
     )
 
 
-def _of_part(of_parts, index):
+def _n_parts(of_parts: Any) -> int:
+    return jax.tree.leaves(of_parts)[0].shape[0]
+
+
+def _take(of_parts: Any, index: Any) -> Any:
+    """Values of the part of this number."""
     return jax.tree.map(lambda leaf: leaf[index], of_parts)
 
 
-def _in_tiles(function, over_tiles, most_rows, of_parts, part, rows):
+def _in_tiles(
+    function: Callable[[Any, Any], Any],
+    map_tiles: Callable[[Callable, Any], Any],
+    max_tile_rows: int,
+    of_parts: Any,
+    part: jax.Array,
+    rows: Any,
+) -> Any:
     """Bring the rows of each part together, and work on them a tile at a time.
 
     The last tile of a part is padded, so that the number of tiles depends on nothing but the shapes; those
     that are left over are skipped.
     """
-    n, n_parts = part.shape[0], jax.tree.leaves(of_parts)[0].shape[0]
+    n, n_parts = part.shape[0], _n_parts(of_parts)
     # Half a tile of each part is padding: so a tile has at most half of the rows that a part has on average.
-    tile_rows = 1 << (min(max(n // (2 * n_parts), 16), most_rows).bit_length() - 1)
+    tile_rows = 1 << (min(max(n // (2 * n_parts), 16), max_tile_rows).bit_length() - 1)
     n_tiles = -(-n // tile_rows) + n_parts
-    parts, numbers, tiles = (lax.iota(np.int32, count) for count in (n_parts, n, n_tiles))
+    parts, positions, tiles = (lax.iota(np.int32, count) for count in (n_parts, n, n_tiles))
 
-    sorted_part, row = _sorted(part, numbers)
-    first_row = jnp.searchsorted(sorted_part, parts).astype(np.int32)
-    tiles_of_part = -(-jnp.diff(first_row, append=np.int32(n)) // tile_rows)
+    sorted_part, row = _sorted(part, positions)
+    first_position = jnp.searchsorted(sorted_part, parts).astype(np.int32)
+    tiles_of_part = -(-jnp.diff(first_position, append=np.int32(n)) // tile_rows)
     end_tile = jnp.cumsum(tiles_of_part)
-    place = numbers + ((end_tile - tiles_of_part) * tile_rows - first_row)[sorted_part]
-    row_at = jnp.zeros(n_tiles * tile_rows, np.int32).at[place].set(row)
-    place_of = jnp.zeros(n, np.int32).at[row].set(place)
+    # A slot is a row of a tile. Where the sorted rows go, the row in each slot, and the slot of each row:
+    slot = positions + ((end_tile - tiles_of_part) * tile_rows - first_position)[sorted_part]
+    row_in_slot = jnp.zeros(n_tiles * tile_rows, np.int32).at[slot].set(row)
+    slot_of_row = jnp.zeros(n, np.int32).at[row].set(slot)
 
     def of_tile(tile):
-        owner, row = tile
-        return function(_of_part(of_parts, owner), rows[row])
+        tile_part, tile_row = tile
+        return function(_take(of_parts, tile_part), rows[tile_row])
 
     def left_over(tile):
         return jax.tree.map(jnp.zeros_like, jax.eval_shape(of_tile, tile))
 
-    owner = jnp.searchsorted(end_tile, tiles, side="right")
-    results = over_tiles(
+    tile_part = jnp.searchsorted(end_tile, tiles, side="right")
+    results = map_tiles(
         lambda tile: lax.cond(tile[0] < n_parts, of_tile, left_over, tile),
-        (owner, row_at.reshape(n_tiles, tile_rows)),
+        (tile_part, row_in_slot.reshape(n_tiles, tile_rows)),
     )
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[place_of], results)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[slot_of_row], results)
 
 
-def _sorted(part, numbers):
-    """Parts in ascending order, and the row number of each."""
+def _sorted(part: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Parts in ascending order, and the number of the row that each belongs to."""
     # Single words are sorted three times as fast as pairs.
     with jax.enable_x64(True):
         half = np.uint64(32)
-        words = jnp.sort(part.astype(np.uint64) << half | numbers.astype(np.uint64))
+        words = jnp.sort(part.astype(np.uint64) << half | rows.astype(np.uint64))
         return (words >> half).astype(np.int32), words.astype(np.uint32).astype(np.int32)

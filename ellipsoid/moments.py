@@ -19,15 +19,17 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
-from ellipsoid.checks import check_rows
+from ellipsoid.blocks import row_slices
+from ellipsoid.checks import check_count, check_rows
+from ellipsoid.trees import has_values, repr_of_numbers, repr_of_shapes
 
 # NumPy rows are summed up this many at a time: 8 MB in float64 at D = 256. Four times as many take three
 # times as long, as they no longer stay in the cache.
-_CHUNK = 4096
+_CHUNK_ROWS = 4096
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Moments:
     """Number, mean and scatter of the latents seen so far.
 
@@ -42,17 +44,47 @@ class Moments:
         Mean of the rows.
     scatter : ndarray, shape (D, D), float64
         Sum of the outer products of the rows' deviations from their mean: n - 1 times the covariance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ellipsoid import Moments, fit_moments
+    >>> moments = Moments.empty(8)
+    >>> for seed in range(5):
+    ...     moments = moments.update(np.random.default_rng(seed).normal(size=(100, 8)))
+    >>> moments.count
+    500
+    >>> fit_moments(moments, n_components=3).n_components
+    3
     """
 
     count: int
     mean: np.ndarray
     scatter: np.ndarray
 
+    def __repr__(self) -> str:
+        fields = self.count, self.mean, self.scatter
+        if not has_values(fields) or [np.ndim(field) for field in fields] != [0, 1, 2]:
+            return repr_of_shapes(self)
+        lines = [f"Moments: {int(self.count):,} rows of {self.n_features} features"]
+        if self.count > 0:
+            lines.append(f"mean: {repr_of_numbers(self.mean)}")
+        if self.count > 1:
+            lines.append(f"standard deviation: {repr_of_numbers(np.sqrt(self.covariance.diagonal()))}")
+        return "\n  ".join(lines)
+
     @classmethod
     def empty(cls, n_features: int) -> Self:
-        """Moments of no rows, in `n_features` dimensions."""
-        if n_features < 1:
-            raise ValueError(f"n_features: expected at least 1; got {n_features}")
+        """Moments of no rows, in `n_features` dimensions.
+
+        Raises
+        ------
+        TypeError
+            If `n_features` is no integer.
+        ValueError
+            If `n_features` is below 1.
+        """
+        n_features = check_count("n_features", n_features)
         return cls(0, np.zeros(n_features), np.zeros((n_features, n_features)))
 
     @property
@@ -62,7 +94,15 @@ class Moments:
 
     @property
     def covariance(self) -> np.ndarray:
-        """Covariance of the rows, with divisor n - 1, shape (D, D). Needs two rows."""
+        """Covariance of the rows, with divisor n - 1, shape (D, D).
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two rows.
+        """
+        if self.count < 2:
+            raise ValueError(f"count: expected at least two rows; got {self.count}")
         return self.scatter / (self.count - 1)
 
     def update(self, batch: ArrayLike) -> Self:
@@ -88,8 +128,8 @@ class Moments:
             raise ValueError(f"batch: expected {self.n_features} columns; got shape {rows.shape}")
         total = self
         if isinstance(rows, np.ndarray):
-            for start in range(0, len(rows), _CHUNK):
-                chunk = rows[start : start + _CHUNK]
+            for block in row_slices(len(rows), _CHUNK_ROWS):
+                chunk = rows[block]
                 total = total.merge(type(self)(len(chunk), *_mean_and_scatter(chunk)))
         elif len(rows):
             with jax.enable_x64(True):
@@ -99,6 +139,11 @@ class Moments:
 
     def merge(self, other: Self) -> Self:
         """Moments of the rows of both.
+
+        Parameters
+        ----------
+        other : Moments
+            Moments of other rows, in as many dimensions.
 
         Raises
         ------

@@ -3,15 +3,29 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+#: ``advance(count, note="")`` moves a bar on; the note stands behind it (a loss, say).
+Advance = Callable[..., None]
+
 
 @contextmanager
-def progress_bar(label: str, total: int, *, enabled: bool = True, unit: str = "rows") -> Iterator[Callable]:
-    """Show progress towards `total` while the block runs.
+def progress_bar(label: str, total: int, *, enabled: bool = True, unit: str = "rows") -> Iterator[Advance]:
+    """Show progress towards a total while the block runs.
+
+    Parameters
+    ----------
+    label : str
+        Word before the bar.
+    total : int
+        Number of units at which the bar is full.
+    enabled : bool
+        Whether to show a bar at all.
+    unit : str
+        Plural of what is counted, for the rate.
 
     Yields
     ------
-    callable
-        ``advance(count, note="")`` moves the bar; the note stands behind it (a loss, say).
+    Advance
+        Function that moves the bar.
     """
     if not enabled:
         yield lambda count, note="": None
@@ -22,13 +36,14 @@ def progress_bar(label: str, total: int, *, enabled: bool = True, unit: str = "r
         MofNCompleteColumn,
         Progress,
         ProgressColumn,
+        Task,
         TextColumn,
         TimeRemainingColumn,
     )
     from rich.text import Text
 
     class Rate(ProgressColumn):
-        def render(self, task):
+        def render(self, task: Task) -> Text:
             # At the end over all of the time: steps that come in one burst would look too fast.
             speed = task.completed / task.finished_time if task.finished_time else task.speed
             return Text(f"{speed:,.0f} {unit}/s" if speed else "", style="progress.data.speed")

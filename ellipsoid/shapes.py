@@ -1,6 +1,7 @@
-"""What drawing needs to know of a shape, be it one state or a mixture."""
+"""Shapes, be it one state or a mixture: what drawing needs to know of them, and loading any of them."""
 
 import dataclasses
+import os
 from typing import Any
 
 import jax
@@ -8,11 +9,48 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ellipsoid import mixture, state
+from ellipsoid.archive import format_name
 from ellipsoid.mixture import Label, Mixture
 from ellipsoid.state import PCAState
 
 #: What the latents were found to look like.
 Shape = PCAState | Mixture
+
+# By the name of the format in which they are saved.
+_BY_FORMAT: dict[str, type[Shape]] = {
+    state.FORMAT.name: PCAState,
+    mixture.FORMAT.name: Mixture,
+}
+
+
+def load(path: str | os.PathLike[str]) -> Shape:
+    """Read the shape that a file holds, of whatever kind. Nothing is ever unpickled.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, holds no shape, or is of another format version.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from ellipsoid import fit_mixture, load
+    >>> mixture = fit_mixture(np.random.default_rng(0).normal(size=(100, 4)), 1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     mixture.save(f"{folder}/mixture.npz")
+    ...     load(f"{folder}/mixture.npz") == mixture
+    True
+    """
+    name = format_name(path, "shape")
+    if name not in _BY_FORMAT:
+        raise ValueError(
+            f"path: {path} cannot be read as a shape: expected one of {', '.join(_BY_FORMAT)}; got {name}"
+        )
+    return _BY_FORMAT[name].load(path)
 
 
 def check_shape(shape: Any, label: Label | None = None) -> Shape:

@@ -1,7 +1,6 @@
 """The PCA state: what is learned from latents, and all that sampling needs to know about them."""
 
 import dataclasses
-import operator
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,21 +11,25 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
-from ellipsoid.archive import load_archive, save_archive
-from ellipsoid.checks import check_matrix
+from ellipsoid.archive import Description, Entries, Format, load_archive, save_archive
+from ellipsoid.checks import check_integer, check_matrix
+from ellipsoid.trees import has_values, repr_of_numbers, repr_of_shapes, same_values
 
-_FORMAT = "ellipsoid.PCAState"
-_FORMAT_VERSION = 1
+FORMAT = Format("ellipsoid.PCAState", 1, "PCA state")
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class PCAState:
     """Principal axes of a set of latents, and the half width of the data along each of them.
 
     A frozen pytree whose fields are all data: states pass through ``jit``, and can be stacked and mapped over
     with ``vmap``. Made by :func:`ellipsoid.fit`, :func:`ellipsoid.fit_moments` and :meth:`load`, which check
     what they make; the constructor does not.
+
+    ``==`` is True for two states whose fields have the same shapes, types and values, and False for anything
+    else. Inside ``jit``, ``vmap`` or ``grad`` it raises ``TypeError``, as the values are not known there. A
+    state has no hash.
 
     Attributes
     ----------
@@ -52,6 +55,19 @@ class PCAState:
     explained_variance_ratio: jax.Array
     n_samples: int | jax.Array
 
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and same_values(self, other)
+
+    def __repr__(self) -> str:
+        if not is_one_state(self):
+            return repr_of_shapes(self)
+        return (
+            f"PCAState: {self.n_components} of {self.n_features} components, "
+            f"fitted to {int(self.n_samples):,} latents ({self.mean.dtype})\n"
+            f"  explained variance: {float(np.sum(self.explained_variance_ratio)):.1%} of the total\n"
+            f"  scale: {repr_of_numbers(self.scale)}"
+        )
+
     @property
     def n_components(self) -> int:
         """Number of components K."""
@@ -68,7 +84,7 @@ class PCAState:
         Parameters
         ----------
         z : array, shape (..., D)
-            Latents.
+            Latents of any real type.
 
         Returns
         -------
@@ -79,6 +95,15 @@ class PCAState:
         ------
         ValueError
             If the last axis of `z` does not have D entries.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ellipsoid import fit
+        >>> latents = np.random.default_rng(0).normal(size=(500, 8))
+        >>> state = fit(latents, n_components=3)
+        >>> state.project(latents).shape
+        (500, 3)
         """
         z = _with_last_axis("z", z, self.n_features, self.mean.dtype)
         # Centred first, as a large mean would cost digits in the product, and at the highest precision, as
@@ -103,6 +128,15 @@ class PCAState:
         ------
         ValueError
             If the last axis of `y` does not have K entries.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ellipsoid import fit
+        >>> state = fit(np.random.default_rng(0).normal(size=(500, 8)), n_components=3)
+        >>> centre = state.reconstruct(np.zeros(3))
+        >>> bool((centre == state.mean).all())
+        True
         """
         y = _with_last_axis("y", y, self.n_components, self.mean.dtype)
         centred = jnp.matmul(y, self.components, precision=jax.lax.Precision.HIGHEST)
@@ -111,12 +145,32 @@ class PCAState:
     def truncate(self, k: int) -> Self:
         """Keep the first `k` components.
 
+        Parameters
+        ----------
+        k : int
+            Number of components to keep, 1 to K.
+
+        Returns
+        -------
+        PCAState
+            State of the same latents, or a stack of states if this is one.
+
         Raises
         ------
+        TypeError
+            If `k` is no integer.
         ValueError
             If `k` is not between 1 and K.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ellipsoid import fit
+        >>> state = fit(np.random.default_rng(0).normal(size=(500, 8)))
+        >>> state.truncate(3).n_components
+        3
         """
-        k = operator.index(k)
+        k = check_integer("k", k)
         if not 1 <= k <= self.n_components:
             raise ValueError(f"k: expected 1 to {self.n_components}, the number of components; got {k}")
         return dataclasses.replace(
@@ -134,12 +188,25 @@ class PCAState:
 
         Raises
         ------
+        OSError
+            If the file cannot be written.
         ValueError
             If the fields do not make one valid state: a stack of states, say, or values that are not finite.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from ellipsoid import fit, load
+        >>> state = fit(np.random.default_rng(0).normal(size=(500, 8)))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     state.save(f"{folder}/state.npz")
+        ...     load(f"{folder}/state.npz") == state
+        True
         """
         fields = {name: np.asarray(getattr(self, name)) for name in FIELDS}
         check_fields(fields)
-        save_archive(path, _FORMAT, _FORMAT_VERSION, fields)
+        save_archive(path, FORMAT, fields)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -152,19 +219,37 @@ class PCAState:
         ValueError
             If the file is damaged, is not a PCA state, or is of another format version.
         """
-        fields = load_archive(path, _FORMAT, _FORMAT_VERSION, "PCA state", FIELDS, check_fields)
+        return load_archive(path, FORMAT, cls._from_entries)
+
+    @classmethod
+    def _from_entries(cls, arrays: Entries, _: Description) -> Self:
+        fields = {name: arrays[name] for name in FIELDS}
+        check_fields(fields)
         return cls.from_fields(fields)
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, np.ndarray]) -> Self:
-        """Make a state, or a stack of them, of arrays by name, as they are."""
+        """Make a state, or a stack of them, of arrays by name, which are not checked.
+
+        Parameters
+        ----------
+        fields : mapping of str to array
+            Arrays by the names in `FIELDS`.
+        """
         n_samples = fields["n_samples"]
         values = {name: jnp.asarray(fields[name]) for name in FIELDS if name != "n_samples"}
         return cls(**values, n_samples=jnp.asarray(n_samples) if n_samples.ndim else int(n_samples))
 
 
-#: Names of what a state consists of.
+#: Names of the fields of a state.
 FIELDS = tuple(field.name for field in dataclasses.fields(PCAState))
+
+
+def is_one_state(state: PCAState) -> bool:
+    """Whether the fields hold the values of a single state: no tracers, no shapes, no stack of states."""
+    values = [getattr(state, name) for name in FIELDS]
+    n_axes = [np.ndim(value) for value in values] if has_values(values) else []
+    return n_axes == [1, 2, 1, 1, 1, 0] and bool(values[2].size)
 
 
 def _with_last_axis(name: str, value: ArrayLike, size: int, dtype: DTypeLike) -> jax.Array:
@@ -193,11 +278,20 @@ def check_fields(fields: Mapping[str, np.ndarray]) -> None:
         if not np.isfinite(value).all():
             raise ValueError(f"{name}: expected finite values; got NaN or infinity")
     if not (fields["scale"] > 0).all():
-        raise ValueError("scale: expected positive values")
+        raise ValueError(f"scale: expected positive values; got {fields['scale'].min()}")
 
 
 def check_latents(state: PCAState, latents: ArrayLike, name: str = "latents") -> np.ndarray:
     """Return latents as a matrix of at least 8 rows, with the columns that the state was fitted to.
+
+    Parameters
+    ----------
+    state : PCAState
+        State that the latents are to be held against.
+    latents : array, shape (n, D)
+        Latents of any real type.
+    name : str
+        Name of the argument, for messages.
 
     Raises
     ------
@@ -207,8 +301,8 @@ def check_latents(state: PCAState, latents: ArrayLike, name: str = "latents") ->
         If the latents are no finite matrix, too few, or have other columns.
     """
     if not isinstance(state, PCAState):
-        raise TypeError("state: expected one PCAState; of a mixture pass mixture.shared or mixture.part(i)")
-    rows = check_matrix(name, latents, least=8)
-    if rows.shape[1] != state.n_features:
-        raise ValueError(f"{name}: expected {state.n_features} columns, as the state; got {rows.shape}")
-    return rows
+        raise TypeError(
+            "state: expected one PCAState; of a mixture pass mixture.shared or mixture.part(i); "
+            f"got {type(state).__name__}"
+        )
+    return check_matrix(name, latents, least=8, n_columns=state.n_features)

@@ -8,7 +8,6 @@ be held against published FID figures.
 import dataclasses
 import hashlib
 import io
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,15 +19,14 @@ import jax
 import numpy as np
 from flax import nnx
 
-from ellipsoid.archive import digest, opened, write_arrays
+from ellipsoid.archive import Description, Entries, Format, digest, load_archive, save_archive
 from ellipsoid.blocks import padded_batches
 from ellipsoid.models.autoencoder import Autoencoder, Encoder, as_floats, encode_images
 from ellipsoid.models.feature_network import FeatureNetworkConfig, encoder_shape, learn
 
 FeatureName = Literal["pixels", "latents", "network", "inception"]
 
-_FORMAT = "ellipsoid.NetworkFeatures"
-_FORMAT_VERSION = 1
+_FORMAT = Format("ellipsoid.NetworkFeatures", 1, "feature network")
 # Options that had other names when the first networks were saved.
 _FORMER_NAMES = {"mirror": "horizontal_flip", "light": "color_jitter"}
 # Axes of more images are no better: of the leading 64, all that is wanted is that they are the same ones.
@@ -264,15 +262,19 @@ class NetworkFeatures:
         return _in_batches(lambda batch: _encode(graph, weights, batch), images, self.config.n_features)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the network to one file in NumPy's ``.npz`` format, completely or not at all."""
-        description = {
-            "format": _FORMAT,
-            "version": _FORMAT_VERSION,
-            **{name: getattr(self, name) for name in ("image_shape", "n_labels", "accuracy", "trained_on")},
-            "config": dataclasses.asdict(self.config),
+        """Write the network to one file in NumPy's ``.npz`` format, completely or not at all.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        names = ("image_shape", "n_labels", "accuracy", "trained_on")
+        description = {name: getattr(self, name) for name in names} | {
+            "config": dataclasses.asdict(self.config)
         }
         leaves = {name: np.asarray(leaf) for name, leaf in _named(nnx.state(self.encoder)).items()}
-        write_arrays(path, {"description": json.dumps(description), **leaves})
+        save_archive(path, _FORMAT, leaves, description)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -285,28 +287,33 @@ class NetworkFeatures:
         ValueError
             If the file is damaged, holds something else, or is of another format version.
         """
-        with opened(path, "feature network") as archive:
-            fields = json.loads(str(archive["description"]))
-            kind = fields.pop("format"), fields.pop("version")
-            if kind != (_FORMAT, _FORMAT_VERSION):
-                raise ValueError(f"expected {_FORMAT} {_FORMAT_VERSION}; got {kind[0]} {kind[1]}")
-            config = {_FORMER_NAMES.get(name, name): value for name, value in fields["config"].items()}
-            fields["config"] = FeatureNetworkConfig(**config)
-            fields["image_shape"] = tuple(fields["image_shape"])
-            shape = encoder_shape(fields["config"], fields["image_shape"][1], fields["image_shape"][2])
-            graph, expected = nnx.split(nnx.eval_shape(lambda: Encoder(shape, rngs=nnx.Rngs(0))))
-            leaves = []
-            for name, like in _named(expected).items():
-                leaf = archive[name]
-                if leaf.shape != like.shape or leaf.dtype != like.dtype or not np.isfinite(leaf).all():
-                    raise ValueError(
-                        f"{name}: expected finite {like.dtype} of shape {like.shape}; "
-                        f"got {leaf.dtype} of shape {leaf.shape}"
-                    )
-                leaves.append(jax.numpy.asarray(leaf))
+        return load_archive(path, _FORMAT, cls._from_entries)
+
+    @classmethod
+    def _from_entries(cls, arrays: Entries, description: Description) -> Self:
+        options: dict[str, Any] = dict(description["config"])
+        for former, name in _FORMER_NAMES.items():
+            if former in options:
+                options[name] = options.pop(former)
+        unknown = options.keys() - {option.name for option in dataclasses.fields(FeatureNetworkConfig)}
+        if unknown:
+            raise ValueError(f"config: expected options of a FeatureNetworkConfig; got {sorted(unknown)}")
+        config, image_shape = FeatureNetworkConfig(**options), tuple(description["image_shape"])
+        shape = encoder_shape(config, image_shape[1], image_shape[2])
+        graph, expected = nnx.split(nnx.eval_shape(lambda: Encoder(shape, rngs=nnx.Rngs(0))))
+        leaves = []
+        for name, like in _named(expected).items():
+            leaf = arrays[name]
+            if leaf.shape != like.shape or leaf.dtype != like.dtype or not np.isfinite(leaf).all():
+                raise ValueError(
+                    f"{name}: expected finite {like.dtype} of shape {like.shape}; "
+                    f"got {leaf.dtype} of shape {leaf.shape}"
+                )
+            leaves.append(jax.numpy.asarray(leaf))
         structure = jax.tree.structure(nnx.to_pure_dict(expected))
         nnx.replace_by_pure_dict(expected, jax.tree.unflatten(structure, leaves))
-        return cls(encoder=nnx.merge(graph, expected), **fields)
+        others = {name: description[name] for name in ("n_labels", "accuracy", "trained_on")}
+        return cls(nnx.merge(graph, expected), config, image_shape, **others)
 
     def _shape(self):
         return encoder_shape(self.config, self.image_shape[1], self.image_shape[2])

@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import check_estimator
 
 import ellipsoid as el
@@ -36,8 +37,29 @@ def latents():
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_scikit_learn_checks(estimator):
     check_estimator(estimator, on_skip=None)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        estimator_checks.check_parameters_default_constructible,
+        estimator_checks.check_get_params_invariance,
+        estimator_checks.check_set_params,
+        estimator_checks.check_estimators_unfitted,
+        estimator_checks.check_estimators_overwrite_params,
+        estimator_checks.check_n_features_in_after_fitting,
+        estimator_checks.check_estimators_nan_inf,
+        estimator_checks.check_transformer_general,
+        estimator_checks.check_transformer_preserve_dtypes,
+        estimator_checks.check_fit2d_1sample,
+    ],
+)
+def test_the_contract_of_scikit_learn(check):
+    # Some of the checks that the slow test runs, which compile no draw.
+    check("EllipsoidSampler", EllipsoidSampler(law="uniform"))
 
 
 def test_parameters_default_as_those_of_the_functions():
@@ -138,7 +160,9 @@ def test_score_in_closed_form():
 @pytest.mark.parametrize(
     ("law", "levels"),
     [
-        ("redraw", el.matched_level(4, law="redraw") * np.array([1, 0.75, 1.3])),
+        pytest.param(
+            "redraw", el.matched_level(4, law="redraw") * np.array([1, 0.75, 1.3]), marks=pytest.mark.slow
+        ),
         ("uniform", el.matched_level(4, law="uniform") * np.array([1, 0.75, 1.3])),
         ("normal", [4.0, 2.0, 1.0]),
     ],

@@ -28,8 +28,13 @@ def contaminated(clean):
     return scores
 
 
+# The core of 256 components takes a hundred times the products that one of 32 does.
+every_component = pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.slow)])
+
+
 def errors(widths):
-    return np.abs(widths / DEVIATIONS - 1)
+    """Relative errors of the half widths of all components, or of every so many of them."""
+    return np.abs(widths / DEVIATIONS[:: K // len(widths)] - 1)
 
 
 @pytest.mark.parametrize("method", SCALES)
@@ -39,13 +44,14 @@ def test_every_one_of_256_components_is_resolved(clean, method):
     assert errors(widths).max() < 0.02
 
 
-def test_the_core_of_a_gaussian_is_the_gaussian(clean):
-    mean, covariance = core(clean)
-    widths = np.sqrt(np.diag(covariance))
+@every_component
+def test_the_core_of_a_gaussian_is_the_gaussian(clean, every):
+    mean, covariance = core(clean[:, ::every])
+    widths, deviations = np.sqrt(np.diag(covariance)), DEVIATIONS[::every]
     assert errors(widths).max() < 0.02
-    assert np.abs(mean / DEVIATIONS).max() < 5 / np.sqrt(N)
+    assert np.abs(mean / deviations).max() < 5 / np.sqrt(N)
     correlation = covariance / np.outer(widths, widths)
-    assert np.abs(correlation - np.eye(K)).max() < 6 / np.sqrt(N)
+    assert np.abs(correlation - np.eye(K // every)).max() < 6 / np.sqrt(N)
 
 
 def test_fixed_intervals_for_all_do_not_resolve_the_narrow_ones(clean):
@@ -58,17 +64,22 @@ def test_fixed_intervals_for_all_do_not_resolve_the_narrow_ones(clean):
 
 
 def test_outliers(contaminated):
+    contaminated = contaminated[:, ::4]
     histogram = half_widths(contaminated, "histogram")
     assert errors(histogram).max() < 0.03
-    _, covariance = core(contaminated)
-    assert errors(np.sqrt(np.diag(covariance))).max() < 0.03
     bias = ndtri(0.5 + 0.25 / 0.9) / ndtri(0.75)
     for method in ("quantile", "mad"):
         widths = half_widths(contaminated, method)
         assert errors(widths).max() < 0.15
-        # The bias that the docstring states, 1.134; the mean of 256 has a standard error of 0.00025.
-        assert np.mean(widths / DEVIATIONS) == pytest.approx(bias, abs=0.002)
+        # The bias that the docstring states, 1.134; the mean of 64 has a standard error of 0.0005.
+        assert np.mean(widths / DEVIATIONS[::4]) == pytest.approx(bias, abs=0.002)
     assert errors(half_widths(contaminated, "std")).min() > 1
+
+
+@every_component
+def test_outliers_are_outside_the_core(contaminated, every):
+    _, covariance = core(contaminated[:, ::every])
+    assert errors(np.sqrt(np.diag(covariance))).max() < 0.03
 
 
 def test_stated_bias_of_outliers_on_one_side():

@@ -45,8 +45,8 @@ def test_nothing_is_lost_to_a_far_mean():
 
 @pytest.mark.parametrize("as_array", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
 def test_streamed_merged_and_at_once_agree(as_array):
-    rows = far_rows().astype(np.float32)
-    batches = [as_array(batch) for batch in np.split(rows, [1, 1, 7000, 7000, 13_000])]
+    rows = far_rows(18_001).astype(np.float32)
+    batches = [as_array(batch) for batch in np.split(rows, [1, 1, 6001, 6001, 12_001])]
     streamed = Moments.empty(6)
     for batch in batches:
         streamed = streamed.update(batch)
@@ -86,6 +86,19 @@ def test_is_a_pytree():
     assert doubled.count == 20
 
 
+def test_repr():
+    empty = Moments.empty(3)
+    assert repr(empty) == "Moments: 0 rows of 3 features"
+    rows = np.array([[0.0, 2.0, 4.0], [2.0, 6.0, 4.0]])
+    assert repr(empty.update(rows[:1])) == "Moments: 1 rows of 3 features\n  mean: 0 to 4 (0, 2, 4)"
+    assert repr(empty.update(rows)) == (
+        "Moments: 2 rows of 3 features\n  mean: 1 to 4 (1, 4, 4)\n"
+        "  standard deviation: 0 to 2.83 (1.41, 2.83, 0)"
+    )
+    shapes = jax.eval_shape(lambda moments: moments, empty)
+    assert repr(shapes) == "Moments(count=int32[], mean=float32[3], scatter=float32[3,3])"
+
+
 def test_large_numpy_rows_are_not_copied_whole():
     rows = np.random.default_rng(0).normal(size=(200_000, 16)).astype(np.float32)
     tracemalloc.start()
@@ -114,9 +127,9 @@ def test_one_compilation_for_batches_of_one_shape():
         (
             np.array([[0, 0, 0], [0, np.nan, 0], [np.inf, 0, 0]]),
             ValueError,
-            "2 of 3 rows hold NaN or infinity",
+            "expected finite values; got NaN or infinity in 2 of 3 rows",
         ),
-        (jnp.array([[0, 0, 0], [0, 0, jnp.nan]]), ValueError, "1 of 2 rows hold NaN or infinity"),
+        (jnp.array([[0, 0, 0], [0, 0, jnp.nan]]), ValueError, "NaN or infinity in 1 of 2 rows"),
     ],
 )
 def test_update_refuses(batch, error, message):
@@ -129,6 +142,10 @@ def test_other_errors():
         Moments.empty(3).merge(Moments.empty(4))
     with pytest.raises(ValueError, match="n_features: expected at least 1; got 0"):
         Moments.empty(0)
+    with pytest.raises(TypeError, match="n_features: expected an integer; got float"):
+        Moments.empty(2.0)
+    with pytest.raises(ValueError, match="count: expected at least two rows; got 1"):
+        _ = Moments.empty(3).update(np.ones((1, 3))).covariance
 
 
 SHARDED = """

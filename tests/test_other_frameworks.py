@@ -110,6 +110,7 @@ def test_numpy_arrays_of_any_form(tmp_path, form):
     np.testing.assert_array_equal(el.contains(state, latents), el.contains(expected, latents))
 
 
+@pytest.mark.slow
 def test_scikit_learn():
     latents = np.random.default_rng(0).normal(5, np.geomspace(3, 0.03, 130), size=(300, 130))
     names = {"latents": latents}

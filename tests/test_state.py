@@ -94,6 +94,72 @@ def test_is_a_pytree_of_data():
     assert stacked.truncate(2).components.shape == (3, 2, D)
 
 
+def test_equality_is_that_of_types_shapes_and_values():
+    state = make_state()
+    assert state == make_state()
+    assert state == jax.tree.map(jnp.asarray, state)  # n_samples is an array now, of the same value
+    for field in dataclasses.fields(PCAState):
+        value = getattr(state, field.name)
+        assert state != dataclasses.replace(state, **{field.name: value + 1})
+        assert state != dataclasses.replace(state, **{field.name: jnp.stack([jnp.asarray(value)] * 2)})
+    assert state != dataclasses.replace(state, mean=np.asarray(state.mean, np.float64))
+    assert state != state.truncate(2)
+    for other in (None, 5, "state", jax.tree.leaves(state), np.zeros(3)):
+        assert (state == other) is False
+        assert (state != other) is True
+    assert state in [None, make_state()]
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(state)
+
+
+def test_equality_says_why_it_has_no_answer_under_a_trace():
+    state = make_state()
+    message = "==: expected a PCAState with known values; got one inside jit, vmap or grad"
+    for compare in (lambda traced: traced == state, lambda traced: state == traced):
+        with pytest.raises(TypeError, match=message):
+            jax.jit(compare)(state)
+    assert jax.jit(lambda traced: jnp.array(traced == "a state"))(state) == False  # noqa: E712
+
+
+def test_trees_do_not_compare_states(monkeypatch):
+    state = make_state()
+    monkeypatch.setattr(PCAState, "__eq__", None)
+    doubled = jax.jit(lambda state: jax.tree.map(lambda leaf: leaf * 2, state))(state)
+    assert jax.tree.structure(doubled) == jax.tree.structure(state)
+    jax.lax.cond(True, lambda a, b: a, lambda a, b: b, doubled, doubled)
+    jax.vmap(lambda state: state.mean)(jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * 2), state))
+
+
+def test_repr_of_one_state():
+    assert repr(make_state()) == (
+        "PCAState: 4 of 7 components, fitted to 100 latents (float32)\n"
+        "  explained variance: 93.8% of the total\n"
+        "  scale: 0.707 to 2 (2, 1.41, 1, 0.707)"
+    )
+    large = dataclasses.replace(make_state(), scale=np.geomspace(2, 0.5, 4096), n_samples=123456)
+    assert "123,456 latents" in repr(large)
+    assert "0.5 to 2 (2, 2, 2, 2, 2, ...)" in repr(large)
+    assert repr(make_state().truncate(1)).endswith("scale: 2")
+
+
+def test_repr_of_what_has_no_values():
+    state, texts = make_state(), []
+    jax.jit(lambda state: texts.append(repr(state)))(state)
+    texts.append(repr(jax.eval_shape(lambda state: state, state)))
+    shapes = (
+        "PCAState(mean=float32[7], components=float32[4,7], scale=float32[4], explained_variance=float32[4], "
+        "explained_variance_ratio=float32[4], n_samples=int32[])"
+    )
+    assert texts == [shapes, shapes]
+    stacked = jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * 3), state)
+    assert "components=float32[3,4,7]" in repr(stacked)
+    assert repr(jax.tree.map(lambda leaf: None, state)).startswith("PCAState(mean=None, ")
+    assert repr(jax.tree.map(lambda leaf: "x" * 1000, state)).count("...") == 6
+    donated = jax.tree.map(jnp.array, state)
+    donated.mean.delete()
+    assert repr(donated).startswith("PCAState(mean=float32[7], ")
+
+
 def test_truncate():
     state = make_state()
     short = state.truncate(2)
@@ -105,7 +171,7 @@ def test_truncate():
     for k in (0, K + 1):
         with pytest.raises(ValueError, match=f"k: expected 1 to 4, the number of components; got {k}"):
             state.truncate(k)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="k: expected an integer; got float"):
         state.truncate(1.5)
 
 
@@ -154,7 +220,7 @@ def test_save_refuses_what_load_would(tmp_path, change, message):
 
 
 def test_load_without_a_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="path: expected a saved PCA state; there is no file"):
+    with pytest.raises(FileNotFoundError, match="path: expected a saved PCA state; got no file at"):
         PCAState.load(tmp_path / "absent.npz")
 
 
@@ -167,10 +233,11 @@ def saved_fields(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": None}, "archive of something else"),
-        ({"format": "ellipsoid.Other"}, "it is an ellipsoid.Other"),
-        ({"format_version": 2}, "expected format version 1; got 2"),
-        ({"scale": None}, "scale is not a file in the archive"),
+        ({"format": None}, "expected ellipsoid.PCAState 1; got an archive of something else"),
+        ({"description": "{"}, "Expecting property name"),
+        ({"format": "ellipsoid.Other"}, "expected ellipsoid.PCAState 1; got ellipsoid.Other 1"),
+        ({"format_version": 2}, "expected ellipsoid.PCAState 1; got ellipsoid.PCAState 2"),
+        ({"scale": None}, "scale: expected an entry of this name; got none"),
         ({"scale": np.ones(K + 1, np.float32)}, r"scale: expected .* of shape \(4,\)"),
         ({"mean": np.full(D, np.inf, np.float32)}, "mean: expected finite values"),
         ({"mean": np.zeros(D, ">f4")}, "mean: expected float32 or float64"),

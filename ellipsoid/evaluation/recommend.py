@@ -16,9 +16,10 @@ from ellipsoid.evaluation.candidates import GAUSSIAN, RECONSTRUCTIONS, TRAINING_
 from ellipsoid.evaluation.results import Evaluation, Result
 from ellipsoid.files import replace_file
 from ellipsoid.metrics import Estimate
-from ellipsoid.mixture import Mixture, load
+from ellipsoid.mixture import Mixture
 from ellipsoid.regions import Region
 from ellipsoid.settings import DrawSettings
+from ellipsoid.shapes import load
 from ellipsoid.state import PCAState
 
 if TYPE_CHECKING:

@@ -115,7 +115,7 @@ def test_draw_from_a_mixture(folder, tmp_path, capsys):
     assert np.load(tmp_path / "pictures.part.npy").shape == (3,)
 
     sample = ["sample", str(mixture), "--n", "2", "--out", str(tmp_path / "x.npy")]
-    assert "this mixture has no 'Bald'" in error_of(capsys, *sample, "--label", "Bald")
+    assert "; got 'Bald'" in error_of(capsys, *sample, "--label", "Bald")
     assert "expected Male=true or Male=false; got Male=1" in error_of(capsys, *sample, "--label", "Male=1")
 
 
