@@ -45,4 +45,4 @@ from ellipsoid.diagnostics.rows import PAIR_ROWS as PAIR_ROWS
 from ellipsoid.diagnostics.rows import TEST_ROWS as TEST_ROWS
 from ellipsoid.diagnostics.verdict import Concern as Concern
 from ellipsoid.diagnostics.verdict import Verdict as Verdict
-from ellipsoid.diagnostics.verdict import judge as judge
+from ellipsoid.diagnostics.verdict import assess as assess

@@ -51,7 +51,7 @@ class Verdict:
     reason: str
 
 
-def judge(state: PCAState, diagnostics: Diagnostics) -> Verdict:
+def assess(state: PCAState, diagnostics: Diagnostics) -> Verdict:
     """Read the numbers of a state's latents."""
     d = diagnostics
     concerns = [*_concerns(d)]

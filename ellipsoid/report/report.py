@@ -116,7 +116,7 @@ def write_report(
     """
     run = Path(run)
     found = diagnostics.diagnose(material.state, material.latents, progress=progress)
-    verdict = diagnostics.judge(material.state, found)
+    verdict = diagnostics.assess(material.state, found)
     parts = Sections(run / "figures", material, found, el.key(seed)).in_order
     sections = []
     with progress_bar("report", len(parts), enabled=progress, unit="sections") as advance:

@@ -10,7 +10,7 @@ from scipy import stats
 
 import ellipsoid as el
 from ellipsoid import diagnostics as dg
-from ellipsoid.diagnostics import judge
+from ellipsoid.diagnostics import assess
 
 
 def generator(seed=0):
@@ -440,7 +440,7 @@ def latents_of(case, n, d):
 def test_each_failure_of_an_assumption_raises_its_concern_and_no_other(case, expected, n, d):
     latents = latents_of(case, n, d)
     state = el.fit(latents)
-    verdict = judge(state, dg.diagnose(state, latents))
+    verdict = assess(state, dg.diagnose(state, latents))
     assert {concern.name for concern in verdict.concerns} == expected
     if case == "gaussian":
         assert verdict.headline.startswith("The latents are close to normal")
@@ -459,7 +459,7 @@ def test_few_latents_of_a_gaussian_raise_no_concern(n, d):
     for seed in range(6):
         latents = gaussian(n, d, seed)
         state = el.fit(latents)
-        alarms += bool(judge(state, dg.diagnose(state, latents)).concerns)
+        alarms += bool(assess(state, dg.diagnose(state, latents)).concerns)
     assert alarms <= 1
 
 
@@ -467,18 +467,18 @@ def test_axes_that_are_not_those_of_the_latents_are_said_to_be_so():
     latents = latents_of("gaussian", 2_000, 4)
     turned = latents[:, ::-1] * np.float32([1, 1, 1, 4])
     state = el.fit(latents)
-    concerns = {concern.name: concern.text for concern in judge(state, dg.diagnose(state, turned)).concerns}
+    concerns = {concern.name: concern.text for concern in assess(state, dg.diagnose(state, turned)).concerns}
     assert "fit it to them" in concerns["dependent"]
 
 
 def test_few_images_and_bad_half_widths_are_concerns():
     few = gaussian(200, 32)
     state = el.fit(few)
-    assert {concern.name for concern in judge(state, dg.diagnose(state, few)).concerns} == {"few_images"}
+    assert {concern.name for concern in assess(state, dg.diagnose(state, few)).concerns} == {"few_images"}
     # Components of widths 1 to 1/1000, read in intervals of one common width.
     narrow = gaussian(2_000, 16) * np.geomspace(1, 1e-3, 16).astype(np.float32)
     state = el.fit(narrow, half_width="histogram_raw")
-    assert {concern.name for concern in judge(state, dg.diagnose(state, narrow)).concerns} == {"half_widths"}
+    assert {concern.name for concern in assess(state, dg.diagnose(state, narrow)).concerns} == {"half_widths"}
 
 
 def test_numbers_of_a_gaussian_state():
@@ -502,7 +502,7 @@ def test_diagnose_works_with_fewer_components_than_dimensions_and_few_rows():
     found = dg.diagnose(state, latents)
     assert found.scores.shape == (40, 2)
     assert found.original.mean.shape == (6,)
-    text = judge(state, found)
+    text = assess(state, found)
     left_out = 1 - float(state.explained_variance_ratio.sum())
     assert any(
         "2 of 6 components hold" in sentence and f"leaves out the other {left_out:.1%}" in sentence
