@@ -1,4 +1,4 @@
-"""Sheets of images, laid out in whole pixels."""
+"""Grids of images, laid out in whole pixels."""
 
 import math
 from collections.abc import Sequence
@@ -46,12 +46,12 @@ def image_grid(
         raise ValueError(f"labels: expected {n}, one for each image; got {len(labels)}")
     starts = range(0, n, columns)
     label_rows = None if labels is None else [labels[start : start + columns] for start in starts]
-    return _sheet(
+    return _draw_table(
         [[tiles[start : start + columns]] for start in starts], columns, title, tile_labels=label_rows
     )
 
 
-def reconstructions(originals: ArrayLike, reconstructions: ArrayLike, *, title: str | None = None) -> Figure:
+def plot_reconstructions(originals: ArrayLike, reconstructions: ArrayLike, *, title: str | None = None) -> Figure:
     """Originals, and below each what the autoencoder makes of it, in bands of up to 8 pairs.
 
     Parameters
@@ -76,7 +76,7 @@ def reconstructions(originals: ArrayLike, reconstructions: ArrayLike, *, title: 
     starts = range(0, len(above), columns)
     cells = [[tiles[start : start + columns]] for start in starts for tiles in (above, below)]
     names = ["original", "reconstruction"] * len(starts)
-    return _sheet(cells, columns, title, row_labels=names, rows_in_band=2)
+    return _draw_table(cells, columns, title, row_labels=names, rows_in_band=2)
 
 
 def grid_table(
@@ -114,7 +114,7 @@ def grid_table(
     if len(sizes) > 1:
         raise ValueError(f"cells: expected images of one size; got {sorted(sizes)}")
     columns = math.ceil(math.sqrt(max(len(stack) for row in stacks for stack in row)))
-    return _sheet(stacks, columns, title, row_labels=row_labels, column_labels=column_labels, rows_in_band=1)
+    return _draw_table(stacks, columns, title, row_labels=row_labels, column_labels=column_labels, rows_in_band=1)
 
 
 def strips(
@@ -150,10 +150,10 @@ def strips(
         if labels is not None:
             as_names(name, labels, count)
     cells = [[tile[None] for tile in row] for row in tiles]
-    return _sheet(cells, 1, title, row_labels=row_labels, column_labels=column_labels)
+    return _draw_table(cells, 1, title, row_labels=row_labels, column_labels=column_labels)
 
 
-def nearest(
+def plot_nearest(
     generated: ArrayLike, neighbours: ArrayLike, distances: ArrayLike, *, title: str | None = None
 ) -> Figure:
     """Show generated images, and below each the training images nearest to it with their distances.
@@ -188,7 +188,7 @@ def nearest(
     ranks = ["nearest"] if len(below) == 1 else [f"nearest {rank + 1}" for rank in range(len(below))]
     names = ["generated", *ranks]
     labels = names * (len(cells) // len(names))
-    return _sheet(cells, columns, title, row_labels=labels, tile_labels=tile_labels, rows_in_band=len(names))
+    return _draw_table(cells, columns, title, row_labels=labels, tile_labels=tile_labels, rows_in_band=len(names))
 
 
 def as_tiles(name: str, images: ArrayLike) -> np.ndarray:
@@ -212,7 +212,7 @@ def as_tiles(name: str, images: ArrayLike) -> np.ndarray:
     return np.broadcast_to(array, (*array.shape[:3], 3))
 
 
-def _sheet(
+def _draw_table(
     cells: Sequence[Sequence[np.ndarray]],
     columns: int,
     title: str | None,
@@ -239,7 +239,7 @@ def _sheet(
     column_gap = gap if rows_in_band is None else wide_gap
     table_width = n_columns * (cell_width + column_gap) - column_gap
 
-    # The page shows all sheets at one width: letters that grow with the sheet have one size there.
+    # The page shows all grids at one width: letters that grow with the grid have one size there.
     letter = max(12, round(table_width * 0.017))
     margin = letter
     left = margin + (_text_width(row_labels, letter) + letter if row_labels else 0)

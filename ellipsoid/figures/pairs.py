@@ -76,7 +76,7 @@ def correlation_matrices(
     return figure
 
 
-def pair_angles(
+def plot_pair_angles(
     before: ArrayLike,
     after: ArrayLike,
     *,
@@ -128,7 +128,7 @@ def pair_angles(
     return figure
 
 
-def calibration(
+def plot_calibration(
     levels: ArrayLike,
     expected: ArrayLike,
     observed: ArrayLike,
@@ -188,7 +188,7 @@ def calibration(
     return figure
 
 
-def dependence(
+def plot_dependence(
     matrix_squares: ArrayLike,
     matrix_distance: ArrayLike,
     threshold_squares: float,

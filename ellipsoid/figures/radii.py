@@ -32,7 +32,7 @@ from ellipsoid.figures.style import (
 _MOST_QUANTILES = 2000
 
 
-def distances(
+def plot_distances(
     groups: Mapping[str, ArrayLike], *, xlabel: str, reference: str | None = None, title: str | None = None
 ) -> Figure:
     """Plot distributions of distances, each scaled to its own peak; on a log scale from a range of 10 on.
@@ -152,7 +152,7 @@ def mahalanobis(
     return figure
 
 
-def gauge(
+def plot_gauge(
     gauges: ArrayLike,
     joint_levels: ArrayLike,
     joint_coverage: ArrayLike,

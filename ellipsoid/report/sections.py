@@ -328,7 +328,7 @@ class Sections:
             [
                 self.picture(
                     "distances_origin",
-                    figures.distances(
+                    figures.plot_distances(
                         {name: np.linalg.norm(z, axis=1) for name, z in (latents | spaces | normals).items()},
                         xlabel="distance from the origin (latent units)",
                     ),
@@ -336,7 +336,7 @@ class Sections:
                 ),
                 self.picture(
                     "distances_centre",
-                    figures.distances(
+                    figures.plot_distances(
                         {
                             name: np.linalg.norm(z - self.mean, axis=1)
                             for name, z in (latents | draws | normals).items()
@@ -391,7 +391,7 @@ class Sections:
                 ),
                 self.picture(
                     "angles",
-                    figures.pair_angles(*angles, weights=(weights[0], weights[1])),
+                    figures.plot_pair_angles(*angles, weights=(weights[0], weights[1])),
                     "Angle of each pair's ellipse; by weight, the longer an ellipse the more it counts",
                 ),
             ],
@@ -423,7 +423,7 @@ class Sections:
             [
                 self.picture(
                     "calibration",
-                    figures.calibration(
+                    figures.plot_calibration(
                         pairs.levels,
                         pairs.expected,
                         pairs.of_pairs,
@@ -496,7 +496,7 @@ class Sections:
                 ),
                 self.picture(
                     "gauge",
-                    figures.gauge(found.gauges, levels, coverage, found.levels_holding),
+                    figures.plot_gauge(found.gauges, levels, coverage, found.levels_holding),
                     "Share of the latents that meet all pair conditions at a level, beside a Gaussian",
                 ),
             ],
@@ -568,7 +568,7 @@ class Sections:
             [
                 self.picture(
                     "dependence",
-                    figures.dependence(ties.squares, ties.distance, ties.squares_bound, ties.distance_bound),
+                    figures.plot_dependence(ties.squares, ties.distance, ties.squares_bound, ties.distance_bound),
                     "Dependence of all pairs of the leading components",
                 ),
                 self.picture(
@@ -648,7 +648,7 @@ class Sections:
             pictures.append(
                 self.sheet(
                     "reconstructions",
-                    figures.reconstructions(images[:16], decode(encode(images[:16]))),
+                    figures.plot_reconstructions(images[:16], decode(encode(images[:16]))),
                     f"Images {kind}, and what the autoencoder makes of them",
                 )
             )
@@ -758,12 +758,12 @@ class Sections:
             [
                 self.sheet(
                     "nearest",
-                    figures.nearest(generated[:8], images[index[:8]], distance[:8]),
+                    figures.plot_nearest(generated[:8], images[index[:8]], distance[:8]),
                     "Draws, and the training images nearest to them",
                 ),
                 self.picture(
                     "nearest_distances",
-                    figures.distances(
+                    figures.plot_distances(
                         {"draws": distance[:, 0], name: of_others},
                         xlabel="distance to the nearest training image (root mean square of pixels)",
                     ),
