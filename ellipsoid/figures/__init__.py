@@ -13,8 +13,8 @@ from ellipsoid.figures.image_grids import plot_reconstructions as plot_reconstru
 from ellipsoid.figures.image_grids import strips as strips
 from ellipsoid.figures.marginals import component_statistics as component_statistics
 from ellipsoid.figures.marginals import components as components
-from ellipsoid.figures.pairs import plot_calibration as plot_calibration
 from ellipsoid.figures.pairs import correlation_matrices as correlation_matrices
+from ellipsoid.figures.pairs import plot_calibration as plot_calibration
 from ellipsoid.figures.pairs import plot_dependence as plot_dependence
 from ellipsoid.figures.pairs import plot_pair_angles as plot_pair_angles
 from ellipsoid.figures.planes import density_contours as density_contours
@@ -23,9 +23,9 @@ from ellipsoid.figures.planes import pairs_scatter as pairs_scatter
 from ellipsoid.figures.planes import surface as surface
 from ellipsoid.figures.quality import Curve as Curve
 from ellipsoid.figures.quality import fidelity_diversity as fidelity_diversity
+from ellipsoid.figures.radii import mahalanobis as mahalanobis
 from ellipsoid.figures.radii import plot_distances as plot_distances
 from ellipsoid.figures.radii import plot_gauge as plot_gauge
-from ellipsoid.figures.radii import mahalanobis as mahalanobis
 from ellipsoid.figures.saving import save as save
 from ellipsoid.figures.saving import save_animation as save_animation
 from ellipsoid.figures.spectra import comparison as comparison

@@ -51,7 +51,9 @@ def image_grid(
     )
 
 
-def plot_reconstructions(originals: ArrayLike, reconstructions: ArrayLike, *, title: str | None = None) -> Figure:
+def plot_reconstructions(
+    originals: ArrayLike, reconstructions: ArrayLike, *, title: str | None = None
+) -> Figure:
     """Originals, and below each what the autoencoder makes of it, in bands of up to 8 pairs.
 
     Parameters
@@ -114,7 +116,9 @@ def grid_table(
     if len(sizes) > 1:
         raise ValueError(f"cells: expected images of one size; got {sorted(sizes)}")
     columns = math.ceil(math.sqrt(max(len(stack) for row in stacks for stack in row)))
-    return _draw_table(stacks, columns, title, row_labels=row_labels, column_labels=column_labels, rows_in_band=1)
+    return _draw_table(
+        stacks, columns, title, row_labels=row_labels, column_labels=column_labels, rows_in_band=1
+    )
 
 
 def strips(
@@ -188,7 +192,9 @@ def plot_nearest(
     ranks = ["nearest"] if len(below) == 1 else [f"nearest {rank + 1}" for rank in range(len(below))]
     names = ["generated", *ranks]
     labels = names * (len(cells) // len(names))
-    return _draw_table(cells, columns, title, row_labels=labels, tile_labels=tile_labels, rows_in_band=len(names))
+    return _draw_table(
+        cells, columns, title, row_labels=labels, tile_labels=tile_labels, rows_in_band=len(names)
+    )
 
 
 def as_tiles(name: str, images: ArrayLike) -> np.ndarray:

@@ -373,7 +373,17 @@ def test_text_that_overlaps_or_is_cut_off_is_found(place):
 
 def test_no_module_of_the_package_has_the_name_of_a_figure():
     public = {name for name in vars(figures) if not name.startswith("_")}
-    modules = {"marginals", "pairs", "planes", "quality", "radii", "saving", "image_grids", "spectra", "style"}
+    modules = {
+        "marginals",
+        "pairs",
+        "planes",
+        "quality",
+        "radii",
+        "saving",
+        "image_grids",
+        "spectra",
+        "style",
+    }
     modules |= {"training"}
     assert modules < public
     assert all(callable(getattr(figures, name)) for name in public - modules)
@@ -419,7 +429,10 @@ def test_figures_refuse(name, arguments, message):
             lambda: figures.plot_distances({"a": [1.0]}, xlabel="x", reference="b"),
             r"reference: expected one of \['a'\]; got 'b'",
         ),
-        (lambda: figures.plot_distances({"a": [-1.0]}, xlabel="x"), "groups: expected distances of at least 0"),
+        (
+            lambda: figures.plot_distances({"a": [-1.0]}, xlabel="x"),
+            "groups: expected distances of at least 0",
+        ),
         (
             lambda: figures.plot_pair_angles([0.0], [0.0], weights=([1.0], [0.0])),
             r"weights\[1\]: expected weights of at least 0, not all of them 0",
