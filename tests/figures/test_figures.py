@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
 import pytest
-from figure_checks import assert_legible, correlated_latents, drawn_texts
+from figure_checks import assert_legible, correlated_latents, drawn_words
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -38,14 +38,16 @@ def test_explained_variance_of_the_state(latents):
         for share, count in zip(("90%", "95%", "99%"), counts, strict=True)
     ]
     assert together.texts[0].get_text().split("\n") == expected
-    drawn_texts(figure)
+    words = drawn_words(figure)
+    labels = {"component", "share of the variance", "number of components", "cumulative share"}
+    assert {"Variance", "\n".join(expected), *labels} <= set(words)
 
 
 def test_explained_variance_marks_only_what_is_reached(state):
     short = dataclasses.replace(state.truncate(1), explained_variance_ratio=jnp.asarray([0.93]))
     figure = figures.explained_variance(short)
-    assert figure.axes[1].texts[0].get_text() == "90%: 1 component"
-    drawn_texts(figure)
+    notes = [text for text in drawn_words(figure) if ": " in text]
+    assert notes == ["90%: 1 component"]
 
 
 def test_training_curve():
@@ -62,7 +64,11 @@ def test_training_curve():
     assert [line.get_label() for line in axes.lines] == ["train", "validation"]
     assert train.get_linestyle() != validation.get_linestyle()
     assert axes.get_yscale() == "log"
-    drawn_texts(figure)
+    words = drawn_words(figure)
+    assert {"Losses", "epoch", "loss", "train", "validation"} <= set(words)
+    # Epochs are whole numbers; two decades of losses are named by their powers of ten.
+    assert {"0", "10", "20", "30", "40"} <= set(words)
+    assert {"0.1", "1"} <= set(words)
 
 
 def test_a_narrow_range_is_shown_from_zero():

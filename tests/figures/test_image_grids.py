@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from figure_checks import assert_legible, drawn_texts
+from figure_checks import assert_legible, drawn_words
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -60,8 +60,8 @@ def test_image_grid_columns(n, columns, shape):
 def test_image_grid_labels_each_image():
     labels = [f"cost $ {i}" for i in range(9)]  # a lone dollar sign is no formula
     figure = figures.image_grid(random_images(9), labels=labels)
-    assert texts(figure) == labels
-    drawn_texts(figure)
+    assert drawn_words(figure) == labels
+    assert_legible(figure)
     (axes,) = figure.axes
     first, ninth = axes.texts[0], axes.texts[8]
     assert ninth.get_position()[0] == first.get_position()[0]
