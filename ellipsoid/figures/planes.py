@@ -122,7 +122,7 @@ def density_contours(
     names: Sequence[str],
     title: str | None = None,
 ) -> Figure:
-    """Show the density of points in coordinate planes, with the confidence ellipses that a Gaussian's would follow.
+    """Show the density of points in coordinate planes, with the ellipses that a Gaussian would follow.
 
     The grey areas end where the density, smoothed, has fallen to ``exp(-level**2 / 2)`` of its peak. In the
     frame in which the points of a plane have covariance 1, the smoothing is Gaussian with standard deviation
