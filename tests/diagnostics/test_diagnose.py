@@ -10,6 +10,12 @@ import ellipsoid as el
 from ellipsoid import diagnostics as dg
 
 
+def concerns_of(state, latents):
+    """Texts of the concerns about a state's latents, by their names."""
+    verdict = dg.assess(state, dg.diagnose(state, latents))
+    return {concern.name: concern.text for concern in verdict.concerns}
+
+
 @pytest.mark.parametrize(
     ("case", "expected"),
     [
@@ -47,30 +53,26 @@ def test_few_latents_of_a_gaussian_raise_no_concern(n, d):
     for seed in range(6):
         latents = gaussian(n, d, seed)
         state = el.fit(latents)
-        alarms += bool(dg.assess(state, dg.diagnose(state, latents)).concerns)
+        alarms += bool(concerns_of(state, latents))
     assert alarms <= 1
 
 
 def test_axes_that_are_not_those_of_the_latents_are_said_to_be_so():
-    latents = latents_of("gaussian", 2_000, 4)
-    turned = latents[:, ::-1] * np.float32([1, 1, 1, 4])
+    latents = latents_of("gaussian", 2_000, 16)
+    turned = latents[:, ::-1] * np.float32([1] * 15 + [4])
     state = el.fit(latents)
-    concerns = {
-        concern.name: concern.text for concern in dg.assess(state, dg.diagnose(state, turned)).concerns
-    }
+    concerns = concerns_of(state, turned)
     assert "fit it to them" in concerns["dependent"]
 
 
 def test_few_images_and_bad_half_widths_are_concerns():
     few = gaussian(200, 32)
     state = el.fit(few)
-    assert {concern.name for concern in dg.assess(state, dg.diagnose(state, few)).concerns} == {"few_images"}
+    assert set(concerns_of(state, few)) == {"few_images"}
     # Components of widths 1 to 1/1000, read in intervals of one common width.
     narrow = gaussian(2_000, 16) * np.geomspace(1, 1e-3, 16).astype(np.float32)
     state = el.fit(narrow, half_width="histogram_raw")
-    assert {concern.name for concern in dg.assess(state, dg.diagnose(state, narrow)).concerns} == {
-        "half_widths"
-    }
+    assert set(concerns_of(state, narrow)) == {"half_widths"}
 
 
 def test_numbers_of_a_gaussian_state():
@@ -89,16 +91,16 @@ def test_numbers_of_a_gaussian_state():
 
 
 def test_diagnose_works_with_fewer_components_than_dimensions_and_few_rows():
-    latents = latents_of("gaussian", 40, 6)
+    latents = latents_of("gaussian", 60, 6)
     state = el.fit(latents, n_components=2)
     measured = dg.diagnose(state, latents)
-    assert measured.scores.shape == (40, 2)
+    assert measured.scores.shape == (60, 2)
     assert measured.original.mean.shape == (6,)
-    text = dg.assess(state, measured)
+    verdict = dg.assess(state, measured)
     left_out = 1 - float(state.explained_variance_ratio.sum())
     assert any(
         "2 of 6 components hold" in sentence and f"leaves out the other {left_out:.1%}" in sentence
-        for sentence in text.findings
+        for sentence in verdict.findings
     )
     wide = latents_of("gaussian", 10, 20)
     with pytest.warns(UserWarning, match="dropped"):
@@ -129,3 +131,32 @@ def test_diagnose_refuses_what_it_cannot_measure():
         dg.calibration(latents, np.eye(3))
     with pytest.raises(ValueError, match="at least 2 columns"):
         dg.calibration(latents[:, :1], np.eye(1))
+
+
+def test_measures_refuse_units_and_columns_that_are_none():
+    rows = gaussian(100, 3)
+    for scale in ([1, 1], [1, 1, 0], [1, 1, np.nan], 1.0):
+        for measure in (dg.distances, lambda rows, scale: dg.compare(rows, rows, scale)):
+            with pytest.raises(ValueError, match="scale: expected 3 finite numbers above 0; got"):
+                measure(rows, scale)
+    with pytest.raises(ValueError, match=r"points: expected 2 columns; got shape \(100, 3\)"):
+        dg.half_maximum(rows)
+    rows[:, 1] = 1
+    for measure, name in ((dg.clusters, "scores"), (dg.dependence, "values")):
+        with pytest.raises(ValueError, match=f"{name}: expected columns that vary; column 1 is constant"):
+            measure(rows)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"level": 0.0}, ValueError, "level: expected a finite number above 0; got 0.0"),
+        ({"n": 0}, ValueError, "n: expected at least 1; got 0"),
+        ({"sweeps": 2.0}, TypeError, "sweeps: expected an integer; got float"),
+        ({"covariance": np.ones((2, 3))}, ValueError, r"covariance: expected shape \(D, D\); got \(2, 3\)"),
+    ],
+)
+def test_a_walk_in_the_original_frame_refuses(changed, error, message):
+    arguments = {"key": el.key(0), "covariance": np.eye(2), "level": 1.0, "n": 5, "sweeps": 2} | changed
+    with pytest.raises(error, match=message):
+        dg.original_frame_points(**arguments)

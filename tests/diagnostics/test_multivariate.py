@@ -1,11 +1,13 @@
 """All components at once, against the definitions of the statistics and known truths."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from diagnostic_latents import gaussian, generator
 from scipy import stats
+from threadpoolctl import threadpool_info
 
 from ellipsoid import diagnostics as dg
 
@@ -77,6 +79,25 @@ def test_distances_of_a_gaussian_and_its_core():
     assert dg.distances(outskirts, np.ones(k)).core_share == pytest.approx(0.9, abs=0.02)
     assert dg.distances(outskirts, np.ones(k)).far_share > 0.09
     assert math.isnan(dg.distances(gaussian(50, k), np.ones(k)).core_share)
+
+
+def test_rows_that_are_alike_have_a_core_without_a_warning():
+    """The core has no covariance then, and the median and mad stand in for it; warnings are errors here."""
+    rows = gaussian(200, 3)
+    rows[:150] = rows[0]
+    measured = dg.distances(rows, np.ones(3))
+    assert np.isfinite(measured.core_scale).all()
+    assert measured.core_share < 1
+
+
+def test_clusters_of_several_threads_leave_the_number_of_threads_alone():
+    rows = gaussian(300, 3)
+    dg.clusters(rows)  # loads scikit-learn
+    before = [pool["num_threads"] for pool in threadpool_info()]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(dg.clusters, [rows] * 8))
+    assert len(set(results)) == 1
+    assert [pool["num_threads"] for pool in threadpool_info()] == before
 
 
 def test_clusters():
