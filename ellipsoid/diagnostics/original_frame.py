@@ -14,7 +14,7 @@ def original_frame_points(
 ) -> np.ndarray:
     """Points inside the ellipse of every pair of *original* dimensions, uniformly, by a random walk.
 
-    The ellipse of a pair is that of its 2 x 2 part of the covariance. Walkers start at the centre and go
+    The ellipse of a pair is that of its 2 x 2 block of the covariance. Walkers start at the centre and go
     along one dimension after another, each time to a uniformly chosen point of the chord inside all ellipses
     of that dimension (coordinate hit-and-run; Smith, 1984). The walk keeps the uniform distribution; `sweeps`
     rounds through all dimensions forget the start, unless two dimensions are nearly one: walks along the axes

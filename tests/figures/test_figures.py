@@ -367,12 +367,12 @@ def test_text_can_be_read(n, k, title):
         assert figure.get_figwidth() == 7.5
 
 
-@pytest.mark.parametrize("place", [(0.3, 0.5), (0.95, 0.5)])
-def test_text_that_overlaps_or_is_cut_off_is_found(place):
+@pytest.mark.parametrize("position", [(0.3, 0.5), (0.95, 0.5)])
+def test_text_that_overlaps_or_is_cut_off_is_found(position):
     figure = Figure()
     figure.text(0.2, 0.5, "this is a text")
     assert_legible(figure)
-    figure.text(*place, "and another one")
+    figure.text(*position, "and another one")
     with pytest.raises(AssertionError):
         assert_legible(figure)
 

@@ -98,13 +98,13 @@ def test_grid_table_puts_cells_under_their_labels():
     assert texts(figure) == ["Table", "10", "64", "0.6", "0.7", "0.8"]
     canvas = grid_pixels(figure)
     (axes,) = figure.axes
-    places = {text.get_text(): text.get_position() for text in axes.texts}
-    column_step = places["0.7"][0] - places["0.6"][0]
-    row_step = places["64"][1] - places["10"][1]
+    positions = {text.get_text(): text.get_position() for text in axes.texts}
+    column_step = positions["0.7"][0] - positions["0.6"][0]
+    row_step = positions["64"][1] - positions["10"][1]
     for row, row_label in enumerate(["10", "64"]):
         for column, column_label in enumerate(["0.6", "0.7", "0.8"]):
-            left = round(places[column_label][0] - column_step / 2)
-            top = round(places[row_label][1] - row_step / 2)
+            left = round(positions[column_label][0] - column_step / 2)
+            top = round(positions[row_label][1] - row_step / 2)
             cell = canvas[top : top + round(row_step), left : left + round(column_step)]
             assert all(holds_enlarged(cell, image) for image in cells[row][column])
 
@@ -148,12 +148,12 @@ def test_strips_put_each_image_under_its_label():
     assert_legible(figure)
     canvas = grid_pixels(figure)
     (axes,) = figure.axes
-    places = {text.get_text(): text.get_position() for text in axes.texts}
-    width = places["0"][0] - places["-1.5"][0]
-    height = places["second"][1] - places["first"][1]
+    positions = {text.get_text(): text.get_position() for text in axes.texts}
+    width = positions["0"][0] - positions["-1.5"][0]
+    height = positions["second"][1] - positions["first"][1]
     for row, label in zip(rows, ["first", "second", "third"], strict=True):
         for image, column in zip(row, columns, strict=True):
-            left, top = round(places[column][0] - width / 2), round(places[label][1] - height / 2)
+            left, top = round(positions[column][0] - width / 2), round(positions[label][1] - height / 2)
             assert holds_enlarged(canvas[top : top + round(height), left : left + round(width)], image)
 
 
@@ -169,9 +169,9 @@ def test_nearest_images_lie_below_with_their_distances():
     assert_legible(figure)
     canvas = grid_pixels(figure)
     (axes,) = figure.axes
-    places = {text.get_text(): text.get_position() for text in axes.texts}
-    x, y = (round(number) for number in places["0.13"])  # the seventh of the nearest 2
-    side = round(places["0.13"][0] - places["0.11"][0])
+    positions = {text.get_text(): text.get_position() for text in axes.texts}
+    x, y = (round(number) for number in positions["0.13"])  # the seventh of the nearest 2
+    side = round(positions["0.13"][0] - positions["0.11"][0])
     above = canvas[y - side : y, x - side // 2 : x + side // 2]
     assert holds_enlarged(above, neighbours[6, 1])
     assert not holds_enlarged(above, neighbours[6, 0])

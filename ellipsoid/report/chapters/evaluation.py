@@ -25,7 +25,7 @@ def evaluation(study: Study) -> Section | None:
     try:
         loaded = [load_recommendation(run, goal) for goal in GOALS]
     except ValueError as error:
-        return Section(TITLE, f"This run has been evaluated, but what was found is of no use: {error}.")
+        return Section(TITLE, f"This run has been evaluated, but the recommendation is of no use: {error}.")
     recommended = [recommendation for recommendation in loaded if recommendation is not None]
     if not recommended:
         return None
