@@ -11,6 +11,8 @@ import argparse
 import os
 import platform
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,26 +22,26 @@ import ellipsoid as el
 from ellipsoid import diagnostics as dg
 
 
-def latents_of(n, k):
+def latents_of(n: int, k: int) -> np.ndarray:
     random = np.random.default_rng(0)
     rotation = np.linalg.qr(random.normal(size=(k, k)))[0].astype(np.float32)
     width = np.exp(-3 * np.arange(k) / k).astype(np.float32)
     return (random.standard_normal((n, k), np.float32) * width) @ rotation
 
 
-def timed(function, *arguments):
+def timed(function: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
     start = time.perf_counter()
     result = function(*arguments)
     return time.perf_counter() - start, result
 
 
-def in_turns(*functions, repeats=4):
+def in_turns(*functions: Callable[[], Any], repeats: int = 4) -> list[tuple[float, Any]]:
     """Give the least seconds and the result of each, the first call left out."""
     runs = [[timed(function) for function in functions] for _ in range(repeats)][1:]
     return [min(of_one, key=lambda run: run[0]) for of_one in zip(*runs, strict=True)]
 
 
-def loop_over_pairs(u, levels):
+def loop_over_pairs(u: np.ndarray, levels: Sequence[float]) -> np.ndarray:
     """Shares of rows inside the unit circle of each pair, scaled by each level."""
     k = u.shape[1]
     squares = np.square(u).T.copy()
@@ -52,7 +54,7 @@ def loop_over_pairs(u, levels):
     return observed
 
 
-def distance_correlation_of_pair(x, y):
+def distance_correlation_of_pair(x: np.ndarray, y: np.ndarray) -> float:
     n = len(x)
     centred = []
     for values in (x, y):
@@ -65,7 +67,7 @@ def distance_correlation_of_pair(x, y):
     return np.sum(a * b) / np.sqrt(np.sum(a * a) * np.sum(b * b))
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--n", type=int, default=170_000)
     parser.add_argument("--k", type=int, default=256)
@@ -77,9 +79,9 @@ def main():
     latents = latents_of(options.n, options.k)
     seconds, state = timed(el.fit, latents)
     print(f"fit of {options.n:,} x {options.k}: {seconds:.1f} s")
-    seconds, found = timed(dg.diagnose, state, latents)
+    seconds, measured = timed(dg.diagnose, state, latents)
     print(f"diagnose, first call, compilation included: {seconds:.1f} s")
-    scores, scale = found.scores, np.asarray(state.scale)
+    scores, scale = measured.scores, np.asarray(state.scale)
     for name, function, arguments in (
         ("marginals", dg.marginals, (scores,)),
         ("location", dg.location, (state, latents)),
@@ -92,11 +94,11 @@ def main():
         print(f"  {name:24s} {timed(function, *arguments)[0]:5.1f} s")
 
     u = dg.subset(scores / scale, dg.PAIR_ROWS)
-    (fast, found), (slow, expected) = in_turns(
+    (fast, measured), (slow, expected) = in_turns(
         lambda: dg.calibration(u, np.eye(options.k)), lambda: loop_over_pairs(u, dg.LEVELS)
     )
     upper = np.triu_indices(options.k, 1)
-    rows = np.abs(found.of_pairs - expected[:, *upper]).max() * len(u)  # on the boundary, by rounding
+    rows = np.abs(measured.of_pairs - expected[:, *upper]).max() * len(u)  # on the boundary, by rounding
     print(
         f"calibration: {slow / fast:.1f} times as fast as a NumPy loop over {len(upper[0]):,} pairs, "
         f"to {rows:.0f} of {len(u):,} rows"
@@ -104,11 +106,11 @@ def main():
 
     v = u[:1_500, :16].copy()
     pairs = list(zip(*np.triu_indices(16, 1), strict=True))
-    (fast, found), (slow, expected) = in_turns(
+    (fast, measured), (slow, expected) = in_turns(
         lambda: dg.distance_correlation(v),
         lambda: np.array([distance_correlation_of_pair(v[:, i], v[:, j]) for i, j in pairs]),
     )
-    error = np.abs(found[np.triu_indices(16, 1)] - expected).max()
+    error = np.abs(measured[np.triu_indices(16, 1)] - expected).max()
     print(
         f"distance correlation: {slow / fast:.0f} times as fast as {len(pairs)} pairs in turn, to {error:.0e}"
     )

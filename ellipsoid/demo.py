@@ -19,8 +19,7 @@ from ellipsoid.models.faces import procedural_faces
 from ellipsoid.models.steps import TrainConfig
 from ellipsoid.models.training import train
 from ellipsoid.progress import progress_bar
-from ellipsoid.report.report import write_report
-from ellipsoid.report.sections import ReportInputs
+from ellipsoid.report import ReportInputs, write_report
 from ellipsoid.runs import check_run_folder, fit_run, record_images
 
 #: What a run of the demonstration names as the source of its images.

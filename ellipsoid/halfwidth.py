@@ -172,11 +172,8 @@ def core(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         If there are fewer than 5 K rows, or most rows are alike in some direction: the median and a diagonal
         covariance of the squared `mad` are then returned.
     """
-    (centre,) = _quantiles(_ordered(scores), 0.5)
-    unit = half_widths(scores, "mad")
-    try:
-        mean, covariance = _core(((scores - centre) / unit).astype(scores.dtype))
-    except np.linalg.LinAlgError:
+    mean, covariance, resolved = core_or_median(scores)
+    if not resolved:
         n, k = scores.shape
         warnings.warn(
             f"core: {n} rows are too few, or too much alike, for a covariance of {k} components; "
@@ -184,8 +181,19 @@ def core(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             UserWarning,
             stacklevel=2,
         )
-        mean, covariance = np.zeros(k), np.eye(k)
-    return centre + mean * unit, covariance * unit[:, None] * unit[None, :]
+    return mean, covariance
+
+
+def core_or_median(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Mean and covariance as :func:`core` gives them, and whether they are the core's, without a warning."""
+    (centre,) = _quantiles(_ordered(scores), 0.5)
+    unit = half_widths(scores, "mad")
+    try:
+        mean, covariance = _core(((scores - centre) / unit).astype(scores.dtype))
+        resolved = True
+    except np.linalg.LinAlgError:
+        mean, covariance, resolved = np.zeros(len(unit)), np.eye(len(unit)), False
+    return centre + mean * unit, covariance * unit[:, None] * unit[None, :], resolved
 
 
 def _core(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,26 +1,30 @@
 """What holds of every figure that can be read: its text lies on the page and does not overlap."""
 
-import io
 import itertools
 from unittest import mock
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 
 def drawn_texts(figure):
-    """All text that a figure draws, with the rectangle of each in pixels, as it is written to a file."""
+    """All text that a figure draws, with the rectangle of each in pixels, as `figures.save` writes it."""
     texts, draw = {}, Text.draw
 
     def record(text, renderer):
         if text.get_visible() and text.get_text().strip():
-            # The last time counts: a first one may have been to find the layout.
             texts[text] = text.get_window_extent(renderer)
         return draw(text, renderer)
 
     with mock.patch.object(Text, "draw", record):
-        figure.savefig(io.BytesIO(), format="png")
+        FigureCanvasAgg(figure).draw()
     return list(texts.items())
+
+
+def drawn_words(figure):
+    """What the texts that a figure draws say, in the order of drawing."""
+    return [text.get_text() for text, _ in drawn_texts(figure)]
 
 
 def assert_legible(figure):

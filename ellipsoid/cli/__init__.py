@@ -252,7 +252,7 @@ class Report:
 
     def run(self) -> None:
         """Write the report."""
-        from ellipsoid.report.report import load_report_inputs, write_report
+        from ellipsoid.report import load_report_inputs, write_report
 
         verdict = write_report(self.folder, load_report_inputs(self.folder, self.images), seed=self.seed)
         _say(verdict.headline)
@@ -305,7 +305,7 @@ class Evaluate:
         from ellipsoid.models.images import load_images
         from ellipsoid.models.sources import has_parts
         from ellipsoid.models.training import split
-        from ellipsoid.report.report import load_report_inputs
+        from ellipsoid.report import load_report_inputs
         from ellipsoid.runs import load_run
 
         if self.n is not None and self.n < MIN_IMAGES:

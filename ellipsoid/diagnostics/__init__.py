@@ -1,4 +1,4 @@
-r"""What latents are like: a number for every claim on which the method rests.
+r"""Measurements of latents: a number for every claim on which the method rests.
 
 The method takes latents for one compact core, Gaussian along every principal component, with elliptic
 contours in every plane of two of them and nothing left that ties components together. Each function here

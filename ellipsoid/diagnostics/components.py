@@ -7,7 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from scipy import special
 
-from ellipsoid.blocks import subset
+from ellipsoid.blocks import row_slices, subset
 from ellipsoid.checks import check_matrix
 from ellipsoid.diagnostics.rows import TEST_ROWS
 from ellipsoid.state import PCAState, check_latents
@@ -15,17 +15,22 @@ from ellipsoid.state import PCAState, check_latents
 
 @dataclass(frozen=True)
 class Marginals:
-    """Each column of an array by itself, arrays of shape (D,); NaN shapes where a column is constant.
+    """Each column of an array by itself; NaN but for mean and std where a column is constant.
 
     Attributes
     ----------
-    mean, std : in the units of the values; std with divisor n - 1
-    skewness : 0 for a Gaussian
-    kurtosis : excess kurtosis, 0 for a Gaussian, -1.2 for a uniform distribution
-    distance : largest difference between the shares of rows below a value, in the data and in the Gaussian
-        of the same mean and standard deviation (Lilliefors, 1967): the effect size, from 0 to 1
-    anderson_darling : statistic of Anderson and Darling (1952) with mean and variance estimated, on
-        `TEST_ROWS` rows; a Gaussian exceeds 0.752 in 5 % and 1.035 in 1 % of samples (Stephens, 1986)
+    mean, std : ndarray, shape (D,)
+        Mean and standard deviation (divisor n - 1), in the units of the values.
+    skewness : ndarray, shape (D,)
+        0 for a Gaussian.
+    kurtosis : ndarray, shape (D,)
+        Excess kurtosis, 0 for a Gaussian, -1.2 for a uniform distribution.
+    distance : ndarray, shape (D,)
+        Largest difference between the shares of rows below a value, in the data and in the Gaussian of the
+        same mean and standard deviation (Lilliefors, 1967): the effect size, from 0 to 1.
+    anderson_darling : ndarray, shape (D,)
+        Statistic of Anderson and Darling (1952) with mean and variance estimated, on `TEST_ROWS` rows; a
+        Gaussian exceeds 0.752 in 5 % and 1.035 in 1 % of samples (Stephens, 1986).
     """
 
     mean: np.ndarray
@@ -44,15 +49,21 @@ def marginals(values: ArrayLike) -> Marginals:
     values : array, shape (n, D)
         Latents or scores, at least 8 rows.
 
+    Returns
+    -------
+    Marginals
+
     Raises
     ------
-    TypeError, ValueError
-        If the values are not a finite real matrix of at least 8 rows.
+    TypeError
+        If the values are not real numbers.
+    ValueError
+        If they are no finite matrix of at least 8 rows.
     """
     values = check_matrix("values", values, least=8)
     # A few columns at a time, so that the float64 copies stay small.
-    parts = [_marginals(values[:, start : start + 16]) for start in range(0, values.shape[1], 16)]
-    return Marginals(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    blocks = [_marginals(values[:, columns]) for columns in row_slices(values.shape[1], 16)]
+    return Marginals(*(np.concatenate(statistic) for statistic in zip(*blocks, strict=True)))
 
 
 def _marginals(values: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -63,8 +74,8 @@ def _marginals(values: np.ndarray) -> tuple[np.ndarray, ...]:
         skewness = (squares * ordered).mean(axis=1) * math.sqrt(n / (n - 1))
         kurtosis = (squares * squares).mean(axis=1) - 3
         below = special.ndtr(ordered)
-        place = np.arange(n + 1) / n
-        distance = np.maximum((place[1:] - below).max(axis=1), (below - place[:-1]).max(axis=1))
+        share = np.arange(n + 1) / n
+        distance = np.maximum((share[1:] - below).max(axis=1), (below - share[:-1]).max(axis=1))
 
         tested, _, _ = _standardised(subset(values, TEST_ROWS))
         odd = 2 * np.arange(1, tested.shape[1] + 1) - 1
@@ -85,16 +96,16 @@ def _standardised(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 @dataclass(frozen=True)
 class Location:
-    """Where the centre of the latents lies, seen from the origin.
+    """Position of the latents' centre, seen from the origin.
 
     Attributes
     ----------
     distance : float
-        Of the centre from the origin, in latent units.
+        Distance of the centre from the origin, in latent units.
     radius : float
         Median distance of the latents from their centre, in latent units.
     origin_distance : float
-        Of the origin from the centre in standard deviations: its Mahalanobis distance, over the K components.
+        Mahalanobis distance of the origin from the centre, over the K components, in standard deviations.
         Latents lie at about sqrt(K).
     offset : ndarray, shape (D,)
         Mean of each latent dimension, in its own standard deviations; 0 for a constant dimension.
@@ -110,7 +121,25 @@ class Location:
 
 
 def location(state: PCAState, latents: ArrayLike) -> Location:
-    """Measure how far from the origin the latents lie, and which dimensions carry the offset."""
+    """Measure how far from the origin the latents lie, and which dimensions carry the offset.
+
+    Parameters
+    ----------
+    state : PCAState
+    latents : array, shape (n, D)
+        At least 8 rows.
+
+    Returns
+    -------
+    Location
+
+    Raises
+    ------
+    TypeError
+        If `state` is no single state, or the latents are not real numbers.
+    ValueError
+        If the latents are no finite matrix of at least 8 rows that fits the state.
+    """
     latents = check_latents(state, latents)
     mean, std = latents.mean(axis=0, dtype=np.float64), latents.std(axis=0, ddof=1, dtype=np.float64)
     distance = float(np.linalg.norm(mean))

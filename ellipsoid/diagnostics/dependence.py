@@ -1,4 +1,4 @@
-"""What ties components together beyond correlation."""
+"""Dependence of components that correlation does not see."""
 
 import math
 from dataclasses import dataclass
@@ -19,19 +19,19 @@ from ellipsoid.moments import Moments
 
 @dataclass(frozen=True)
 class Dependence:
-    """What still ties pairs of columns together when linear correlation is gone.
+    """Dependence that is left in pairs of columns when linear correlation is gone.
 
     Attributes
     ----------
     squares : ndarray, shape (C, C)
         Rank correlation (Spearman's) of the squared columns, on which no single row has much influence.
     squares_bound : float
-        Its magnitude that independent columns of any law stay below with 95 % probability, in all pairs.
+        Magnitude that independent columns of any distribution stay below with 95 % probability, in all pairs.
     distance : ndarray, shape (C, C)
         Distance correlation (Szekely, Rizzo and Bakirov, 2007), bias-corrected (Szekely and Rizzo, 2013): the
         root of its positive part. Zero for independence of any kind; |r| times 0.9 or so for a Gaussian pair.
     distance_bound : float
-        Its value that independent columns of any law stay below with 95 % probability, in all pairs.
+        Value that independent columns of any distribution stay below with 95 % probability, in all pairs.
     """
 
     squares: np.ndarray
@@ -45,13 +45,24 @@ def dependence(values: ArrayLike) -> Dependence:
 
     Correlations of squares are those of all rows; distance correlations of `TEST_ROWS` of them. The bounds
     are corrected for the number of pairs (Bonferroni): a normal quantile for correlations, and for the
-    distance correlation R of n rows ``n R^2 + 1 ~ chi-square with 1 degree``, which holds for all laws (Shen,
-    Panda and Vogelstein, 2022).
+    distance correlation R of n rows ``n R^2 + 1 ~ chi-square with 1 degree``, which holds for all
+    distributions (Shen, Panda and Vogelstein, 2022).
 
     Parameters
     ----------
     values : array, shape (n, C)
         Uncorrelated columns, C of at least 2, at least 8 rows.
+
+    Returns
+    -------
+    Dependence
+
+    Raises
+    ------
+    TypeError
+        If the values are not real numbers.
+    ValueError
+        If they are no finite matrix of at least 8 rows and 2 columns, or a column is constant.
     """
     values = check_matrix("values", values, least=8)
     n, c = values.shape
@@ -60,13 +71,16 @@ def dependence(values: ArrayLike) -> Dependence:
     centred = values - values.mean(axis=0, dtype=np.float64)
     ranks = np.argsort(np.argsort(np.abs(centred), axis=0), axis=0)
     squares = correlation(Moments.empty(c).update(ranks).covariance)
-    rows = subset(centred / centred.std(axis=0), TEST_ROWS).astype(np.float32)
-    of_one_pair = 0.05 / (c * (c - 1) / 2)
+    std = centred.std(axis=0)
+    if not std.all():
+        raise ValueError(f"values: expected columns that vary; column {int(std.argmin())} is constant")
+    rows = subset(centred / std, TEST_ROWS).astype(np.float32)
+    share_of_pair = 0.05 / (c * (c - 1) / 2)
     return Dependence(
         squares=squares,
-        squares_bound=float(stats.norm.isf(of_one_pair / 2) / math.sqrt(n - 1)),
+        squares_bound=float(stats.norm.isf(share_of_pair / 2) / math.sqrt(n - 1)),
         distance=np.sqrt(np.maximum(distance_correlation(rows), 0)),
-        distance_bound=math.sqrt(max(stats.chi2.isf(of_one_pair, 1) - 1, 0) / len(rows)),
+        distance_bound=math.sqrt(max(stats.chi2.isf(share_of_pair, 1) - 1, 0) / len(rows)),
     )
 
 
@@ -85,6 +99,13 @@ def distance_correlation(values: ArrayLike) -> np.ndarray:
     -------
     ndarray, shape (C, C)
         Zero on average, and sometimes below it, where columns are independent; 1 on the diagonal.
+
+    Raises
+    ------
+    TypeError
+        If the values are not real numbers.
+    ValueError
+        If they are no finite matrix of at least 4 rows.
     """
     values = check_matrix("values", values, least=4).astype(np.float32)
     n, c = values.shape
@@ -92,9 +113,9 @@ def distance_correlation(values: ArrayLike) -> np.ndarray:
     # Sums of |x_i - x_j| over j from the order and the running sums of the column, in float64.
     order = np.argsort(values, axis=0)
     ordered = np.take_along_axis(values.astype(np.float64), order, axis=0)
-    running, place = np.cumsum(ordered, axis=0), np.arange(1, n + 1)[:, None]
+    running, rank = np.cumsum(ordered, axis=0), np.arange(1, n + 1)[:, None]
     sums = np.empty((n, c))
-    np.put_along_axis(sums, order, (2 * place - n) * ordered + running[-1] - 2 * running, axis=0)
+    np.put_along_axis(sums, order, (2 * rank - n) * ordered + running[-1] - 2 * running, axis=0)
     padded = np.zeros((-(-n // size) * size, c), np.float32)
     padded[:n] = values
     products = np.asarray(_centred_products(padded, sums.astype(np.float32), n, size), np.float64)
@@ -104,16 +125,17 @@ def distance_correlation(values: ArrayLike) -> np.ndarray:
 
 def _centred_products(values, sums, n, size):
     """Sum over i and j of U-centred distances of one column times those of another, for all columns."""
-    of_rows, of_all = sums / (n - 2), sums.sum(axis=0) / ((n - 1) * (n - 2))
-    of_rows_padded = jnp.pad(of_rows, ((0, len(values) - n), (0, 0)))
+    row_means, grand_mean = sums / (n - 2), sums.sum(axis=0) / ((n - 1) * (n - 2))
+    padded_means = jnp.pad(row_means, ((0, len(values) - n), (0, 0)))
 
     def product(total, start):
-        mine = lax.dynamic_slice_in_dim(values, start, size)
-        mean = lax.dynamic_slice_in_dim(of_rows_padded, start, size)
-        number = start + jnp.arange(size)
-        keep = (number[:, None] != jnp.arange(n)[None, :]) & (number < n)[:, None]
-        centred = jnp.abs(mine[:, None, :] - values[None, :n, :])
-        centred = centred - mean[:, None, :] - of_rows[None, :, :] + jnp.broadcast_to(of_all, centred.shape)
+        block = lax.dynamic_slice_in_dim(values, start, size)
+        mean = lax.dynamic_slice_in_dim(padded_means, start, size)
+        index = start + jnp.arange(size)
+        keep = (index[:, None] != jnp.arange(n)[None, :]) & (index < n)[:, None]
+        centred = jnp.abs(block[:, None, :] - values[None, :n, :])
+        centred = centred - mean[:, None, :] - row_means[None, :, :]
+        centred = centred + jnp.broadcast_to(grand_mean, centred.shape)
         flat = jnp.where(keep[..., None], centred, 0).reshape(size * n, -1)
         return total + jnp.matmul(flat.T, flat, precision=lax.Precision.HIGHEST), None
 

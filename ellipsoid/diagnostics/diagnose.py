@@ -39,26 +39,31 @@ class Diagnostics:
     Attributes
     ----------
     n, n_features, n_components : int
+        Number of latents, D and K.
     scores : ndarray, shape (n, K)
+        Scores of the latents.
     original, principal : Marginals
-        Of the latent dimensions, and of the scores.
+        Marginals of the latent dimensions, and of the scores.
     scale_ratio : ndarray, shape (K,)
         Half width of each component, over the standard deviation of its scores.
     location : Location
+        Position of the latents' centre.
     covariance_before, covariance_after : ndarrays, shape (D, D) and (K, K)
-        Of the latents, and of their scores.
+        Covariances of the latents, and of their scores.
     calibration : Calibration
-        Of the ellipses of all pairs of principal components.
+        Calibration of the ellipses of all pairs of principal components.
     normality : MultivariateNormality or None
-        None if the scores do not span all components.
+        Tests of all components together; None if the scores do not span them.
     distances : Distances
+        Distances of the scores from zero, in half-widths.
     gauges : ndarray, shape (n,)
         Level at which each row just meets all pair conditions.
     levels_holding, gaussian_levels : dict
         Level at which the shares `SHARES` of the rows meet all pair conditions, and of a Gaussian.
     clusters : Clusters
+        Best split of the leading scores.
     dependence : Dependence
-        Of the first `DEPENDENCE_COMPONENTS` scores.
+        Dependence of the first `DEPENDENCE_COMPONENTS` scores.
     """
 
     n: int
@@ -136,11 +141,11 @@ def diagnose(state: PCAState, latents: ArrayLike, *, progress: bool = False) -> 
     Parameters
     ----------
     state : PCAState
-        Fitted to these latents, or to others whose fit is to be judged on these. At least 2 components.
+        State of these latents, or one of others that is to be assessed on these. At least 2 components.
     latents : array, shape (n, D)
         At least 8 rows.
     progress : bool
-        Show a progress bar.
+        Whether to show a progress bar.
 
     Returns
     -------
@@ -148,8 +153,25 @@ def diagnose(state: PCAState, latents: ArrayLike, *, progress: bool = False) -> 
 
     Raises
     ------
-    TypeError, ValueError
-        If the latents are not a finite real matrix that fits the state, or the state has one component.
+    TypeError
+        If `state` is no single state, or the latents are not real numbers.
+    ValueError
+        If the latents are no finite matrix of at least 8 rows that fits the state, if one of its leading
+        components is constant in them, or if it has one component only.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ellipsoid as el
+    >>> from ellipsoid import diagnostics
+    >>> latents = np.random.default_rng(0).normal(size=(400, 3)) @ [[3, 1, 0], [0, 1, 0], [0, 0, 2]]
+    >>> state = el.fit(latents)
+    >>> measured = diagnostics.diagnose(state, latents)
+    >>> measured.scores.shape
+    (400, 3)
+    >>> verdict = diagnostics.assess(state, measured)
+    >>> verdict.law, verdict.concerns
+    ('normal', ())
     """
     latents = check_latents(state, latents)
     if state.n_components < 2:

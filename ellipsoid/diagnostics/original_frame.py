@@ -1,10 +1,11 @@
-"""What the ellipses of all pairs hold when the latents are not rotated first."""
+"""Points inside the ellipses of all pairs when the latents are not rotated first."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ellipsoid.checks import check_count, check_positive
 from ellipsoid.diagnostics.pairs import correlation
 
 
@@ -13,28 +14,40 @@ def original_frame_points(
 ) -> np.ndarray:
     """Points inside the ellipse of every pair of *original* dimensions, uniformly, by a random walk.
 
-    The ellipse of a pair is that of its 2 x 2 part of the covariance. Walkers start at the centre and go
-    along one dimension after another, each time to a uniformly chosen place of the chord inside all ellipses
+    The ellipse of a pair is that of its 2 x 2 block of the covariance. Walkers start at the centre and go
+    along one dimension after another, each time to a uniformly chosen point of the chord inside all ellipses
     of that dimension (coordinate hit-and-run; Smith, 1984). The walk keeps the uniform distribution; `sweeps`
     rounds through all dimensions forget the start, unless two dimensions are nearly one: walks along the axes
     take 1,000 rounds where they are correlated by 0.999, and stay where they are where they are by 1.
 
     Parameters
     ----------
-    key : key
-        JAX random key.
+    key : jax.Array
+        Random key.
     covariance : ndarray, shape (D, D)
+        Covariance of the latents.
     level : float
-        Of the ellipses, in standard deviations.
+        Level of the ellipses, in standard deviations.
     n : int
         Number of walkers, each giving one point.
     sweeps : int
+        Number of rounds through all dimensions.
 
     Returns
     -------
     ndarray, shape (n, D), float32
-        In latent units about the centre; 0 in constant dimensions.
+        Points about the centre, in latent units; 0 in constant dimensions.
+
+    Raises
+    ------
+    TypeError
+        If `level` is no number, or `n` or `sweeps` no integer.
+    ValueError
+        If `level` is not finite and above 0, `n` or `sweeps` is below 1, or the covariance is not square.
     """
+    level, n, sweeps = check_positive("level", level), check_count("n", n), check_count("sweeps", sweeps)
+    if covariance.ndim != 2 or covariance.shape[0] != covariance.shape[1]:
+        raise ValueError(f"covariance: expected shape (D, D); got {covariance.shape}")
     std = np.sqrt(covariance.diagonal())
     alive = std > 0
     r = correlation(covariance)[np.ix_(alive, alive)].astype(np.float32)
@@ -44,17 +57,17 @@ def original_frame_points(
     return points
 
 
-def _walk(key, r, level, n, sweeps):
+def _walk(key: jax.Array, r: np.ndarray, level: np.float32, n: int, sweeps: int) -> jax.Array:
     d = len(r)
-    r = jnp.where(jnp.eye(d, dtype=bool), 0, r)
-    across = jnp.sqrt(jnp.maximum(1 - r * r, 0))
+    along = jnp.where(jnp.eye(d, dtype=bool), 0, r)
+    across = jnp.sqrt(jnp.maximum(1 - along * along, 0))
 
-    def step(t, place):
-        key, m = place
+    def step(t, key_and_dimension):
+        key, m = key_and_dimension
         # Ellipse of the pair (m, j): t_m = r t_j +- sqrt(1 - r^2) sqrt(level^2 - t_j^2). With itself, m makes
-        # a bound of +-level, as r = 0 and its own place is taken for 0.
+        # a bound of +-level, as r = 0 and its own coordinate is taken for 0.
         others = jnp.where((jnp.arange(d) == m)[None, :], 0, t)
-        middle = others * r[m][None, :]
+        middle = others * along[m][None, :]
         reach = jnp.sqrt(jnp.maximum(level * level - others * others, 0)) * across[m][None, :]
         low, high = jnp.max(middle - reach, axis=1), jnp.min(middle + reach, axis=1)
         chosen = low + jax.random.uniform(key, (n,)) * jnp.maximum(high - low, 0)

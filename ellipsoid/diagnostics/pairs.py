@@ -15,7 +15,7 @@ from scipy.ndimage import map_coordinates
 
 from ellipsoid.blocks import n_cores, subset
 from ellipsoid.checks import check_matrix
-from ellipsoid.diagnostics.rows import PAIR_ROWS
+from ellipsoid.diagnostics.rows import PAIR_ROWS, check_scale
 from ellipsoid.levels import pair_coverage
 
 #: Levels at which the ellipses of all pairs are held against the data, in standard deviations.
@@ -39,10 +39,10 @@ def pair_angles(covariance: np.ndarray) -> np.ndarray:
 
 
 def strongest_pairs(matrix: np.ndarray, count: int) -> list[tuple[int, int]]:
-    """Give the pairs i < j of largest magnitude in a symmetric matrix, the largest first."""
+    """Give the pairs i < j of largest magnitude in a symmetric matrix (K, K), the largest first."""
     i, j = np.triu_indices(len(matrix), 1)
     order = np.argsort(-np.abs(matrix[i, j]), kind="stable")[:count]
-    return [(int(i[place]), int(j[place])) for place in order]
+    return [(int(i[index]), int(j[index])) for index in order]
 
 
 def ellipse_outline(covariance: np.ndarray, level: float, n: int = 181) -> np.ndarray:
@@ -72,10 +72,11 @@ class Calibration:
     Attributes
     ----------
     levels : ndarray, shape (m,)
+        Levels of the ellipses, in standard deviations.
     expected : ndarray, shape (m,)
-        ``1 - exp(-level^2 / 2)``.
+        Shares of a Gaussian, ``1 - exp(-level^2 / 2)``.
     observed : ndarray, shape (m, K, K), float32
-        Symmetric; the diagonal means nothing.
+        Shares of the rows for each pair: symmetric; the diagonal means nothing.
     n : int
         Number of rows that were looked at.
     """
@@ -112,17 +113,23 @@ def calibration(values: ArrayLike, covariance: np.ndarray, levels: Sequence[floa
     Parameters
     ----------
     values : array, shape (n, K)
-        About zero; K of at least 2. `PAIR_ROWS` of the rows are looked at.
+        Values about zero; K of at least 2. `PAIR_ROWS` of the rows are looked at.
     covariance : ndarray, shape (K, K)
-        Whose 2 x 2 parts make the ellipses: ``diag(scale**2)`` for those of the method, along the principal
-        axes. Every variance positive, no correlation of 1 or -1.
+        Covariance whose 2 x 2 blocks make the ellipses: ``diag(scale**2)`` for those of the method, along the
+        principal axes. Every variance positive, no correlation of 1 or -1.
     levels : sequence of m floats
-        In standard deviations.
+        Levels of the ellipses, in standard deviations.
+
+    Returns
+    -------
+    Calibration
 
     Raises
     ------
-    TypeError, ValueError
-        If the values are not a finite real matrix of at least 2 columns, or the covariance does not fit.
+    TypeError
+        If the values are not real numbers.
+    ValueError
+        If they are no finite matrix of at least 2 rows and columns, or the covariance is no such one.
     """
     values = subset(check_matrix("values", values), PAIR_ROWS)
     k = values.shape[1]
@@ -137,7 +144,8 @@ def calibration(values: ArrayLike, covariance: np.ndarray, levels: Sequence[floa
     if np.abs(r).max() > 1 - 1e-6:
         i, j = strongest_pairs(r, 1)[0]
         raise ValueError(
-            f"covariance: columns {i} and {j} lie on a line, which makes no ellipse; leave one out"
+            f"covariance: expected columns that make ellipses; got {i} and {j}, which lie on a line: leave "
+            "one out"
         )
     u = (values / np.sqrt(covariance.diagonal())).astype(np.float32)
     padded = np.full((-(-len(u) // _ROWS) * _ROWS, -(-k // _COLUMNS) * _COLUMNS), np.inf, np.float32)
@@ -190,7 +198,7 @@ class HalfMaximum:
     Attributes
     ----------
     angles, radii : ndarrays, shape (72,)
-        The contour about the median of the points, angles in radians.
+        Contour about the median of the points, angles in radians.
     ratio : float
         Short over long axis of the ellipse that fits the contour best.
     ellipticity_error : float
@@ -215,14 +223,25 @@ def half_maximum(points: ArrayLike) -> HalfMaximum:
     ----------
     points : array, shape (n, 2)
         At least 8, not all on one line.
+
+    Returns
+    -------
+    HalfMaximum
+
+    Raises
+    ------
+    TypeError
+        If the points are not real numbers.
+    ValueError
+        If they are no finite matrix of at least 8 rows and 2 columns, or all lie on one line.
     """
-    points = check_matrix("points", points, least=8).astype(np.float64)
+    points = check_matrix("points", points, least=8, n_columns=2).astype(np.float64)
     kernel, step, reach = 0.6, 0.1, 5.0
-    # About the median, as the place of the largest density is a noisy one.
+    # About the median: where the density is largest is a matter of noise.
     centred = points - np.median(points, axis=0)
     variances, axes = np.linalg.eigh(np.cov(centred.T))
     if not variances[0] > 1e-12 * variances[1]:
-        raise ValueError("points: expected points that do not all lie on one line")
+        raise ValueError("points: expected points that fill the plane; got points that all lie on one line")
     unit = np.sqrt(variances)
     edges = np.arange(-reach, reach + step / 2, step)
     counts, _, _ = np.histogram2d(*(centred @ axes / unit).T, bins=(edges, edges))
@@ -233,8 +252,8 @@ def half_maximum(points: ArrayLike) -> HalfMaximum:
     turn = np.arange(72) * (2 * np.pi / 72)
     radius = np.arange(0, reach - step, step / 4)
     white = np.stack([np.cos(turn), np.sin(turn)], axis=1)
-    places = (white.T[:, :, None] * radius - middle[0]) / step
-    profile = map_coordinates(density, places, order=1)
+    cells = (white.T[:, :, None] * radius - middle[0]) / step
+    profile = map_coordinates(density, cells, order=1)
     profile = profile / profile[:, :1]
     beyond = profile < 0.5
     last = np.where(beyond.any(axis=1), beyond.argmax(axis=1), len(radius) - 1)
@@ -279,14 +298,45 @@ class Comparison:
 
 
 def compare(drawn: ArrayLike, scores: ArrayLike, scale: ArrayLike) -> Comparison:
-    """Compare the scores of draws (m, K) with those of the data (n, K), in units of `scale` (K,)."""
+    """Compare the scores of draws with those of the data.
+
+    Parameters
+    ----------
+    drawn : array, shape (m, K)
+        Scores of draws, at least 8 rows.
+    scores : array, shape (n, K)
+        Scores of the data, at least 8 rows.
+    scale : array, shape (K,)
+        Half-widths of the ellipses of all pairs at level 1.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    TypeError
+        If the scores are not real numbers.
+    ValueError
+        If they are no finite matrices of at least 8 rows and 2 columns, or differ in their columns, or
+        `scale` does not fit them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scores = np.random.default_rng(0).normal(size=(1000, 2))
+    >>> compared = compare(scores / 2, scores, scale=[1, 1])
+    >>> compared.std_ratio
+    array([0.5, 0.5])
+    """
     drawn, scores = (
         subset(check_matrix(name, values, least=8), PAIR_ROWS)
         for name, values in (("drawn", drawn), ("scores", scores))
     )
     if drawn.shape[1] != scores.shape[1]:
         raise ValueError(f"drawn: expected {scores.shape[1]} columns, as the scores; got {drawn.shape}")
-    covariance = np.diag(np.square(np.asarray(scale, np.float64)))
+    scale = check_scale(scale, scores.shape[1])
+    covariance = np.diag(np.square(scale.astype(np.float64)))
     apart = calibration(drawn, covariance).of_pairs - calibration(scores, covariance).of_pairs
     most = np.abs(apart).argmax(axis=0)
     return Comparison(

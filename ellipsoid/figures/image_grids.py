@@ -1,15 +1,17 @@
-"""Sheets of images, laid out in whole pixels."""
+"""Grids of images, laid out in whole pixels."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ellipsoid.figures.style import DPI, INK, PAGE_PIXELS, as_floats, as_names
+from ellipsoid.figures.style import DPI, INK, PAGE_PIXELS, check_floats, check_names
 
 
 def image_grid(
@@ -26,16 +28,23 @@ def image_grid(
     images : array, shape (n, H, W) or (n, H, W, C)
         Grey (no C, or C = 1) or colour (C = 3); uint8, or floats in [0, 1], which are clipped.
     columns : int, optional
-        Images in a row; by default 8, or more where that would make the grid higher than wide.
+        Number of images in a row; by default 8, or more where that would make the grid higher than wide.
     title : str, optional
     labels : sequence of n strings, optional
-        One below each image.
+        Texts below the images.
 
     Raises
     ------
     ValueError
-        If the images are none, or of another shape, type or range; for fewer than one column, or a number
-        of labels other than n.
+        If the images are none, or of another shape or type; for fewer than one column, or a number of labels
+        other than n.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> figure = image_grid(np.zeros((12, 8, 8)), columns=4, title="Twelve black images")
+    >>> figure.axes[0].texts[0].get_text()
+    'Twelve black images'
     """
     tiles = as_tiles("images", images)
     n = len(tiles)
@@ -46,18 +55,19 @@ def image_grid(
         raise ValueError(f"labels: expected {n}, one for each image; got {len(labels)}")
     starts = range(0, n, columns)
     label_rows = None if labels is None else [labels[start : start + columns] for start in starts]
-    return _sheet(
-        [[tiles[start : start + columns]] for start in starts], columns, title, tile_labels=label_rows
-    )
+    cells = [[tiles[start : start + columns]] for start in starts]
+    return _draw_table(cells, columns, _Labels(title, tiles=label_rows))
 
 
-def reconstructions(originals: ArrayLike, reconstructions: ArrayLike, *, title: str | None = None) -> Figure:
+def plot_reconstructions(
+    originals: ArrayLike, reconstructions: ArrayLike, *, title: str | None = None
+) -> Figure:
     """Originals, and below each what the autoencoder makes of it, in bands of up to 8 pairs.
 
     Parameters
     ----------
     originals, reconstructions : arrays, shape (n, H, W) or (n, H, W, C)
-        As for :func:`image_grid`.
+        Images as for :func:`image_grid`.
     title : str, optional
 
     Raises
@@ -76,7 +86,7 @@ def reconstructions(originals: ArrayLike, reconstructions: ArrayLike, *, title: 
     starts = range(0, len(above), columns)
     cells = [[tiles[start : start + columns]] for start in starts for tiles in (above, below)]
     names = ["original", "reconstruction"] * len(starts)
-    return _sheet(cells, columns, title, row_labels=names, rows_in_band=2)
+    return _draw_table(cells, columns, _Labels(title, names), rows_in_band=2)
 
 
 def grid_table(
@@ -91,8 +101,9 @@ def grid_table(
     Parameters
     ----------
     cells : rows of columns of arrays, shape (m, H, W) or (m, H, W, C)
-        As for :func:`image_grid`; H and W are the same for all.
+        Images as for :func:`image_grid`; H and W are the same for all.
     row_labels, column_labels : sequences of strings
+        Texts at the left of each row and above each column.
     title : str, optional
 
     Raises
@@ -114,7 +125,7 @@ def grid_table(
     if len(sizes) > 1:
         raise ValueError(f"cells: expected images of one size; got {sorted(sizes)}")
     columns = math.ceil(math.sqrt(max(len(stack) for row in stacks for stack in row)))
-    return _sheet(stacks, columns, title, row_labels=row_labels, column_labels=column_labels, rows_in_band=1)
+    return _draw_table(stacks, columns, _Labels(title, row_labels, column_labels), rows_in_band=1)
 
 
 def strips(
@@ -128,10 +139,11 @@ def strips(
     Parameters
     ----------
     rows : sequence of arrays, shape (m, H, W) or (m, H, W, C)
-        As for :func:`image_grid`; the same m, H and W for all.
+        Images as for :func:`image_grid`; the same m, H and W for all.
     row_labels : sequence of strings, optional
-        One at the left of each row.
+        Texts at the left of each row.
     column_labels : sequence of m strings, optional
+        Texts above each column.
     title : str, optional
 
     Raises
@@ -148,12 +160,12 @@ def strips(
         ("column_labels", column_labels, len(tiles[0])),
     ):
         if labels is not None:
-            as_names(name, labels, count)
+            check_names(name, labels, count)
     cells = [[tile[None] for tile in row] for row in tiles]
-    return _sheet(cells, 1, title, row_labels=row_labels, column_labels=column_labels)
+    return _draw_table(cells, 1, _Labels(title, row_labels, column_labels))
 
 
-def nearest(
+def plot_nearest(
     generated: ArrayLike, neighbours: ArrayLike, distances: ArrayLike, *, title: str | None = None
 ) -> Figure:
     """Show generated images, and below each the training images nearest to it with their distances.
@@ -161,11 +173,11 @@ def nearest(
     Parameters
     ----------
     generated : array, shape (n, H, W) or (n, H, W, C)
-        As for :func:`image_grid`; in bands of up to 8.
+        Images as for :func:`image_grid`; in bands of up to 8.
     neighbours : array, shape (n, m, H, W) or (n, m, H, W, C)
-        The m images nearest to each, nearest first.
+        Images that are the m nearest to each, nearest first.
     distances : array, shape (n, m)
-        From each of them to the generated image, in a unit that the caller chooses.
+        Distances between each of them and the generated image, in a unit that the caller chooses.
     title : str, optional
 
     Raises
@@ -174,7 +186,7 @@ def nearest(
         If the shapes do not go together, or are none of images.
     """
     above = as_tiles("generated", generated)
-    distances = as_floats("distances", distances, len(above), "m")
+    distances = check_floats("distances", distances, len(above), "m")
     expected = (*distances.shape, *np.shape(generated)[1:])
     if np.shape(neighbours) != expected:
         raise ValueError(f"neighbours: expected shape {expected}; got {np.shape(neighbours)}")
@@ -187,12 +199,19 @@ def nearest(
         tile_labels += [[], *([f"{distance:.3g}" for distance in rank] for rank in distances[band].T)]
     ranks = ["nearest"] if len(below) == 1 else [f"nearest {rank + 1}" for rank in range(len(below))]
     names = ["generated", *ranks]
-    labels = names * (len(cells) // len(names))
-    return _sheet(cells, columns, title, row_labels=labels, tile_labels=tile_labels, rows_in_band=len(names))
+    labels = _Labels(title, names * (len(cells) // len(names)), tiles=tile_labels)
+    return _draw_table(cells, columns, labels, rows_in_band=len(names))
 
 
 def as_tiles(name: str, images: ArrayLike) -> np.ndarray:
-    """Images as uint8 of shape (n, H, W, 3)."""
+    """Return images as uint8 of shape (n, H, W, 3).
+
+    Raises
+    ------
+    ValueError
+        If they are no images of shape (n, H, W), (n, H, W, 1) or (n, H, W, 3), or neither uint8 nor finite
+        floats.
+    """
     array = np.asarray(images)
     if array.ndim == 3:
         array = array[..., None]
@@ -212,21 +231,68 @@ def as_tiles(name: str, images: ArrayLike) -> np.ndarray:
     return np.broadcast_to(array, (*array.shape[:3], 3))
 
 
-def _sheet(
-    cells: Sequence[Sequence[np.ndarray]],
-    columns: int,
-    title: str | None,
-    *,
-    row_labels: Sequence[str] | None = None,
-    column_labels: Sequence[str] | None = None,
-    tile_labels: Sequence[Sequence[str]] | None = None,
-    rows_in_band: int | None = None,
+@dataclass(frozen=True)
+class _Labels:
+    """Texts around a table of images: title, rows, columns, and those below the images of each row."""
+
+    title: str | None = None
+    rows: Sequence[str] | None = None
+    columns: Sequence[str] | None = None
+    tiles: Sequence[Sequence[str]] | None = None
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Places and sizes of a table in whole pixels.
+
+    Attributes
+    ----------
+    enlarge : int
+        Times that each pixel of an image is repeated along both axes.
+    tile, cell : (height, width)
+        Sizes of an enlarged image, and of a cell with all of its images.
+    gap : int
+        Distance between images.
+    letter, margin : int
+        Height of the letters, and of the white border.
+    lefts, tops : list of int
+        Left and upper edges of the columns and rows of cells.
+    size : (height, width)
+        Size of all.
+    """
+
+    enlarge: int
+    tile: tuple[int, int]
+    cell: tuple[int, int]
+    gap: int
+    letter: int
+    margin: int
+    lefts: list[int]
+    tops: list[int]
+    size: tuple[int, int]
+
+
+def _draw_table(
+    cells: Sequence[Sequence[np.ndarray]], columns: int, labels: _Labels, *, rows_in_band: int | None = None
 ) -> Figure:
     """Draw a table whose cells are stacks of tiles, `columns` tiles wide.
 
     All is laid out in whole pixels, and tiles are enlarged a whole number of times, so that their pixels stay
     squares of one size. Bands of `rows_in_band` rows are set apart, and so are columns (None: nowhere).
     """
+    layout = _lay_out(cells, columns, labels, rows_in_band)
+    height, width = layout.size
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.imshow(_canvas(cells, columns, layout), interpolation="nearest", aspect="auto")
+    _write_labels(axes, layout, labels)
+    return figure
+
+
+def _lay_out(
+    cells: Sequence[Sequence[np.ndarray]], columns: int, labels: _Labels, rows_in_band: int | None
+) -> _Layout:
     n_columns = len(cells[0])
     height, width = cells[0][0].shape[1:3]
     enlarge = round(min(PAGE_PIXELS / (n_columns * columns), 200) / width) or 1
@@ -239,56 +305,72 @@ def _sheet(
     column_gap = gap if rows_in_band is None else wide_gap
     table_width = n_columns * (cell_width + column_gap) - column_gap
 
-    # The page shows all sheets at one width: letters that grow with the sheet have one size there.
-    letter = max(12, round(table_width * 0.017))
-    margin = letter
-    left = margin + (_text_width(row_labels, letter) + letter if row_labels else 0)
-    top = margin + (round(2.2 * letter) if title else 0) + (round(1.7 * letter) if column_labels else 0)
+    # The page shows all grids at one width: letters that grow with the grid have one size there.
+    letter = margin = max(12, round(table_width * 0.017))
+    left = margin + (_text_width(labels.rows, letter) + letter if labels.rows else 0)
+    top = (
+        margin + (round(2.2 * letter) if labels.title else 0) + (round(1.7 * letter) if labels.columns else 0)
+    )
 
-    lefts = [left + c * (cell_width + column_gap) for c in range(n_columns)]
     tops, bottom = [], top
     for row in range(len(cells)):
         if row:
             bottom += wide_gap if rows_in_band and row % rows_in_band == 0 else gap
         tops.append(bottom)
-        bottom += cell_height + (round(1.6 * letter) if tile_labels and tile_labels[row] else 0)
-    title_width = _text_width([title], letter) if title else 0
-    total_width = max(left + table_width, margin + round(1.2 * title_width)) + margin
-    canvas = np.full((bottom + margin, total_width, 3), 255, np.uint8)
-    for y, row in zip(tops, cells, strict=True):
-        for x, stack in zip(lefts, row, strict=True):
-            for index, tile in enumerate(stack):
-                tile_y = y + index // columns * (height + gap)
-                tile_x = x + index % columns * (width + gap)
-                enlarged = tile.repeat(enlarge, axis=0).repeat(enlarge, axis=1)
-                canvas[tile_y : tile_y + height, tile_x : tile_x + width] = enlarged
+        bottom += cell_height + (round(1.6 * letter) if labels.tiles and labels.tiles[row] else 0)
+    title_width = _text_width([labels.title], letter) if labels.title else 0
+    return _Layout(
+        enlarge=enlarge,
+        tile=(height, width),
+        cell=(cell_height, cell_width),
+        gap=gap,
+        letter=letter,
+        margin=margin,
+        lefts=[left + column * (cell_width + column_gap) for column in range(n_columns)],
+        tops=tops,
+        size=(bottom + margin, max(left + table_width, margin + round(1.2 * title_width)) + margin),
+    )
 
-    figure = Figure(figsize=(canvas.shape[1] / DPI, canvas.shape[0] / DPI), dpi=DPI)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    axes.imshow(canvas, interpolation="nearest", aspect="auto")
+
+def _canvas(cells: Sequence[Sequence[np.ndarray]], columns: int, layout: _Layout) -> np.ndarray:
+    """All images in their places on white, uint8 of shape (height, width, 3)."""
+    canvas = np.full((*layout.size, 3), 255, np.uint8)
+    height, width = layout.tile
+    for top, row in zip(layout.tops, cells, strict=True):
+        for left, stack in zip(layout.lefts, row, strict=True):
+            for index, tile in enumerate(stack):
+                y = top + index // columns * (height + layout.gap)
+                x = left + index % columns * (width + layout.gap)
+                enlarged = tile.repeat(layout.enlarge, axis=0).repeat(layout.enlarge, axis=1)
+                canvas[y : y + height, x : x + width] = enlarged
+    return canvas
+
+
+def _write_labels(axes: Axes, layout: _Layout, labels: _Labels) -> None:
+    letter, margin = layout.letter, layout.margin
+    (cell_height, cell_width), width = layout.cell, layout.tile[1]
 
     def write(x: float, y: float, text: str, size: float = letter, **alignment: Any) -> None:
         points = size * 72 / DPI
         axes.text(x, y, text, fontsize=points, color=INK, parse_math=False, **alignment)
 
-    if title:
-        write(margin, margin, title, 1.2 * letter, va="top", fontweight="bold")
-    if row_labels:
-        for y, label in zip(tops, row_labels, strict=True):
-            write(left - letter // 2, y + cell_height / 2, label, ha="right", va="center")
-    if column_labels:
-        size = min(letter, letter * cell_width / _text_width(column_labels, letter))
-        for x, label in zip(lefts, column_labels, strict=True):
-            write(x + cell_width / 2, top - letter // 2, label, size, ha="center", va="bottom")
-    if tile_labels:
-        widest = max(_text_width(labels, letter) for labels in tile_labels if labels)
+    if labels.title:
+        write(margin, margin, labels.title, 1.2 * letter, va="top", fontweight="bold")
+    if labels.rows:
+        for top, label in zip(layout.tops, labels.rows, strict=True):
+            write(layout.lefts[0] - letter // 2, top + cell_height / 2, label, ha="right", va="center")
+    if labels.columns:
+        size = min(letter, letter * cell_width / _text_width(labels.columns, letter))
+        for left, label in zip(layout.lefts, labels.columns, strict=True):
+            at = left + cell_width / 2, layout.tops[0] - letter // 2
+            write(*at, label, size, ha="center", va="bottom")
+    if labels.tiles:
+        widest = max(_text_width(texts, letter) for texts in labels.tiles if texts)
         size = min(letter, letter * width / widest)
-        for y, labels in zip(tops, tile_labels, strict=True):
-            for index, label in enumerate(labels):
-                x = left + index * (width + gap) + width / 2
-                write(x, y + cell_height + letter // 4, label, size, ha="center", va="top")
-    return figure
+        for top, texts in zip(layout.tops, labels.tiles, strict=True):
+            for index, label in enumerate(texts):
+                x = layout.lefts[0] + index * (width + layout.gap) + width / 2
+                write(x, top + cell_height + letter // 4, label, size, ha="center", va="top")
 
 
 def _text_width(texts: Sequence[str], letter: int) -> int:

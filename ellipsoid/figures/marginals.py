@@ -1,10 +1,11 @@
-"""Each component by itself: its number distribution and what a Gaussian would differ in."""
+"""Each component by itself: its number distribution, and how it differs from a Gaussian's."""
 
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jax.typing import ArrayLike
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -14,9 +15,9 @@ from ellipsoid.figures.style import (
     GREY,
     INK,
     MARKS,
-    as_floats,
-    as_names,
-    as_series,
+    check_floats,
+    check_names,
+    check_series,
     count_from_one,
     finish,
     histogram,
@@ -47,6 +48,7 @@ def components(
         Components, in latent units; n >= 2 and m <= 12. All n are counted; those further than five standard
         deviations from the mean lie beside the picture.
     names : sequence of m strings
+        Titles of the panels.
     widths : mapping of str to array, shape (m,), optional
         Gaussian-equivalent standard deviations by each half-width method, at most 8, in latent units. Marked
         at the half widths at half maximum that belong to them, 1.1774 as large.
@@ -61,16 +63,16 @@ def components(
     ValueError
         If an argument is not as described, or a component is constant.
     """
-    values = as_floats("values", values, "n", "m")
+    values = check_floats("values", values, "n", "m")
     n, m = values.shape
     if n < 2 or m > _MOST_COMPONENTS:
         raise ValueError(
             f"values: expected shape (n, m), n >= 2 and m <= {_MOST_COMPONENTS}; got {values.shape}"
         )
-    names = as_names("names", names, m)
-    scales = as_series("widths", widths, m, positive=True) if widths else {}
+    names = check_names("names", names, m)
+    scales = check_series("widths", widths, m, positive=True) if widths else {}
     moments: dict[str, np.ndarray] = {
-        label: as_floats(argument, numbers, m)
+        label: check_floats(argument, numbers, m)
         for argument, label, numbers in (
             ("skewness", "skewness", skewness),
             ("kurtosis", "excess kurtosis", kurtosis),
@@ -91,20 +93,9 @@ def components(
         axes = figure.add_subplot(rows, columns, index + 1)
         density, edges = histogram(values[:, index], bins=bins, reach=5 * std[index])
         axes.stairs(density, edges, fill=True, color=GREY)
-        peak = 1 / (math.sqrt(2 * math.pi) * std[index])
-        x = np.linspace(-4, 4, 161)
-        axes.plot(mean[index] + std[index] * x, peak * np.exp(-(x**2) / 2), color=INK, linewidth=1.2)
-        # The marks of widths that agree would cover each other at one height.
-        heights = peak * (0.5 + 0.1 * (np.arange(len(scales)) - (len(scales) - 1) / 2))
-        for look, height, scale in zip(MARKS, heights, scales.values(), strict=False):
-            ends = mean[index] + _HALF_WIDTH * scale[index] * np.array([-1, 1])
-            edge = {"markeredgecolor": "white", "markeredgewidth": 0.4}
-            axes.plot(ends, [height, height], markersize=4, **look, **edge)
-        note = "\n".join(f"{label} {signed(numbers[index])}" for label, numbers in moments.items())
-        # The long tail of a skewed distribution leaves its side free.
-        left = "skewness" in moments and moments["skewness"][index] < 0
-        corner = {"transform": axes.transAxes, "ha": "left" if left else "right", "va": "top"}
-        axes.text(0.01 if left else 0.99, 0.99, note, fontsize=7, **corner)
+        peak = _draw_gaussian(axes, mean[index], std[index])
+        _mark_half_widths(axes, mean[index], [scale[index] for scale in scales.values()], peak)
+        _note_moments(axes, {label: numbers[index] for label, numbers in moments.items()})
         axes.set_ylim(0, 1.3 * max(peak, density.max()))
         lowest, leftmost = index >= m - columns, index % columns == 0
         finish(axes, "value (latent units)" if lowest else "", "density" if leftmost else "", name)
@@ -113,6 +104,31 @@ def components(
     labels = [f"values ({n:,})", "Gaussian of their mean and std"]
     legend_below(figure, handles, [*labels, *(f"half width: {name}" for name in scales)])
     return figure
+
+
+def _draw_gaussian(axes: Axes, mean: float, std: float) -> float:
+    """Draw the density of a Gaussian; its peak."""
+    peak = 1 / (math.sqrt(2 * math.pi) * std)
+    x = np.linspace(-4, 4, 161)
+    axes.plot(mean + std * x, peak * np.exp(-(x**2) / 2), color=INK, linewidth=1.2)
+    return peak
+
+
+def _mark_half_widths(axes: Axes, mean: float, scales: Sequence[float], peak: float) -> None:
+    # The marks of widths that agree would cover each other at one height.
+    heights = peak * (0.5 + 0.1 * (np.arange(len(scales)) - (len(scales) - 1) / 2))
+    edge = {"markeredgecolor": "white", "markeredgewidth": 0.4}
+    for look, height, scale in zip(MARKS, heights, scales, strict=False):
+        ends = mean + _HALF_WIDTH * scale * np.array([-1, 1])
+        axes.plot(ends, [height, height], markersize=4, **look, **edge)
+
+
+def _note_moments(axes: Axes, moments: Mapping[str, float]) -> None:
+    note = "\n".join(f"{label} {signed(number)}" for label, number in moments.items())
+    # The long tail of a skewed distribution leaves its side free.
+    left = moments.get("skewness", 0) < 0
+    corner = {"transform": axes.transAxes, "ha": "left" if left else "right", "va": "top"}
+    axes.text(0.01 if left else 0.99, 0.99, note, fontsize=7, **corner)
 
 
 def component_statistics(
@@ -136,10 +152,10 @@ def component_statistics(
     anderson_darling : array, shape (K,), optional
         Statistic of the Anderson-Darling test.
     noise : mapping of str to float, optional
-        By the name of an argument, how far from 0 Gaussian samples of the same size come: drawn as a band,
-        to both sides for skewness and kurtosis.
+        Distance from 0 that Gaussian samples of the same size come to, by the name of an argument: drawn as
+        a band, to both sides for skewness and kurtosis.
     label : str
-        What each number is of.
+        Name of that which each number belongs to.
     title : str, optional
 
     Raises
@@ -147,14 +163,14 @@ def component_statistics(
     ValueError
         If an argument is not as described.
     """
-    skewness = as_floats("skewness", skewness, "K")
+    skewness = check_floats("skewness", skewness, "K")
     statistics = {
         "skewness": (skewness, "skewness"),
-        "kurtosis": (as_floats("kurtosis", kurtosis, len(skewness)), "excess\nkurtosis"),
-        "distance": (100 * as_floats("distance", distance, len(skewness)), "Kolmogorov\ndistance (%)"),
+        "kurtosis": (check_floats("kurtosis", kurtosis, len(skewness)), "excess\nkurtosis"),
+        "distance": (100 * check_floats("distance", distance, len(skewness)), "Kolmogorov\ndistance (%)"),
     }
     if anderson_darling is not None:
-        values = as_floats("anderson_darling", anderson_darling, len(skewness))
+        values = check_floats("anderson_darling", anderson_darling, len(skewness))
         statistics["anderson_darling"] = (values, "Anderson-\nDarling")
     noise = dict(noise or {})
     if not noise.keys() <= statistics.keys():

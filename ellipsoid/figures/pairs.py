@@ -16,8 +16,8 @@ from ellipsoid.figures.style import (
     GREY,
     INK,
     LINES,
-    as_floats,
-    as_names,
+    check_floats,
+    check_names,
     count_from_one,
     finish,
     legend_below,
@@ -47,7 +47,7 @@ def correlation_matrices(
     before, after : arrays, shape (D, D) and (K, K)
         Correlation matrices, D and K at least 2; their diagonals are not looked at.
     labels : two strings
-        What the rows of each are.
+        Names of that which the rows of each matrix are.
     title : str, optional
 
     Raises
@@ -55,8 +55,8 @@ def correlation_matrices(
     ValueError
         If an argument is not as described.
     """
-    matrices = [_as_matrix("before", before), _as_matrix("after", after)]
-    labels = as_names("labels", labels, 2)
+    matrices = [_check_matrix("before", before), _check_matrix("after", after)]
+    labels = check_names("labels", labels, 2)
     sizes = [np.clip(np.abs(_pairs(matrix)), 1e-9, None) for matrix in matrices]
     limit = float(np.quantile(np.concatenate(sizes), 0.999))
     figure = new_figure(5.2, title)
@@ -76,7 +76,7 @@ def correlation_matrices(
     return figure
 
 
-def pair_angles(
+def plot_pair_angles(
     before: ArrayLike,
     after: ArrayLike,
     *,
@@ -91,10 +91,10 @@ def pair_angles(
     before, after : arrays, shape (P,) and (Q,)
         Angle of each pair's ellipse to its first axis, in degrees in [-90, 90].
     weights : two arrays, shape (P,) and (Q,), optional
-        How much each pair counts in a second distribution, such as its ellipticity: the angle of a circle
-        means nothing.
+        Weights of the pairs in a second distribution, such as their ellipticity: the angle of a circle means
+        nothing.
     labels : two strings
-        What the pairs of each are of.
+        Names of that which the pairs of each are of.
     title : str, optional
 
     Raises
@@ -102,11 +102,11 @@ def pair_angles(
     ValueError
         If an argument is not as described.
     """
-    frames = [as_floats("before", before, "P"), as_floats("after", after, "Q")]
+    frames = [check_floats("before", before, "P"), check_floats("after", after, "Q")]
     for name, angles in zip(("before", "after"), frames, strict=True):
         if np.abs(angles).max() > 90:
             raise ValueError(f"{name}: expected angles in [-90, 90] degrees; got {np.abs(angles).max():g}")
-    labels = as_names("labels", labels, 2)
+    labels = check_names("labels", labels, 2)
     figure = new_figure(2.9, title)
     panels = figure.subplots(1, 2)
     edges = np.linspace(-90, 90, 37)
@@ -114,7 +114,7 @@ def pair_angles(
     for index, (axes, angles, label) in enumerate(zip(panels, frames, labels, strict=True)):
         axes.stairs(np.histogram(angles, edges)[0] / len(angles), edges, fill=True, color=GREY)
         if weights is not None:
-            weight = as_floats(f"weights[{index}]", weights[index], len(angles))
+            weight = check_floats(f"weights[{index}]", weights[index], len(angles))
             if weight.min() < 0 or weight.sum() == 0:
                 raise ValueError(f"weights[{index}]: expected weights of at least 0, not all of them 0")
             counts = np.histogram(angles, edges, weights=weight)[0]
@@ -128,7 +128,7 @@ def pair_angles(
     return figure
 
 
-def calibration(
+def plot_calibration(
     levels: ArrayLike,
     expected: ArrayLike,
     observed: ArrayLike,
@@ -155,10 +155,10 @@ def calibration(
     ValueError
         If an argument is not as described.
     """
-    levels = as_floats("levels", levels, "m")
-    expected = as_floats("expected", expected, len(levels))
-    observed = as_floats("observed", observed, len(levels), "P")
-    worst = [(name, as_floats(f"worst[{name!r}]", share, len(levels))) for name, share in worst or ()]
+    levels = check_floats("levels", levels, "m")
+    expected = check_floats("expected", expected, len(levels))
+    observed = check_floats("observed", observed, len(levels), "P")
+    worst = [(name, check_floats(f"worst[{name!r}]", share, len(levels))) for name, share in worst or ()]
     if len(worst) > len(LINES):
         raise ValueError(f"worst: expected at most {len(LINES)} pairs; got {len(worst)}")
     figure = new_figure(3.7, title)
@@ -188,7 +188,7 @@ def calibration(
     return figure
 
 
-def dependence(
+def plot_dependence(
     matrix_squares: ArrayLike,
     matrix_distance: ArrayLike,
     threshold_squares: float,
@@ -196,7 +196,7 @@ def dependence(
     *,
     title: str | None = None,
 ) -> Figure:
-    """Show what ties components together that are not correlated: two measures, for all pairs.
+    """Show two measures of the dependence of components that are not correlated, for all pairs.
 
     Parameters
     ----------
@@ -213,8 +213,8 @@ def dependence(
     ValueError
         If an argument is not as described.
     """
-    squares = _as_matrix("matrix_squares", matrix_squares)
-    distance = _as_matrix("matrix_distance", matrix_distance)
+    squares = _check_matrix("matrix_squares", matrix_squares)
+    distance = _check_matrix("matrix_distance", matrix_distance)
     figure = new_figure(3.4, title)
     panels = figure.subplots(1, 2)
     for axes, matrix, name, threshold in (
@@ -229,7 +229,7 @@ def dependence(
     return figure
 
 
-def _as_matrix(name: str, values: ArrayLike) -> np.ndarray:
+def _check_matrix(name: str, values: ArrayLike) -> np.ndarray:
     """Square matrix with NaN on its diagonal."""
     matrix = np.array(values, np.float64)
     if matrix.ndim != 2 or len(matrix) < 2 or len(matrix) != matrix.shape[1]:

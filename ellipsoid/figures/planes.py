@@ -22,8 +22,8 @@ from ellipsoid.figures.style import (
     INK,
     PAGE_WIDTH,
     VERMILLION,
-    as_floats,
-    as_names,
+    check_floats,
+    check_names,
     count_label,
     evenly_spaced_rows,
     finish,
@@ -56,8 +56,9 @@ def latent_planes(
     draws : Draws or array, shape (m, D)
         Generated latents. An array of any other latents shows where those lie.
     level : float
-        Of the ellipses, in standard deviations: ``level * fact`` of the draws. In the PCA frame the semi-axes
-        are ``level * scale``; in the original frame they come from the 2 x 2 covariance of all latents.
+        Level of the ellipses, in standard deviations: ``level * fact`` of the draws. In the PCA frame the
+        semi-axes are ``level * scale``; in the original frame they come from the 2 x 2 covariance of all
+        latents.
     planes : sequence of pairs of int, optional
         Components, or latent dimensions, of each plane, from 0 (axes are labelled from 1). By default up to
         six planes of first, middle and last ones.
@@ -72,8 +73,8 @@ def latent_planes(
     ValueError
         If an argument is not as described.
     """
-    latents = _as_latents("latents", latents, state, least=2)
-    drawn = _as_latents("draws", draws.latents if isinstance(draws, Draws) else draws, state, least=1)
+    latents = _check_latents("latents", latents, state, least=2)
+    drawn = _check_latents("draws", draws.latents if isinstance(draws, Draws) else draws, state, least=1)
     if frame not in ("pca", "original"):
         raise ValueError(f"frame: expected 'pca' or 'original'; got {frame!r}")
     if not (math.isfinite(level) and level > 0):
@@ -81,7 +82,7 @@ def latent_planes(
     size, name = (
         (state.n_components, "component") if frame == "pca" else (state.n_features, "latent dimension")
     )
-    planes = _as_planes("planes", _default_planes(size) if planes is None else planes, size)
+    planes = _check_planes("planes", _default_planes(size) if planes is None else planes, size)
 
     # More draws would hide the latents that they are to be compared with.
     points = evenly_spaced_rows(latents, max_points)
@@ -121,7 +122,7 @@ def density_contours(
     names: Sequence[str],
     title: str | None = None,
 ) -> Figure:
-    """Density of points in coordinate planes, with the confidence ellipses that a Gaussian's would follow.
+    """Show the density of points in coordinate planes, with the ellipses that a Gaussian would follow.
 
     The grey areas end where the density, smoothed, has fallen to ``exp(-level**2 / 2)`` of its peak. In the
     frame in which the points of a plane have covariance 1, the smoothing is Gaussian with standard deviation
@@ -135,11 +136,12 @@ def density_contours(
     planes : sequence of pairs of int
         Columns of each plane, from 0.
     covariances : array, shape (len(planes), 2, 2), optional
-        Of the ellipses; by default those of the points. The centre is the mean of the points in any case.
+        Covariances of the ellipses; by default those of the points. The centre is always the mean of the
+        points.
     levels : sequence of float
-        Of the ellipses and areas, ascending, in standard deviations.
+        Levels of the ellipses and areas, ascending, in standard deviations.
     names : sequence of m strings
-        Of the columns.
+        Names of the columns.
     title : str, optional
 
     Raises
@@ -147,16 +149,16 @@ def density_contours(
     ValueError
         If an argument is not as described, or the points of a plane lie on a line.
     """
-    points = as_floats("points", points, "n", "m")
+    points = check_floats("points", points, "n", "m")
     if len(points) < 3:
         raise ValueError(f"points: expected at least 3; got {len(points)}")
-    planes = _as_planes("planes", planes, points.shape[1])
-    names = as_names("names", names, points.shape[1])
-    radii = as_floats("levels", np.asarray(levels), "L", positive=True)
+    planes = _check_planes("planes", planes, points.shape[1])
+    names = check_names("names", names, points.shape[1])
+    radii = check_floats("levels", np.asarray(levels), "L", positive=True)
     if (np.diff(radii) <= 0).any():
         raise ValueError(f"levels: expected ascending levels; got {list(levels)}")
     if covariances is not None:
-        covariances = as_floats("covariances", covariances, len(planes), 2, 2)
+        covariances = check_floats("covariances", covariances, len(planes), 2, 2)
         if (np.linalg.eigvalsh(covariances) <= 0).any():
             raise ValueError("covariances: expected positive definite matrices; got one that is not")
     figure, panels = _panels(len(planes), title)
@@ -207,9 +209,9 @@ def pairs_scatter(
     pairs : sequence of pairs of int
         Columns of each plot, from 0.
     names : sequence of m strings
-        Of the columns.
+        Names of the columns.
     notes : sequence of strings, optional
-        What is written above each plot.
+        Texts above the plots.
     max_points : int
         Largest number of points in each plot, in evenly spaced rows.
     title : str, optional
@@ -219,10 +221,10 @@ def pairs_scatter(
     ValueError
         If an argument is not as described.
     """
-    values = as_floats("values", values, "n", "m")
-    pairs = _as_planes("pairs", pairs, values.shape[1])
-    names = as_names("names", names, values.shape[1])
-    notes = [""] * len(pairs) if notes is None else as_names("notes", notes, len(pairs))
+    values = check_floats("values", values, "n", "m")
+    pairs = _check_planes("pairs", pairs, values.shape[1])
+    names = check_names("names", names, values.shape[1])
+    notes = [""] * len(pairs) if notes is None else check_names("notes", notes, len(pairs))
     points = evenly_spaced_rows(values, max_points)
     figure, panels = _panels(len(pairs), title)
     for axes, (i, j), note in zip(panels, pairs, notes, strict=True):
@@ -249,9 +251,9 @@ def surface(
     draws : array, shape (m, 3)
         Scores of generated latents.
     semi_axes : array, shape (3,)
-        Of the ellipsoid, whose centre is the origin; above 0.
+        Semi-axes of the ellipsoid, whose centre is the origin; above 0.
     names : three strings
-        Of the scores.
+        Names of the scores.
     max_points : int
         Largest number of latents that are shown, in evenly spaced rows, and ten times that of draws.
     title : str, optional
@@ -261,9 +263,9 @@ def surface(
     ValueError
         If an argument is not as described.
     """
-    points, draws = as_floats("points", points, "n", 3), as_floats("draws", draws, "m", 3)
-    semi_axes = as_floats("semi_axes", semi_axes, 3, positive=True)
-    names = as_names("names", names, 3)
+    points, draws = check_floats("points", points, "n", 3), check_floats("draws", draws, "m", 3)
+    semi_axes = check_floats("semi_axes", semi_axes, 3, positive=True)
+    names = check_names("names", names, 3)
     shown = evenly_spaced_rows(points, max_points)
     drawn = evenly_spaced_rows(draws, math.ceil(max_points / 10))
     figure = new_figure(5.2, title)
@@ -297,14 +299,14 @@ def surface(
     return figure
 
 
-def _as_latents(name: str, values: ArrayLike, state: PCAState, least: int) -> np.ndarray:
+def _check_latents(name: str, values: ArrayLike, state: PCAState, least: int) -> np.ndarray:
     array = np.asarray(values, np.float32)
     if array.ndim != 2 or array.shape[1] != state.n_features or len(array) < least:
         raise ValueError(f"{name}: expected shape (n, {state.n_features}), n >= {least}; got {array.shape}")
     return array
 
 
-def _as_planes(name: str, planes: Sequence[tuple[int, int]], size: int) -> list[tuple[int, int]]:
+def _check_planes(name: str, planes: Sequence[tuple[int, int]], size: int) -> list[tuple[int, int]]:
     if not planes or not all(0 <= i < size and 0 <= j < size and i != j for i, j in planes):
         raise ValueError(f"{name}: expected pairs of two different indices below {size}; got {list(planes)}")
     return list(planes)

@@ -1,4 +1,4 @@
-"""How good generated images are: fidelity against diversity."""
+"""Fidelity of generated images against their diversity."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ellipsoid.figures.style import GREY, INK, LINES, MARKS, as_floats, finish, legend_below, new_figure
+from ellipsoid.figures.style import GREY, INK, LINES, MARKS, check_floats, finish, legend_below, new_figure
 
 # Where a dial value may stand, from its point, and how far from other points and values; in points of type.
 _OFFSETS = np.array([(13, 6), (13, -6), (-13, 6), (-13, -6)])
@@ -25,7 +25,7 @@ class Curve(NamedTuple):
     diversity_error, fidelity_error : arrays, shape (m,)
         Standard errors.
     dial : array, shape (m,), optional
-        What the family is turned by; written beside its points.
+        Setting that the family is turned by; written beside its points.
     """
 
     diversity: ArrayLike
@@ -48,9 +48,9 @@ def fidelity_diversity(
     Parameters
     ----------
     curves : mapping of name to Curve
-        At most 8. Of their dials, those values are written for which there is room.
+        Families, at most 8. Values of their dials are written where there is room.
     points : mapping of name to Curve
-        At most 8 more, each of one setting (m = 1): what the curves are held against.
+        Single settings (m = 1) that the curves are compared with, at most 8.
     x_label, y_label : str
     title : str, optional
 
@@ -94,10 +94,10 @@ class _Checked(NamedTuple):
 
 
 def _checked(name: str, curve: Curve, length: int | None = None) -> _Checked:
-    diversity = as_floats(f"{name}.diversity", curve.diversity, "m" if length is None else length)
+    diversity = check_floats(f"{name}.diversity", curve.diversity, "m" if length is None else length)
 
     def same(field: str) -> np.ndarray:
-        return as_floats(f"{name}.{field}", getattr(curve, field), len(diversity))
+        return check_floats(f"{name}.{field}", getattr(curve, field), len(diversity))
 
     dial = None if curve.dial is None else same("dial")
     return _Checked(diversity, same("fidelity"), same("diversity_error"), same("fidelity_error"), dial)
@@ -115,19 +115,19 @@ def _draw(axes: Axes, curve: _Checked, style: dict[str, Any]) -> Any:
 
 def _write_dials(figure: Figure, axes: Axes, curves: Iterable[_Checked]) -> None:
     """Write dial values beside their points, unless they would lie on other values or points."""
-    figure.draw_without_rendering()  # places are known only when it is laid out
+    figure.draw_without_rendering()  # positions are known only when it is laid out
     labels, points, written = [], [], []
     for curve in curves:
         at = np.stack([curve.diversity, curve.fidelity], axis=1)
-        places = axes.transData.transform(at) * 72 / figure.dpi
-        points += list(places)
+        positions = axes.transData.transform(at) * 72 / figure.dpi
+        points += list(positions)
         if curve.dial is not None:
-            for i, (value, xy, place) in enumerate(zip(curve.dial, at, places, strict=True)):
-                labels.append((0 < i < len(at) - 1, f"{value:g}", xy, place))
+            for i, (value, xy, position) in enumerate(zip(curve.dial, at, positions, strict=True)):
+                labels.append((0 < i < len(at) - 1, f"{value:g}", xy, position))
     # The ends of every curve first: with them it can be read without the others.
-    for _, text, xy, place in sorted(labels, key=lambda label: label[0]):
+    for _, text, xy, position in sorted(labels, key=lambda label: label[0]):
         for offset in _OFFSETS:
-            spot = place + offset
+            spot = position + offset
             if _is_free(spot, points, _FROM_POINTS) and _is_free(spot, written, _FROM_TEXT):
                 where = {"xytext": offset, "textcoords": "offset points", "ha": "center", "va": "center"}
                 axes.annotate(text, xy, **where, fontsize=6.5, color=INK, zorder=5)

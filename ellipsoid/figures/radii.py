@@ -1,4 +1,4 @@
-"""How far latents lie from a centre: distances, Mahalanobis distances, gauges."""
+"""Distances of latents from a centre, Mahalanobis distances and gauges."""
 
 import math
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ from ellipsoid.figures.style import (
     INK,
     LINES,
     VERMILLION,
-    as_floats,
-    as_series,
+    check_floats,
+    check_series,
     finish,
     histogram,
     legend_below,
@@ -32,7 +32,7 @@ from ellipsoid.figures.style import (
 _MOST_QUANTILES = 2000
 
 
-def distances(
+def plot_distances(
     groups: Mapping[str, ArrayLike], *, xlabel: str, reference: str | None = None, title: str | None = None
 ) -> Figure:
     """Plot distributions of distances, each scaled to its own peak; on a log scale from a range of 10 on.
@@ -42,9 +42,9 @@ def distances(
     groups : mapping of str to array, shape (n,)
         Distances, at least 0, by what they are distances of; at most 8. They may differ in number.
     xlabel : str
-        What distance it is, and its unit.
+        Name of the distance, and its unit.
     reference : str, optional
-        Which group is filled in grey, to compare the others with; by default the first.
+        Group that is filled in grey, to compare the others with; by default the first.
     title : str, optional
 
     Raises
@@ -52,7 +52,7 @@ def distances(
     ValueError
         If an argument is not as described.
     """
-    groups = as_series("groups", groups, "n")
+    groups = check_series("groups", groups, "n")
     low, high = min(v.min() for v in groups.values()), max(v.max() for v in groups.values())
     if low < 0:
         raise ValueError(f"groups: expected distances of at least 0; got {low:g}")
@@ -85,7 +85,7 @@ def distances(
 def mahalanobis(
     squares: ArrayLike, k: int, core: ArrayLike | None = None, *, title: str | None = None
 ) -> Figure:
-    r"""Squared Mahalanobis distances against the chi-square law that a Gaussian would give them.
+    r"""Squared Mahalanobis distances against the chi-square distribution of a Gaussian's.
 
     Left, quantile against quantile, with both tails; right, the distribution of the distances, whose
     density for a Gaussian is :math:`2^{1-k/2} d^{k-1} e^{-d^2/2} / \Gamma(k/2)`.
@@ -105,9 +105,9 @@ def mahalanobis(
     ValueError
         If an argument is not as described.
     """
-    sets = {"latents": as_floats("squares", squares, "n", positive=True)}
+    sets = {"latents": check_floats("squares", squares, "n", positive=True)}
     if core is not None:
-        sets["by the core"] = as_floats("core", core, "m", positive=True)
+        sets["by the core"] = check_floats("core", core, "m", positive=True)
     if k < 1:
         raise ValueError(f"k: expected at least 1; got {k}")
     figure = new_figure(3.5, title)
@@ -152,7 +152,7 @@ def mahalanobis(
     return figure
 
 
-def gauge(
+def plot_gauge(
     gauges: ArrayLike,
     joint_levels: ArrayLike,
     joint_coverage: ArrayLike,
@@ -177,9 +177,9 @@ def gauge(
     ValueError
         If an argument is not as described.
     """
-    gauges = np.sort(as_floats("gauges", gauges, "n"))
-    joint_levels = as_floats("joint_levels", joint_levels, "m")
-    joint_coverage = as_floats("joint_coverage", joint_coverage, len(joint_levels))
+    gauges = np.sort(check_floats("gauges", gauges, "n"))
+    joint_levels = check_floats("joint_levels", joint_levels, "m")
+    joint_coverage = check_floats("joint_coverage", joint_coverage, len(joint_levels))
     if (np.diff(joint_levels) < 0).any():
         raise ValueError("joint_levels: expected ascending levels; got some that descend")
     figure = new_figure(3.3, title)

@@ -21,6 +21,12 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
 
     The same figure gives the same bytes: no date is written, and SVG names do not change.
 
+    Parameters
+    ----------
+    figure : Figure
+    path : path
+        File with the suffix ``.png`` or ``.svg``.
+
     Returns
     -------
     Path
@@ -28,8 +34,18 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
 
     Raises
     ------
+    OSError
+        If the file cannot be written.
     ValueError
-        If the suffix is neither ``.png`` nor ``.svg``.
+        If the suffix is another.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ellipsoid import figures
+    >>> figure = figures.plot_distances({"latents": [1.0, 2.0, 2.5]}, xlabel="distance (latent units)")
+    >>> figures.save(figure, f"{tempfile.mkdtemp()}/distances.png").name
+    'distances.png'
     """
     path = Path(path)
     content = io.BytesIO()
@@ -59,11 +75,11 @@ def save_animation(frames: ArrayLike, path: str | os.PathLike[str], seconds: flo
     Parameters
     ----------
     frames : array, shape (n, H, W) or (n, H, W, C)
-        As for :func:`image_grid`.
+        Images as for :func:`image_grid`.
     path : path
-        With the suffix ``.gif``.
+        File with the suffix ``.gif``.
     seconds : float
-        How long all frames take together; a frame is shown for 20 ms at least, and for whole steps of 10 ms.
+        Duration of all frames together; a frame is shown for 20 ms at least, and for whole steps of 10 ms.
 
     Returns
     -------
@@ -72,6 +88,8 @@ def save_animation(frames: ArrayLike, path: str | os.PathLike[str], seconds: flo
 
     Raises
     ------
+    OSError
+        If the file cannot be written.
     ValueError
         If the frames are no images, `seconds` is not above 0, or the suffix is another.
     """

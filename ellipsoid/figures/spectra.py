@@ -1,4 +1,4 @@
-"""Numbers over the components: widths, variance, offset, and what sets draws apart from data."""
+"""Numbers over the components: widths, variance, offset, and the differences of draws and data."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,8 +12,8 @@ from ellipsoid.figures.style import (
     GREY,
     INK,
     LINES,
-    as_floats,
-    as_series,
+    check_floats,
+    check_series,
     count_from_one,
     dots,
     finish,
@@ -33,6 +33,11 @@ def explained_variance(state: PCAState, *, title: str | None = None) -> Figure:
     """Share of the variance that each component holds, and that the first components hold together.
 
     The numbers of components that reach 90, 95 and 99 % are marked, as far as the state goes.
+
+    Parameters
+    ----------
+    state : PCAState
+    title : str, optional
     """
     ratio = np.asarray(state.explained_variance_ratio, np.float64)
     cumulative = np.cumsum(ratio)
@@ -84,13 +89,13 @@ def spectrum(
     ValueError
         If an argument is not as described.
     """
-    std = as_floats("std", std, "K", positive=True)
-    scales = as_series("scales", scales, len(std), positive=True) if scales else {}
+    std = check_floats("std", std, "K", positive=True)
+    scales = check_series("scales", scales, len(std), positive=True) if scales else {}
     figure = new_figure(4.6 if scales else 3.2, title)
     panels = figure.subplots(1 + bool(scales), sharex=True, squeeze=False)[:, 0]
     handles, shown = [], [std]
     if original_std is not None:
-        original = as_floats("original_std", original_std, "D")
+        original = check_floats("original_std", original_std, "D")
         original = np.sort(original[original > 0])[::-1]
         order = np.arange(1, len(original) + 1)
         handles += panels[0].plot(order, original, color=GREY, linewidth=4, label="latent dimensions, sorted")
@@ -112,7 +117,7 @@ def spectrum(
 
 
 def offset(offset: ArrayLike, shares: ArrayLike, *, title: str | None = None) -> Figure:
-    """Where the centre of the latents lies, seen from the origin, and which dimensions carry that offset.
+    """Show the offset of the latents' centre from the origin, and which dimensions carry it.
 
     Parameters
     ----------
@@ -127,8 +132,8 @@ def offset(offset: ArrayLike, shares: ArrayLike, *, title: str | None = None) ->
     ValueError
         If an argument is not as described.
     """
-    offset = np.abs(as_floats("offset", offset, "D"))
-    shares = as_floats("shares", shares, len(offset))
+    offset = np.abs(check_floats("offset", offset, "D"))
+    shares = check_floats("shares", shares, len(offset))
     figure = new_figure(2.9, title)
     each, together = figure.subplots(1, 2, width_ratios=(1.6, 1))
     order = np.argsort(-offset, kind="stable")[:_MOST_BARS]
@@ -160,7 +165,7 @@ def overshoot(ratios: Mapping[str, ArrayLike], *, title: str | None = None) -> F
         If `ratios` is not as described.
     """
     first = next(iter(ratios.values()), ())
-    ratios = as_series("ratios", ratios, len(np.atleast_1d(first)), positive=True)
+    ratios = check_series("ratios", ratios, len(np.atleast_1d(first)), positive=True)
     values = np.stack(list(ratios.values()))
     figure = new_figure(3.2, title)
     axes = figure.add_subplot()
@@ -180,7 +185,7 @@ def overshoot(ratios: Mapping[str, ArrayLike], *, title: str | None = None) -> F
 def comparison(
     std_ratio: ArrayLike, distance: ArrayLike, pair_difference: ArrayLike, *, title: str | None = None
 ) -> Figure:
-    """Show what sets draws apart from data: each component, and all pairs of them.
+    """Show how draws differ from data: each component, and all pairs of them.
 
     Parameters
     ----------
@@ -197,9 +202,9 @@ def comparison(
     ValueError
         If an argument is not as described.
     """
-    std_ratio = as_floats("std_ratio", std_ratio, "K")
-    distance = as_floats("distance", distance, len(std_ratio))
-    pair_difference = as_floats("pair_difference", pair_difference, "P")
+    std_ratio = check_floats("std_ratio", std_ratio, "K")
+    distance = check_floats("distance", distance, len(std_ratio))
+    pair_difference = check_floats("pair_difference", pair_difference, "P")
     figure = new_figure(2.7, title)
     widths, distances, pairs = figure.subplots(1, 3)
     number = np.arange(1, len(std_ratio) + 1)

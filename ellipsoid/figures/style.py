@@ -1,4 +1,4 @@
-"""What all figures share: page width, looks, axes, and how their input is checked."""
+"""Page width, looks, axes and checks of arguments that all figures share."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ _DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 2
 _HUES = (BLUE, VERMILLION, "#009E73", INK, "#CC79A7", "#56B4E9", "#E69F00", "0.45")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
-#: What sets lines of one figure apart, without and with hues.
+#: Looks that set lines of one figure apart, without and with hues.
 LINES: tuple[dict[str, Any], ...] = tuple(
     {"color": color, "linestyle": dashes, "linewidth": 1.4}
     for color, dashes in zip(_HUES, _DASHES, strict=True)
@@ -39,8 +39,14 @@ MARKS: tuple[dict[str, Any], ...] = tuple(
 # --- input -----------------------------------------------------------------------------------------
 
 
-def as_floats(name: str, values: ArrayLike, *shape: int | str, positive: bool = False) -> np.ndarray:
-    """Finite (and positive) floats of a shape in which a string stands for any length from 1 on."""
+def check_floats(name: str, values: ArrayLike, *shape: int | str, positive: bool = False) -> np.ndarray:
+    """Return `values` as finite floats of a shape in which a string stands for any length from 1 on.
+
+    Raises
+    ------
+    ValueError
+        If they have another shape, are not finite, or not `positive`.
+    """
     array = np.asarray(values)
     if array.ndim != len(shape) or not all(
         got >= 1 if isinstance(expected, str) else got == expected
@@ -57,20 +63,32 @@ def as_floats(name: str, values: ArrayLike, *shape: int | str, positive: bool = 
     return array
 
 
-def as_series(
+def check_series(
     name: str, series: Mapping[str, ArrayLike], *shape: int | str, positive: bool = False
 ) -> dict[str, np.ndarray]:
-    """Arrays by their names, as :func:`as_floats`; as many as there are looks to tell them apart."""
+    """Return arrays by their names, each as :func:`check_floats` does.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or more than there are looks to tell them apart, or one is not as described.
+    """
     if not 1 <= len(series) <= len(LINES):
         raise ValueError(f"{name}: expected 1 to {len(LINES)} arrays; got {len(series)}")
     return {
-        label: as_floats(f"{name}[{label!r}]", values, *shape, positive=positive)
+        label: check_floats(f"{name}[{label!r}]", values, *shape, positive=positive)
         for label, values in series.items()
     }
 
 
-def as_names(name: str, names: Sequence[str], count: int) -> list[str]:
-    """`count` strings."""
+def check_names(name: str, names: Sequence[str], count: int) -> list[str]:
+    """Return `count` strings as a list.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer.
+    """
     if isinstance(names, str) or len(names) != count:
         raise ValueError(f"{name}: expected {count} strings; got {names!r}")
     return list(names)
@@ -146,8 +164,7 @@ def signed(number: float) -> str:
 def note_below(axes: Axes, lines: Sequence[str]) -> None:
     """Lines of text in the lower right corner of curves that rise, over what passes behind."""
     ground = {"facecolor": "white", "edgecolor": "none", "pad": 2}
-    text, place = "\n".join(lines), {"transform": axes.transAxes, "ha": "right"}
-    axes.text(0.97, 0.06, text, fontsize=8, bbox=ground, **place)
+    axes.text(0.97, 0.06, "\n".join(lines), fontsize=8, bbox=ground, transform=axes.transAxes, ha="right")
 
 
 def dots(count: int, line: int = 0) -> dict[str, Any]:
@@ -155,11 +172,17 @@ def dots(count: int, line: int = 0) -> dict[str, Any]:
     return {"marker": _MARKERS[line], "markersize": 3} if count <= 64 else {}
 
 
-# --- what is drawn of many numbers -----------------------------------------------------------------
+# --- few marks for many numbers -------------------------------------------------------------------
 
 
 def evenly_spaced_rows(array: np.ndarray, max_points: int) -> np.ndarray:
-    """At most so many rows, the first and the last among them."""
+    """Return at most so many rows, the first and the last among them.
+
+    Raises
+    ------
+    ValueError
+        If there would be none.
+    """
     if max_points < 1:
         raise ValueError(f"max_points: expected at least 1; got {max_points}")
     return array[np.linspace(0, len(array) - 1, min(max_points, len(array))).round().astype(int)]

@@ -16,8 +16,8 @@ def training_curve(history: Sequence[Mapping[str, Any]], *, title: str | None = 
     Parameters
     ----------
     history : sequence of mappings
-        With keys ``epoch``, ``train_loss`` and ``validation_loss``; others are not looked at, and a loss that
-        is missing or None is left out.
+        Records with keys ``epoch``, ``train_loss`` and ``validation_loss``; others are not looked at, and a
+        loss that is missing or None is left out.
     title : str, optional
 
     Raises

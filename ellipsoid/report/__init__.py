@@ -1,5 +1,7 @@
-"""The report of a run: every claim of the method, measured, drawn and judged on one page."""
+"""The report of a run: every claim of the method, measured, drawn and assessed on one page."""
 
-from ellipsoid.report.report import load_report_inputs as load_report_inputs
-from ellipsoid.report.report import write_report as write_report
-from ellipsoid.report.sections import ReportInputs as ReportInputs
+from ellipsoid.report.inputs import ReportInputs as ReportInputs
+from ellipsoid.report.inputs import load_report_inputs as load_report_inputs
+from ellipsoid.report.page import Section as Section
+from ellipsoid.report.page import write_page as write_page
+from ellipsoid.report.write import write_report as write_report

@@ -29,6 +29,7 @@ class Section:
     Attributes
     ----------
     title : str
+        Heading of the section.
     text : str
         Plain text; an empty line starts a new paragraph.
     pictures : sequence of (path, caption)
@@ -57,13 +58,15 @@ def write_page(
     path : path
         The HTML file.
     title : str
+        Heading of the page.
     lead : str
-        What a reader should know who reads one paragraph only.
+        The paragraphs for a reader who reads no others.
     warnings, remarks : sequences of str
-        Set apart below it, and listed.
+        Sentences below the lead: warnings are set apart, remarks are listed.
     summary : sequence of (label, value)
-        Shown as a table, values by ``str``.
+        Rows of a table; values are shown by ``str``.
     sections : sequence of Section
+        Sections of the page, in this order.
 
     Returns
     -------
@@ -74,12 +77,22 @@ def write_page(
     ------
     FileNotFoundError
         If the folder of the page, or the file of a picture, does not exist.
+    OSError
+        If the page cannot be written.
     ValueError
         If a picture is of a type that browsers do not show.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> path = write_page(f"{folder}/report.html", title="Faces", sections=[Section("New faces", "All new.")])
+    >>> "<h2>New faces</h2>" in path.read_text()
+    True
     """
     path = Path(path)
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"path: expected a place for the page; there is no folder {path.parent}")
+        raise FileNotFoundError(f"path: expected a file in a folder that exists; got {path}")
     page = _template().render(
         title=title,
         lead=_paragraphs(lead),
@@ -108,7 +121,7 @@ def _data_uri(picture: Path) -> str:
     if media_type is None:
         raise ValueError(f"sections: expected pictures of type {', '.join(_MEDIA_TYPES)}; got {picture.name}")
     if not picture.is_file():
-        raise FileNotFoundError(f"sections: expected a picture {picture}; there is no such file")
+        raise FileNotFoundError(f"sections: expected pictures that exist; got {picture}")
     return f"data:{media_type};base64,{base64.b64encode(picture.read_bytes()).decode()}"
 
 

@@ -12,7 +12,7 @@ import ellipsoid as el
 from ellipsoid.cli import main
 from ellipsoid.demo import DemoConfig, run_demo, training_faces
 from ellipsoid.models import AutoencoderConfig, TrainConfig, procedural_faces
-from ellipsoid.report.report import load_report_inputs
+from ellipsoid.report import load_report_inputs
 from ellipsoid.runs import recorded_images
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -13,8 +13,9 @@ from ellipsoid.evaluation.recommend import GOALS, load_recommendation
 from ellipsoid.models import procedural_faces
 from ellipsoid.models.autoencoder import encode_images
 from ellipsoid.models.training import split
-from ellipsoid.report.report import load_report_inputs
-from ellipsoid.report.sections import Sections
+from ellipsoid.report import load_report_inputs
+from ellipsoid.report.chapters.evaluation import evaluation
+from ellipsoid.report.study import make_study
 from ellipsoid.runs import load_run, record_images, recorded_images
 
 SHAPE = ["--image-size", "16", "--filters", "8", "16", "--latent-dim", "8"]
@@ -111,12 +112,12 @@ def test_generate_and_sample_draw_as_recommended_and_say_so(run, tmp_path, capsy
 
 
 def test_a_report_shows_what_was_found(run, tmp_path):
-    material = load_report_inputs(run)
-    found = diagnose(material.state, material.latents, progress=False)
+    inputs = load_report_inputs(run)
+    measured = diagnose(inputs.state, inputs.latents, progress=False)
 
     def section(folder):
-        of_run = dataclasses.replace(material, run=folder)
-        return Sections(tmp_path / "figures", of_run, found, el.key(0)).evaluation()
+        of_run = dataclasses.replace(inputs, run=folder)
+        return evaluation(make_study(of_run, measured, tmp_path / "figures", key=el.key(0)))
 
     shown = section(run)
     for goal in GOALS:
@@ -127,7 +128,7 @@ def test_a_report_shows_what_was_found(run, tmp_path):
 
     other = tmp_path / "other"
     shutil.copytree(run, other)
-    el.fit(material.latents[:100]).save(other / "state.npz")
+    el.fit(inputs.latents[:100]).save(other / "state.npz")
     assert "state.npz is not the one that was evaluated" in section(other).text
     assert not section(other).pictures
     (other / "recommendation.json").unlink()

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
 import pytest
-from figure_checks import assert_legible, correlated_latents, drawn_texts
+from figure_checks import assert_legible, correlated_latents, drawn_words
 from matplotlib.figure import Figure
 from scipy import stats
 
@@ -38,14 +38,16 @@ def test_explained_variance_of_the_state(latents):
         for share, count in zip(("90%", "95%", "99%"), counts, strict=True)
     ]
     assert together.texts[0].get_text().split("\n") == expected
-    drawn_texts(figure)
+    words = drawn_words(figure)
+    labels = {"component", "share of the variance", "number of components", "cumulative share"}
+    assert {"Variance", "\n".join(expected), *labels} <= set(words)
 
 
 def test_explained_variance_marks_only_what_is_reached(state):
     short = dataclasses.replace(state.truncate(1), explained_variance_ratio=jnp.asarray([0.93]))
     figure = figures.explained_variance(short)
-    assert figure.axes[1].texts[0].get_text() == "90%: 1 component"
-    drawn_texts(figure)
+    notes = [text for text in drawn_words(figure) if ": " in text]
+    assert notes == ["90%: 1 component"]
 
 
 def test_training_curve():
@@ -62,7 +64,11 @@ def test_training_curve():
     assert [line.get_label() for line in axes.lines] == ["train", "validation"]
     assert train.get_linestyle() != validation.get_linestyle()
     assert axes.get_yscale() == "log"
-    drawn_texts(figure)
+    words = drawn_words(figure)
+    assert {"Losses", "epoch", "loss", "train", "validation"} <= set(words)
+    # Epochs are whole numbers; two decades of losses are named by their powers of ten.
+    assert {"0", "10", "20", "30", "40"} <= set(words)
+    assert {"0.1", "1"} <= set(words)
 
 
 def test_a_narrow_range_is_shown_from_zero():
@@ -186,7 +192,7 @@ def test_overshoot_and_comparison():
 def test_distances_are_scaled_to_their_peaks():
     rng = np.random.default_rng(0)
     groups = {"data": rng.normal(10, 1, 3000), "wide": rng.uniform(5, 25, 50), "one": np.array([7.0])}
-    figure = figures.distances(groups, xlabel="distance", reference="wide")
+    figure = figures.plot_distances(groups, xlabel="distance", reference="wide")
     (axes,) = figure.axes
     assert (axes.get_xlabel(), axes.get_xscale()) == ("distance", "linear")
     assert legend(figure) == list(groups)
@@ -200,7 +206,7 @@ def test_distances_are_scaled_to_their_peaks():
 
 def test_distances_of_a_wide_range_are_on_a_log_scale():
     groups = {"near": np.geomspace(1, 2, 100), "far": np.geomspace(90, 110, 100)}
-    (axes,) = figures.distances(groups, xlabel="distance").axes
+    (axes,) = figures.plot_distances(groups, xlabel="distance").axes
     assert axes.get_xscale() == "log"
     for _, edges, _ in stairs(axes):
         np.testing.assert_allclose(edges[1:] / edges[:-1], edges[1] / edges[0])
@@ -229,7 +235,7 @@ def test_gauge_of_the_data_beside_that_of_a_gaussian():
     gauges = np.array([3.0, 1.0, 2.0, 4.0])
     levels = np.linspace(0.5, 6, 12)
     coverage = np.array([el.joint_coverage(level, 3) for level in levels])
-    figure = figures.gauge(gauges, levels, coverage, {0.5: 2.0, 0.995: 4.0})
+    figure = figures.plot_gauge(gauges, levels, coverage, {0.5: 2.0, 0.995: 4.0})
     (axes,) = figure.axes
     data, gaussian, *marks = axes.lines
     np.testing.assert_array_equal(data.get_xydata(), [[1, 0.25], [2, 0.5], [3, 0.75], [4, 1]])
@@ -265,21 +271,21 @@ def test_correlations_before_and_after_share_one_scale():
 
 def test_angles_of_pairs_plain_and_by_weight():
     before, after = np.array([-90.0, 44, 46, 90]), np.array([1.0, -1])
-    figure = figures.pair_angles(before, after, weights=([1, 0, 2, 1], [3, 1]))
+    figure = figures.plot_pair_angles(before, after, weights=([1, 0, 2, 1], [3, 1]))
     (plain, edges, _), (weighted, _, _) = stairs(figure.axes[0])
     np.testing.assert_allclose(edges, np.arange(-90, 91, 5))
     assert plain[[0, 26, 27, 35]].tolist() == [0.25] * 4
     assert weighted[[0, 26, 27, 35]].tolist() == [0.25, 0, 0.5, 0.25]
     assert stairs(figure.axes[1])[1][0][[17, 18]].tolist() == [0.25, 0.75]
     assert legend(figure) == ["each pair counts the same", "by weight"]
-    assert figures.pair_angles(before, after).legends == []
+    assert figures.plot_pair_angles(before, after).legends == []
 
 
 def test_calibration_of_pairs():
     levels = np.array([1.0, 2.0, 3.0])
     expected = 1 - np.exp(-(levels**2) / 2)
     observed = expected[:, None] + np.array([0.1, -0.1, 0.02]) * np.array([1, 0.5, 0.01])[:, None]
-    figure = figures.calibration(levels, expected, observed, worst=[("pair (1, 2)", observed[:, 0])])
+    figure = figures.plot_calibration(levels, expected, observed, worst=[("pair (1, 2)", observed[:, 0])])
     curve, difference = figure.axes
     np.testing.assert_allclose(curve.lines[0].get_xydata(), np.stack([expected, observed[:, 2]], axis=1))
     np.testing.assert_array_equal(curve.lines[1].get_xydata(), [[0, 0], [1, 1]])
@@ -293,7 +299,7 @@ def test_calibration_of_pairs():
 
 def test_dependence_counts_pairs_above_the_threshold():
     squares = np.array([[1, 0.3, -0.2], [0.3, 1, 0.01], [-0.2, 0.01, 1]])
-    figure = figures.dependence(squares, np.abs(squares), 0.1, 0.25)
+    figure = figures.plot_dependence(squares, np.abs(squares), 0.1, 0.25)
     signed, unsigned, *bars = figure.axes
     assert signed.get_title("left") == "2 of 3 pairs above 0.1"
     assert unsigned.get_title("left") == "1 of 3 pairs above 0.25"
@@ -339,13 +345,13 @@ def every_figure(n, k, title):
         lambda: figures.offset(std, std / std.sum(), title=title),
         lambda: figures.overshoot(wide, title=title),
         lambda: figures.comparison(std, std / 10, pairs, title=title),
-        lambda: figures.distances(radii, xlabel="distance (latent units)", title=title),
+        lambda: figures.plot_distances(radii, xlabel="distance (latent units)", title=title),
         lambda: figures.mahalanobis(squares, k, squares[: n // 2], title=title),
-        lambda: figures.gauge(np.sqrt(squares), levels, joint, {0.5: 2, 0.9: 3}, title=title),
+        lambda: figures.plot_gauge(np.sqrt(squares), levels, joint, {0.5: 2, 0.9: 3}, title=title),
         lambda: figures.correlation_matrices(matrix, matrix / 1e6, title=title),
-        lambda: figures.pair_angles(90 * pairs, pairs, weights=(pairs**2,) * 2, title=title),
-        lambda: figures.calibration(levels, coverage, observed, worst=worst, title=title),
-        lambda: figures.dependence(matrix, np.abs(matrix), 0.1, 0.1, title=title),
+        lambda: figures.plot_pair_angles(90 * pairs, pairs, weights=(pairs**2,) * 2, title=title),
+        lambda: figures.plot_calibration(levels, coverage, observed, worst=worst, title=title),
+        lambda: figures.plot_dependence(matrix, np.abs(matrix), 0.1, 0.1, title=title),
         lambda: figures.latent_planes(state, scores, draws, level=2, title=title),
         lambda: figures.density_contours(scores, planes, names=names, title=title),
         lambda: figures.pairs_scatter(scores, planes, names, names[:1] * 6, title=title),
@@ -361,19 +367,29 @@ def test_text_can_be_read(n, k, title):
         assert figure.get_figwidth() == 7.5
 
 
-@pytest.mark.parametrize("place", [(0.3, 0.5), (0.95, 0.5)])
-def test_text_that_overlaps_or_is_cut_off_is_found(place):
+@pytest.mark.parametrize("position", [(0.3, 0.5), (0.95, 0.5)])
+def test_text_that_overlaps_or_is_cut_off_is_found(position):
     figure = Figure()
     figure.text(0.2, 0.5, "this is a text")
     assert_legible(figure)
-    figure.text(*place, "and another one")
+    figure.text(*position, "and another one")
     with pytest.raises(AssertionError):
         assert_legible(figure)
 
 
 def test_no_module_of_the_package_has_the_name_of_a_figure():
     public = {name for name in vars(figures) if not name.startswith("_")}
-    modules = {"marginals", "pairs", "planes", "quality", "radii", "saving", "sheets", "spectra", "style"}
+    modules = {
+        "marginals",
+        "pairs",
+        "planes",
+        "quality",
+        "radii",
+        "saving",
+        "image_grids",
+        "spectra",
+        "style",
+    }
     modules |= {"training"}
     assert modules < public
     assert all(callable(getattr(figures, name)) for name in public - modules)
@@ -396,10 +412,10 @@ def test_no_module_of_the_package_has_the_name_of_a_figure():
         ("comparison", ([1.0], [1.0], []), r"pair_difference: expected shape \(P,\); got \(0,\)"),
         ("mahalanobis", ([1.0, -1.0], 2), "squares: expected values above 0; got -1"),
         ("mahalanobis", ([1.0], 0), "k: expected at least 1; got 0"),
-        ("gauge", ([1.0], [2.0, 1.0], [0.1, 0.2], {}), "joint_levels: expected ascending levels"),
+        ("plot_gauge", ([1.0], [2.0, 1.0], [0.1, 0.2], {}), "joint_levels: expected ascending levels"),
         ("correlation_matrices", (np.eye(1), np.eye(2)), r"before: expected shape \(K, K\), K >= 2"),
         ("correlation_matrices", (np.eye(2), [[1, np.nan], [0, 1]]), "after: expected finite values off"),
-        ("pair_angles", ([0.0], [91.0]), r"after: expected angles in \[-90, 90\] degrees; got 91"),
+        ("plot_pair_angles", ([0.0], [91.0]), r"after: expected angles in \[-90, 90\] degrees; got 91"),
     ],
 )
 def test_figures_refuse(name, arguments, message):
@@ -416,16 +432,19 @@ def test_figures_refuse(name, arguments, message):
             r"noise: expected names out of \['skewness', .*; got \['anderson_darling'\]",
         ),
         (
-            lambda: figures.distances({"a": [1.0]}, xlabel="x", reference="b"),
+            lambda: figures.plot_distances({"a": [1.0]}, xlabel="x", reference="b"),
             r"reference: expected one of \['a'\]; got 'b'",
         ),
-        (lambda: figures.distances({"a": [-1.0]}, xlabel="x"), "groups: expected distances of at least 0"),
         (
-            lambda: figures.pair_angles([0.0], [0.0], weights=([1.0], [0.0])),
+            lambda: figures.plot_distances({"a": [-1.0]}, xlabel="x"),
+            "groups: expected distances of at least 0",
+        ),
+        (
+            lambda: figures.plot_pair_angles([0.0], [0.0], weights=([1.0], [0.0])),
             r"weights\[1\]: expected weights of at least 0, not all of them 0",
         ),
         (
-            lambda: figures.calibration([1.0], [0.4], [[0.4]], worst=[("a", [0.4])] * 9),
+            lambda: figures.plot_calibration([1.0], [0.4], [[0.4]], worst=[("a", [0.4])] * 9),
             "worst: expected at most 8 pairs; got 9",
         ),
     ],

@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from figure_checks import assert_legible, drawn_texts
+from figure_checks import assert_legible, drawn_words
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -12,8 +12,8 @@ def random_images(n, size=8, channels=3, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (n, size, size, channels), np.uint8)
 
 
-def sheet_pixels(figure):
-    """The one image that a sheet is drawn as."""
+def grid_pixels(figure):
+    """The one image that a grid is drawn as."""
     (axes,) = figure.axes
     (image,) = axes.images
     return np.asarray(image.get_array())
@@ -43,7 +43,7 @@ def test_image_grid_shows_every_image_crisply(tmp_path):
     assert texts(figure) == ["Ten images"]
     path = figures.save(figure, tmp_path / "grid.png")
     saved = np.asarray(Image.open(path).convert("RGB"))
-    assert saved.shape == sheet_pixels(figure).shape
+    assert saved.shape == grid_pixels(figure).shape
     assert all(holds_enlarged(saved, image) for image in images)
     assert not holds_enlarged(saved, random_images(1, seed=1)[0])
 
@@ -51,7 +51,7 @@ def test_image_grid_shows_every_image_crisply(tmp_path):
 @pytest.mark.parametrize(("n", "columns", "shape"), [(3, None, (1, 3)), (20, None, (3, 8)), (20, 5, (4, 5))])
 def test_image_grid_columns(n, columns, shape):
     dark = np.zeros((n, 8, 8, 3), np.uint8)
-    canvas = sheet_pixels(figures.image_grid(dark, columns=columns))
+    canvas = grid_pixels(figures.image_grid(dark, columns=columns))
     is_dark = (canvas == 0).all(-1)
     runs = [np.count_nonzero(np.diff(is_dark.any(axis).astype(int)) == 1) for axis in (1, 0)]
     assert tuple(runs) == shape
@@ -60,8 +60,8 @@ def test_image_grid_columns(n, columns, shape):
 def test_image_grid_labels_each_image():
     labels = [f"cost $ {i}" for i in range(9)]  # a lone dollar sign is no formula
     figure = figures.image_grid(random_images(9), labels=labels)
-    assert texts(figure) == labels
-    drawn_texts(figure)
+    assert drawn_words(figure) == labels
+    assert_legible(figure)
     (axes,) = figure.axes
     first, ninth = axes.texts[0], axes.texts[8]
     assert ninth.get_position()[0] == first.get_position()[0]
@@ -73,15 +73,15 @@ def test_images_may_be_floats_or_grey(dtype):
     grey = np.linspace(-0.5, 1.5, 64).reshape(1, 8, 8).astype(dtype)
     expected = np.rint(np.clip(grey.astype(np.float32), 0, 1) * 255).astype(np.uint8)
     for images in (grey, grey[..., None], jnp.asarray(grey)):
-        canvas = sheet_pixels(figures.image_grid(images))
+        canvas = grid_pixels(figures.image_grid(images))
         assert holds_enlarged(canvas, np.repeat(expected[0, ..., None], 3, axis=-1))
 
 
 def test_reconstructions_lie_below_their_originals():
     originals, decoded = random_images(10), random_images(10, seed=1) / 255
-    figure = figures.reconstructions(originals, decoded, title="Pairs")
+    figure = figures.plot_reconstructions(originals, decoded, title="Pairs")
     assert texts(figure) == ["Pairs", "original", "reconstruction", "original", "reconstruction"]
-    canvas = sheet_pixels(figure)
+    canvas = grid_pixels(figure)
     decoded = np.rint(decoded * 255).astype(np.uint8)
     (axes,) = figure.axes
     heights = [text.get_position()[1] for text in axes.texts[1:]]
@@ -96,15 +96,15 @@ def test_grid_table_puts_cells_under_their_labels():
     cells = [[random_images(4, seed=3 * row + column) for column in range(3)] for row in range(2)]
     figure = figures.grid_table(cells, ["10", "64"], ["0.6", "0.7", "0.8"], title="Table")
     assert texts(figure) == ["Table", "10", "64", "0.6", "0.7", "0.8"]
-    canvas = sheet_pixels(figure)
+    canvas = grid_pixels(figure)
     (axes,) = figure.axes
-    places = {text.get_text(): text.get_position() for text in axes.texts}
-    column_step = places["0.7"][0] - places["0.6"][0]
-    row_step = places["64"][1] - places["10"][1]
+    positions = {text.get_text(): text.get_position() for text in axes.texts}
+    column_step = positions["0.7"][0] - positions["0.6"][0]
+    row_step = positions["64"][1] - positions["10"][1]
     for row, row_label in enumerate(["10", "64"]):
         for column, column_label in enumerate(["0.6", "0.7", "0.8"]):
-            left = round(places[column_label][0] - column_step / 2)
-            top = round(places[row_label][1] - row_step / 2)
+            left = round(positions[column_label][0] - column_step / 2)
+            top = round(positions[row_label][1] - row_step / 2)
             cell = canvas[top : top + round(row_step), left : left + round(column_step)]
             assert all(holds_enlarged(cell, image) for image in cells[row][column])
 
@@ -124,14 +124,14 @@ def test_image_grid_refuses(images, message):
         figures.image_grid(images)
 
 
-def test_sheets_refuse_what_does_not_fit():
+def test_grids_refuse_what_does_not_fit():
     images = random_images(4)
     with pytest.raises(ValueError, match="labels: expected 4, one for each image; got 3"):
         figures.image_grid(images, labels=["a", "b", "c"])
     with pytest.raises(ValueError, match="columns: expected at least 1; got 0"):
         figures.image_grid(images, columns=0)
     with pytest.raises(ValueError, match="reconstructions: expected the shape of the originals"):
-        figures.reconstructions(images, images[:2])
+        figures.plot_reconstructions(images, images[:2])
     with pytest.raises(ValueError, match="row_labels: expected 1, one for each row; got 2"):
         figures.grid_table([[images]], ["a", "b"], ["c"])
     with pytest.raises(ValueError, match="column_labels: expected one for each cell"):
@@ -146,14 +146,14 @@ def test_strips_put_each_image_under_its_label():
     figure = figures.strips(rows, ["first", "second", "third"], columns, "Traversals")
     assert texts(figure) == ["Traversals", "first", "second", "third", *columns]
     assert_legible(figure)
-    canvas = sheet_pixels(figure)
+    canvas = grid_pixels(figure)
     (axes,) = figure.axes
-    places = {text.get_text(): text.get_position() for text in axes.texts}
-    width = places["0"][0] - places["-1.5"][0]
-    height = places["second"][1] - places["first"][1]
+    positions = {text.get_text(): text.get_position() for text in axes.texts}
+    width = positions["0"][0] - positions["-1.5"][0]
+    height = positions["second"][1] - positions["first"][1]
     for row, label in zip(rows, ["first", "second", "third"], strict=True):
         for image, column in zip(row, columns, strict=True):
-            left, top = round(places[column][0] - width / 2), round(places[label][1] - height / 2)
+            left, top = round(positions[column][0] - width / 2), round(positions[label][1] - height / 2)
             assert holds_enlarged(canvas[top : top + round(height), left : left + round(width)], image)
 
 
@@ -161,21 +161,21 @@ def test_nearest_images_lie_below_with_their_distances():
     generated = random_images(10)
     neighbours = np.stack([random_images(10, seed=1), random_images(10, seed=2)], axis=1)
     distances = np.arange(20).reshape(10, 2) / 100
-    figure = figures.nearest(generated, neighbours, distances, title="Nearest")
+    figure = figures.plot_nearest(generated, neighbours, distances, title="Nearest")
     shown = texts(figure)
     assert shown[:7] == ["Nearest", *["generated", "nearest 1", "nearest 2"] * 2]
     ranks = [[f"{distance:.3g}" for distance in rank] for rank in distances.T]
     assert shown[7:] == ranks[0][:8] + ranks[1][:8] + ranks[0][8:] + ranks[1][8:]
     assert_legible(figure)
-    canvas = sheet_pixels(figure)
+    canvas = grid_pixels(figure)
     (axes,) = figure.axes
-    places = {text.get_text(): text.get_position() for text in axes.texts}
-    x, y = (round(number) for number in places["0.13"])  # the seventh of the nearest 2
-    side = round(places["0.13"][0] - places["0.11"][0])
+    positions = {text.get_text(): text.get_position() for text in axes.texts}
+    x, y = (round(number) for number in positions["0.13"])  # the seventh of the nearest 2
+    side = round(positions["0.13"][0] - positions["0.11"][0])
     above = canvas[y - side : y, x - side // 2 : x + side // 2]
     assert holds_enlarged(above, neighbours[6, 1])
     assert not holds_enlarged(above, neighbours[6, 0])
-    assert texts(figures.nearest(generated[:1], neighbours[:1, :1], distances[:1, :1])) == [
+    assert texts(figures.plot_nearest(generated[:1], neighbours[:1, :1], distances[:1, :1])) == [
         "generated",
         "nearest",
         "0",
@@ -195,9 +195,9 @@ def test_strips_and_nearest_refuse_what_does_not_fit():
     with pytest.raises(ValueError, match="column_labels: expected 4 strings"):
         figures.strips([images], column_labels="abcd")
     with pytest.raises(ValueError, match=r"distances: expected shape \(4, m\); got \(3, 1\)"):
-        figures.nearest(images, images[:, None], np.zeros((3, 1)))
+        figures.plot_nearest(images, images[:, None], np.zeros((3, 1)))
     with pytest.raises(ValueError, match=r"neighbours: expected shape \(4, 2, 8, 8, 3\)"):
-        figures.nearest(images, images[:, None], np.zeros((4, 2)))
+        figures.plot_nearest(images, images[:, None], np.zeros((4, 2)))
 
 
 # --- animations ------------------------------------------------------------------------------------

@@ -1,12 +1,13 @@
 import json
+import re
 
 import numpy as np
 import pytest
 
 import ellipsoid as el
 from ellipsoid.cli import main
-from ellipsoid.report.report import load_report_inputs, write_report
-from ellipsoid.report.sections import Sections
+from ellipsoid.report import load_report_inputs, write, write_report
+from ellipsoid.report.chapters.pairs import ellipses
 
 DRAWINGS = {
     "angles",
@@ -36,22 +37,30 @@ DRAWINGS = {
 }
 
 
+TITLES = [
+    "Components",
+    "Where the region lies",
+    "Correlations",
+    "Ellipses",
+    "All components at once",
+    "Why the principal components",
+    "What a rotation leaves behind",
+    "Draws and latents",
+]
+
+
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """A folder with latents from anywhere, and the report on them."""
-    folder = tmp_path_factory.mktemp("study")
-    rng = np.random.default_rng(0)
-    latents = rng.normal(size=(3_000, 8)) @ rng.normal(size=(8, 8)) + 3
-    latents[:, 5] = 0.5  # a dead dimension
-    latents[:, 3] = -2 * latents[:, 6]  # one twice
-    np.save(folder / "latents.npy", latents.astype(np.float32))
+def report(tmp_path_factory, latents):
+    """A folder with latents from anywhere, and the verdict of the report on them."""
+    folder = tmp_path_factory.mktemp("report")
+    np.save(folder / "latents.npy", latents)
     with pytest.warns(UserWarning, match="2 of 8 components have no variance"):
-        material = load_report_inputs(folder)
-    return folder, write_report(folder, material, progress=False)
+        inputs = load_report_inputs(folder)
+    return folder, write_report(folder, inputs, progress=False)
 
 
-def test_latents_alone_make_a_report(study):
-    folder, verdict = study
+def test_latents_alone_make_a_report(report):
+    folder, verdict = report
     assert {path.name for path in folder.iterdir()} == {
         "latents.npy",
         "report.html",
@@ -63,10 +72,11 @@ def test_latents_alone_make_a_report(study):
     page = (folder / "report.html").read_text()
     assert page.count("data:image/png;base64,") == len(DRAWINGS)
     assert verdict.headline in page
+    assert re.findall("<h2>(.*)</h2>", page) == TITLES
 
 
-def test_the_numbers_are_written(study):
-    folder, verdict = study
+def test_the_numbers_are_written(report):
+    folder, verdict = report
     numbers = json.loads((folder / "diagnostics.json").read_text())
     assert numbers["n"] == 3_000
     assert (numbers["n_features"], numbers["n_components"]) == (8, 6)
@@ -82,14 +92,14 @@ def test_a_state_in_the_folder_is_used(tmp_path):
     assert load_report_inputs(tmp_path).state.n_components == 3
 
 
-def test_two_components_are_enough_for_every_section(tmp_path, capsys):
-    latents = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
-    np.save(tmp_path / "latents.npy", latents)
+def test_the_command_says_what_it_found_and_wrote(tmp_path, capsys, monkeypatch, small_latents):
+    monkeypatch.setattr(write, "CHAPTERS", (ellipses,))
+    np.save(tmp_path / "latents.npy", small_latents)
     assert main(["report", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert said.startswith("The latents are ")
     assert f"wrote {tmp_path / 'report.html'}" in said
-    assert not (tmp_path / "figures" / "surface.png").exists()
+    assert "<h2>Ellipses</h2>" in (tmp_path / "report.html").read_text()
     assert (tmp_path / "figures" / "calibration.png").exists()
 
 
@@ -104,14 +114,14 @@ def test_what_a_report_cannot_be_made_of(tmp_path):
         load_report_inputs(tmp_path)
 
 
-def test_a_report_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
-    np.save(tmp_path / "latents.npy", np.random.default_rng(0).normal(size=(100, 5)))
+def test_a_report_that_fails_leaves_the_old_one(tmp_path, monkeypatch, small_latents):
+    np.save(tmp_path / "latents.npy", small_latents)
     (tmp_path / "report.html").write_text("old")
 
-    def fail(self):
+    def fail(study):
         raise OSError("no space left")
 
-    monkeypatch.setattr(Sections, "new_images", fail)
+    monkeypatch.setattr(write, "CHAPTERS", (lambda study: None, fail))
     with pytest.raises(OSError, match="no space left"):
         write_report(tmp_path, load_report_inputs(tmp_path), progress=False)
     assert (tmp_path / "report.html").read_text() == "old"

@@ -1,0 +1,40 @@
+"""The chapters of a report: each a function of a :class:`~ellipsoid.report.study.Study`.
+
+A chapter gives a :class:`~ellipsoid.report.page.Section`, or None where there is nothing to show it with. To
+add one, write its function in one of these modules, and name it in `CHAPTERS`.
+"""
+
+from collections.abc import Callable
+
+from ellipsoid.report.chapters import (
+    autoencoder,
+    components,
+    draws,
+    evaluation,
+    images,
+    normality,
+    pairs,
+    principal_frame,
+    region,
+    walks,
+)
+from ellipsoid.report.page import Section
+from ellipsoid.report.study import Study
+
+#: Every chapter, in the order of the page.
+CHAPTERS: tuple[Callable[[Study], Section | None], ...] = (
+    images.new_images,
+    evaluation.evaluation,
+    region.without_the_region,
+    components.components,
+    region.location,
+    pairs.correlations,
+    pairs.ellipses,
+    normality.normality,
+    principal_frame.principal_frame,
+    pairs.dependence,
+    draws.draws_and_data,
+    walks.walks,
+    autoencoder.autoencoder,
+    autoencoder.neighbours,
+)

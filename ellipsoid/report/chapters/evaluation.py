@@ -1,0 +1,59 @@
+"""What an evaluation of the run measured, and what it recommends."""
+
+from pathlib import Path
+
+import ellipsoid as el
+from ellipsoid import figures
+from ellipsoid.evaluation.recommend import GOALS, Recommendation, load_recommendation
+from ellipsoid.report.page import Section
+from ellipsoid.report.paths import RunPaths
+from ellipsoid.report.study import Study
+
+TITLE = "How good the images are"
+#: Figures of the evaluation that the chapter shows again, and their captions.
+CAPTIONS = {
+    "fidelity_diversity": "Fidelity and diversity of every way to draw, as its draws spread",
+    "equal_precision": "Images of every way to draw, at about the same precision",
+}
+
+
+def evaluation(study: Study) -> Section | None:
+    """Show the recommendations of an evaluation, draws by them, and its figures."""
+    decode, run = study.inputs.decode, study.inputs.run
+    if decode is None or run is None:
+        return None
+    try:
+        loaded = [load_recommendation(run, goal) for goal in GOALS]
+    except ValueError as error:
+        return Section(TITLE, f"This run has been evaluated, but the recommendation is of no use: {error}.")
+    recommended = [recommendation for recommendation in loaded if recommendation is not None]
+    if not recommended:
+        return None
+    drawn = [decode(study.sample(12, best.state, **best.options)) for best in recommended]
+    labels = [f"{best.goal}: {_way_to_draw(study, best)}" for best in recommended]
+    return Section(
+        TITLE,
+        "Measured against images that the autoencoder was not trained on, and recommended:\n\n"
+        + "\n\n".join(f"{best.goal.capitalize()}. {best.reason}" for best in recommended),
+        [
+            study.save(
+                "recommended",
+                figures.strips(drawn, labels),
+                "Draws as recommended for each goal",
+                svg=False,
+            ),
+            *_figures_of_evaluation(run),
+        ],
+    )
+
+
+def _way_to_draw(study: Study, best: Recommendation) -> str:
+    words = [f"{best.state.n_parts} parts"] if isinstance(best.state, el.Mixture) else []
+    words += [best.law] if best.region == "pairwise" else [best.law, best.region]
+    words += [f"K {best.n_components}"] if best.n_components != study.state.n_components else []
+    return ", ".join([*words, f"{best.level:.3g}"])
+
+
+def _figures_of_evaluation(run: Path) -> list[tuple[Path, str]]:
+    pictures = [(RunPaths(run).evaluation / f"{name}.png", caption) for name, caption in CAPTIONS.items()]
+    return [(path, caption) for path, caption in pictures if path.is_file()]
