@@ -21,6 +21,7 @@ from jax import Array
 
 from ellipsoid.models.autoencoder import AutoencoderConfig, Encoder, as_floats
 from ellipsoid.models.batches import batch_order
+from ellipsoid.optimizer import make_optimizer
 from ellipsoid.progress import progress_bar
 
 
@@ -166,18 +167,7 @@ def _batches(rows: np.ndarray, config: FeatureNetworkConfig) -> Iterator[np.ndar
 
 
 def _optimizer(config):
-    warmup = round(0.05 * config.steps)
-    schedule = optax.schedules.warmup_cosine_decay_schedule(
-        init_value=config.learning_rate / max(warmup, 1),
-        peak_value=config.learning_rate,
-        warmup_steps=warmup,
-        decay_steps=config.steps,
-    )
-
-    def kernels(weights):
-        return jax.tree.map(lambda leaf: leaf.ndim > 1, weights)
-
-    return optax.adamw(schedule, weight_decay=config.weight_decay, mask=kernels)
+    return make_optimizer(config.learning_rate, config.steps, weight_decay=config.weight_decay)
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)

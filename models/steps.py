@@ -20,6 +20,7 @@ from jax import Array, lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ellipsoid.models.autoencoder import as_floats
+from ellipsoid.optimizer import make_optimizer
 from ellipsoid.random import key
 
 Precision = Literal["float32", "bfloat16"]
@@ -190,19 +191,13 @@ def _validation_loss(graph, config, weights, images, weight):
 
 
 def _optimizer(config, n_steps):
-    warmup = round(config.warmup * n_steps)
-    schedule = optax.schedules.warmup_cosine_decay_schedule(
-        init_value=config.learning_rate / max(warmup, 1),
-        peak_value=config.learning_rate,
-        warmup_steps=warmup,
-        decay_steps=max(n_steps, warmup + 1),
+    return make_optimizer(
+        config.learning_rate,
+        n_steps,
+        warmup=config.warmup,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
     )
-    clip = optax.identity() if config.clip_norm is None else optax.clip_by_global_norm(config.clip_norm)
-
-    def kernels(weights):
-        return jax.tree.map(lambda leaf: leaf.ndim > 1, weights)
-
-    return optax.chain(clip, optax.adamw(schedule, weight_decay=config.weight_decay, mask=kernels))
 
 
 def _augmented(key, images, config):
