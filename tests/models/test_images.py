@@ -103,7 +103,7 @@ def test_a_large_array_file_is_mapped(tmp_path, monkeypatch):
     images = np.random.default_rng(1).integers(0, 256, (4, 8, 8, 3), np.uint8)
     np.save(tmp_path / "x.npy", images)
     assert type(load_images(tmp_path / "x.npy")) is np.ndarray
-    monkeypatch.setattr("ellipsoid.models.images.LARGE", 500)
+    monkeypatch.setattr("ellipsoid.models.images.MAX_BYTES_IN_MEMORY", 500)
     mapped = load_images(tmp_path / "x.npy")
     assert type(mapped) is np.memmap
     np.testing.assert_array_equal(mapped, images)
