@@ -19,7 +19,9 @@ def check_integer(name: str, value: Any) -> int:
         If it is no integer; True and False are none.
     """
     try:
-        return operator.index(None if isinstance(value, bool) else value)
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
     except TypeError:
         raise TypeError(f"{name}: expected an integer; got {type(value).__name__}") from None
 

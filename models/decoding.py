@@ -189,9 +189,8 @@ def _pillow_silenced() -> Iterator[None]:
         with _silencing:
             _n_silencing -= 1
             if _n_silencing == 0:
-                warnings.filters[:] = [
-                    entry for entry in warnings.filters if getattr(entry[3], "pattern", None) != ours
-                ]
+                filters: Any = warnings.filters
+                filters[:] = [entry for entry in filters if getattr(entry[3], "pattern", None) != ours]
 
 
 def _decode_one(
@@ -319,7 +318,7 @@ class _File(contextlib.AbstractContextManager):
             self._check_space(images[0].nbytes)
             self._file.write(header)
         self._file.seek(len(header) + self.state.rows * images[0].nbytes)
-        self._file.write(images)
+        self._file.write(images.data)
 
     def _check_space(self, image_bytes: int) -> None:
         needed, free = self._n * image_bytes, shutil.disk_usage(self._work).free

@@ -174,7 +174,13 @@ def _listed(tree: _Tree, names: list[str], lists: dict[str, "_Table"], split: st
     else:
         labels, label_names = _folder_labels(names)
     if split != "all":
-        rows = _split_rows(tree.label, partition, split)
+        if partition is None:
+            raise ValueError(
+                f"split: expected 'all', since {tree.label} has no {_CELEBA_PARTITION}; got {split!r}"
+            )
+        rows = np.flatnonzero(partition == SPLITS.index(split))
+        if len(rows) == 0:
+            raise ValueError(f"split: none of the {len(names)} images of {tree.label} is in {split!r}")
         names, partition = [names[row] for row in rows], partition[rows]
         attributes = {name: values[rows] for name, values in attributes.items()}
 
@@ -191,18 +197,6 @@ def _listed(tree: _Tree, names: list[str], lists: dict[str, "_Table"], split: st
         return Image.open(io.BytesIO(tree.read(names[index])), formats=_FORMATS)
 
     return Source(tree.label, names, open_image, digest, labels, label_names, attributes, partition)
-
-
-def _split_rows(label: str, partition: np.ndarray | None, split: str) -> np.ndarray:
-    """Rows of the images that are in a split; there must be some."""
-    if partition is None:
-        raise ValueError(
-            f"split: expected 'all', since {label} has no {_CELEBA_PARTITION}, so no splits; got {split!r}"
-        )
-    rows = np.flatnonzero(partition == SPLITS.index(split))
-    if len(rows) == 0:
-        raise ValueError(f"split: none of the {len(partition)} images of {label} is in {split!r}")
-    return rows
 
 
 def _folder_labels(names: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:

@@ -131,7 +131,7 @@ def test_config_survives_json():
     [
         ({"image_size": 15}, "image_size: expected at least 16 pixels for 4 layers .* got 15; use larger"),
         ({"image_size": 0}, "image_size: .*at least 1; got 0"),
-        ({"image_size": 32.0}, "image_size: expected an integer; got 32.0"),
+        ({"image_size": 32.0}, "image_size: expected an integer; got float"),
         ({"channels": 0}, "channels"),
         ({"latent_dim": True}, "latent_dim"),
         ({"kernel_size": 1}, "kernel_size: .*at least 2; got 1"),
@@ -149,9 +149,7 @@ def test_bad_settings_are_refused_in_one_line(settings, message):
 
 
 def test_bad_input_is_refused(autoencoder, images, latents):
-    with pytest.raises(
-        TypeError, match="images: expected a numpy array of uint8, as load_images gives; got float"
-    ):
+    with pytest.raises(TypeError, match="images: expected a NumPy array of uint8 images; got float"):
         encode_images(autoencoder, images / 255)
     with pytest.raises(ValueError, match=r"images: expected shape \(n, 12, 12, 3\).* got \(40, 6, 12, 3\)"):
         encode_images(autoencoder, images[:, ::2])
@@ -162,5 +160,7 @@ def test_bad_input_is_refused(autoencoder, images, latents):
             decode(latents[:, :4])
     with pytest.raises(ValueError, match=r"latents: expected finite numbers; .* rows 0:40"):
         decode_latents(autoencoder, np.where(latents > 1, np.nan, latents))
-    with pytest.raises(ValueError, match="batch_size: expected an integer of at least 1; got 0"):
+    with pytest.raises(ValueError, match="batch_size: expected at least 1; got 0"):
         encode_images(autoencoder, images, batch_size=0)
+    with pytest.raises(ValueError, match="batch_size: expected at least 1; got 0"):
+        decode_latents(autoencoder, latents, batch_size=0)

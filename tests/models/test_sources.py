@@ -290,7 +290,7 @@ def test_a_split_of_celeba(tmp_path):
     assert values(train.images) == [10 * i for i in range(1, 11)]
     assert train.attributes["Smiling"].tolist() == [i % 3 != 0 for i in range(1, 11)]
     assert train.partition.tolist() == [0] * 10
-    with pytest.raises(ValueError, match="at least two; got 1"):
+    with pytest.raises(ValueError, match="images: expected at least 2 images; got 1"):
         load(source, size=16, split="test")
 
 
@@ -429,4 +429,4 @@ def test_the_command_line_reads_a_split_of_a_zip_file_through_a_cache(tmp_path, 
     assert np.load(tmp_path / "cache.npy").shape == (10, 16, 16, 3)
     assert np.load(tmp_path / "run" / "latents.npy").shape == (10, 2)
     assert main(["train", str(source), "--split", "test", "--out", str(tmp_path / "other"), *small]) == 1
-    assert capsys.readouterr().err.splitlines()[-1] == "ellipsoid: images: training needs at least two; got 1"
+    assert capsys.readouterr().err.splitlines()[-1] == "ellipsoid: images: expected at least 2 images; got 1"

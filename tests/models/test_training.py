@@ -171,7 +171,12 @@ def test_bad_settings(images, settings, message):
 
 
 def test_bad_images(images):
-    with pytest.raises(ValueError, match=r"images: expected uint8 of shape \(n, 16, 16, 3\)"):
-        train(new(), images[:, :8], progress=False)
-    with pytest.raises(ValueError, match="at least two; got 1"):
+    with pytest.raises(TypeError, match="images: expected a NumPy array of uint8 images; got float64"):
+        train(new(), images / 255, progress=False)
+    for bad in ({"images": images[:, :8]}, {"images": images, "validation": images[:, :8]}):
+        with pytest.raises(ValueError, match=rf"{list(bad)[-1]}: expected shape \(n, 16, 16, 3\)"):
+            train(new(), **bad, progress=False)
+    with pytest.raises(ValueError, match="images: expected at least 2 images; got 1"):
         train(new(), images[:1], progress=False)
+    with pytest.raises(ValueError, match="validation: expected at least 1 images; got 0"):
+        train(new(), images, validation=images[:0], progress=False)
