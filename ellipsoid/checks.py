@@ -16,7 +16,7 @@ def check_integer(name: str, value: Any) -> int:
     Raises
     ------
     TypeError
-        If it is no integer; True and False are none.
+        If it is no integer; a ``bool`` is none.
     """
     try:
         if isinstance(value, bool):

@@ -5,7 +5,7 @@ are a function of the seed and the step, so a training that goes on from a check
 drawn.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple
 
@@ -142,7 +142,9 @@ class Steps:
         self._everywhere = NamedSharding(mesh, PartitionSpec())
         self._dealt_out = NamedSharding(mesh, PartitionSpec("images"))
         self._key = self.place(key(config.seed))
-        self._step, self._loss = _compiled(graph, config, n_steps, self._everywhere)
+        # What the compiled functions do not depend on is left out: another seed compiles nothing anew.
+        settings = replace(config, epochs=1, steps=None, batch_size=1, validation_fraction=0.0, seed=0)
+        self._step, self._loss = _compiled(graph, settings, n_steps, self._everywhere)
 
     def place(self, tree: Any) -> Any:
         """Put a tree on every device."""

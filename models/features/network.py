@@ -157,16 +157,6 @@ def train_network(
         network.
     OSError
         If the file can't be written.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ellipsoid.models import FeatureNetworkConfig, train_network
-    >>> images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
-    >>> config = FeatureNetworkConfig(filters=(4,), n_features=8, steps=2, batch_size=16)
-    >>> network = train_network(images, np.arange(40) % 2, config, progress=False)
-    >>> network(images).shape
-    (40, 8)
     """
     config = config or FeatureNetworkConfig()
     check_images("images", images, channels=(1, 3), least=4)
