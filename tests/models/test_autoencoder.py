@@ -36,8 +36,8 @@ def test_any_size_comes_back(image_size, kernel_size):
     )
     shape = (2, image_size, image_size, 1)
 
-    def there_and_back(images):
-        autoencoder = Autoencoder(config, rngs=nnx.Rngs(0))
+    def there_and_back(images, autoencoder=None):
+        autoencoder = autoencoder or Autoencoder(config, rngs=nnx.Rngs(0))
         latents = autoencoder.encode(images)
         return latents, autoencoder.decode(100 * latents)
 
@@ -46,7 +46,8 @@ def test_any_size_comes_back(image_size, kernel_size):
     assert decoded.shape == shape
     if (image_size, kernel_size) in ((13, 3), (28, 4)):
         pixels = np.random.default_rng(0).random(shape, np.float32)
-        _, decoded = jax.jit(there_and_back)(pixels)
+        autoencoder = Autoencoder(config, rngs=nnx.Rngs(0))
+        _, decoded = jax.jit(lambda pixels: there_and_back(pixels, autoencoder))(pixels)
         assert decoded.shape == shape
         assert decoded.min() >= 0
         assert decoded.max() <= 1
@@ -78,7 +79,7 @@ def test_the_activation_and_the_norm_matter(images):
 
 def test_latents_do_not_depend_on_the_batch(autoencoder, images):
     expected = np.asarray(jax.jit(lambda x: autoencoder.encode(x))(images / np.float32(255)))
-    for batch_size in (16, 40, 64):
+    for batch_size in (16, 64):
         latents = encode_images(autoencoder, images, batch_size=batch_size)
         assert latents.dtype == np.float32
         np.testing.assert_allclose(latents, expected, rtol=1e-4, atol=1e-5)

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ellipsoid.models.face_factors import FACTOR_NAMES, attributes_of
+from ellipsoid.models.faces import ProceduralFaces
 from ellipsoid.models.images import load_image_set, load_images
 
 
@@ -124,7 +126,12 @@ def test_embedded_digits():
 
 
 def test_embedded_faces_have_attributes(monkeypatch):
-    monkeypatch.setattr("ellipsoid.models.images._N_FACES", 20)
+    def drawn(n, size, *, key):
+        assert (n, size) == (20_000, 16)
+        factors = np.random.default_rng(0).normal(size=(20, len(FACTOR_NAMES)))
+        return ProceduralFaces(np.zeros((20, size, size, 3), np.uint8), factors, attributes_of(factors))
+
+    monkeypatch.setattr("ellipsoid.models.faces.procedural_faces", drawn)
     faces = load_image_set("faces", size=16)
     assert faces.images.shape == (20, 16, 16, 3)
     assert all(values.shape == (20,) and values.dtype == bool for values in faces.attributes.values())

@@ -74,17 +74,6 @@ def test_the_loss_falls_and_is_what_it_says(trained, images):
     assert lowest == pytest.approx(np.mean(np.square(reconstructed - x)), rel=1e-5)
 
 
-def test_stock_layers_train_to_the_same_losses_in_a_few_steps(small_images):
-    settings = TrainConfig(steps=10, batch_size=64, horizontal_flip=True, learning_rate=0.03)
-    ours = new(config=TINY)
-    networks = ours, with_stock_layers(ours)
-    histories = [train(network, small_images, settings, progress=False) for network in networks]
-    for name in ("train_loss", "validation_loss"):
-        one, other = ([record[name] for record in history] for history in histories)
-        assert one[-1] < one[0]
-        np.testing.assert_allclose(one, other, rtol=1e-5)
-
-
 @pytest.mark.slow
 def test_stock_layers_train_to_the_same_losses(images):
     """Fifty steps from the same weights, with all that is random in them."""

@@ -19,11 +19,33 @@ from ellipsoid.models.features import learning, pixel_features
 
 SIZE = 24
 SMALL = FeatureNetworkConfig(filters=(8, 16), n_features=32, steps=60, batch_size=64)
+PLAIN = dataclasses.replace(SMALL, learning_rate=4e-3)
 
 
 @pytest.fixture(scope="module")
 def faces():
     return procedural_faces(2000, SIZE, key=el.key(0)).images
+
+
+def plainly_distorted(key, pixels, config):
+    """Views that compile quickly: noisy and a little moved."""
+    noise, moves = jr.split(key)
+    moves = jr.randint(moves, (len(pixels), 2), -2, 3)
+    moved = jax.vmap(lambda image, move: jnp.roll(image, (move[0], move[1]), (0, 1)))(pixels, moves)
+    return moved + 0.1 * jr.normal(noise, pixels.shape)
+
+
+@pytest.fixture
+def plain_views(monkeypatch):
+    monkeypatch.setattr(learning, "distorted", plainly_distorted)
+
+
+@pytest.fixture(scope="module")
+def plain(faces):
+    """A network that learned from plain views; its settings are no other's, so no other's program is its."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learning, "distorted", plainly_distorted)
+        return train_network(faces[:1000], config=PLAIN, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +54,22 @@ def contrastive(faces):
 
 
 @pytest.fixture(scope="module")
-def spaces(faces, contrastive):
-    return {"pixels": pixel_features(faces[:1000], 32), "network": contrastive}
+def trained(request):
+    """The network of that name."""
+    return request.getfixturevalue(request.param)
+
+
+BOTH = pytest.mark.parametrize(
+    "trained", ["plain", pytest.param("contrastive", marks=pytest.mark.slow)], indirect=True
+)
 
 
 # --- learning --------------------------------------------------------------------------------------
 
 
-def test_network_features_are_centred_and_scaled(faces, contrastive):
-    seen = contrastive(faces[:1000]).astype(np.float64)
+@BOTH
+def test_network_features_are_centred_and_scaled(faces, trained):
+    seen = trained(faces[:1000]).astype(np.float64)
     assert np.abs(seen.mean(axis=0)).max() < 0.2  # 50 of the images were kept back
     assert np.mean(seen**2) == pytest.approx(1, rel=0.05)
     correlations = np.corrcoef(seen.T)[:5, :5]
@@ -112,25 +141,29 @@ def test_views_are_distorted_as_the_settings_say():
     assert -0.2 <= mean.min() < -0.19 < 0.19 < mean.max() <= 0.2
 
 
-def test_training_has_the_same_bits_again(faces, contrastive):
-    again = train_network(faces[:1000], config=SMALL, progress=False)
-    np.testing.assert_array_equal(again(faces[:10]), contrastive(faces[:10]))
-    assert again.accuracy == contrastive.accuracy
+def test_training_has_the_same_bits_again(faces, plain, plain_views):
+    again = train_network(faces[:1000], config=PLAIN, progress=False)
+    np.testing.assert_array_equal(again(faces[:10]), plain(faces[:10]))
+    assert again.accuracy == plain.accuracy
 
 
-def test_views_are_found_among_those_of_other_images(faces, contrastive):
+@BOTH
+def test_views_are_found_among_those_of_other_images(faces, trained):
     # Of 50 images kept back, in two views each: 1 of 99 by chance.
-    assert contrastive.accuracy > 0.08
+    assert trained.accuracy > 0.08
     shape = learning.encoder_shape(SMALL, SIZE, 3)
     graph, untrained = nnx.split(learning._Learner(shape, SMALL.n_features, rngs=nnx.Rngs(SMALL.seed)))
-    assert contrastive.accuracy > learning._accuracy(graph, SMALL, untrained, jr.key(0), faces[:50], None)
+    # Compiled when the network was trained, with the views that it was trained with.
+    assert trained.accuracy > learning._accuracy(
+        graph, trained.config, untrained, jr.key(0), faces[:50], None
+    )
 
 
-def test_classifier_tells_labels_it_was_taught(faces):
+def test_classifier_tells_labels_it_was_taught(faces, plain_views):
     rng = np.random.default_rng(0)
     labels = rng.choice([3, 7], len(faces))
     images = np.where((labels == 7)[:, None, None, None], faces[:, ::-1], faces)
-    config = dataclasses.replace(SMALL, filters=(16,), steps=50)
+    config = dataclasses.replace(PLAIN, steps=50)
     network = train_network(images, labels, config, progress=False)
     assert network.n_labels == 2
     assert network.accuracy > 0.8
@@ -189,43 +222,56 @@ def swapped(images, strength):
     return out
 
 
+@pytest.fixture(scope="module")
+def pixels(faces):
+    return pixel_features(faces[:1000], 32)
+
+
 def judged(space, faces, damage, strengths):
     """Fréchet distances and precisions of unseen images, as they are and damaged."""
     real, unseen = space(faces[:1000]), faces[1000:]
-    found = [space(unseen), *(space(damage(unseen, strength)) for strength in strengths)]
+    judged_features = [space(unseen), *(space(damage(unseen, strength)) for strength in strengths)]
     return (
-        [metrics.frechet_distance(real, some).value for some in found],
-        [metrics.precision_recall(real, some).precision.value for some in found],
+        [metrics.frechet_distance(real, some).value for some in judged_features],
+        [metrics.precision_recall(real, some).precision.value for some in judged_features],
     )
 
 
 @pytest.mark.parametrize(
     ("name", "damage", "strengths"),
     [
-        ("network", blurred, (3, 6, 9)),
-        ("network", noisy, (15, 35, 80)),
-        ("network", swapped, (1, 2, 4)),
+        pytest.param("contrastive", blurred, (3, 6, 9), marks=pytest.mark.slow),
+        pytest.param("contrastive", noisy, (15, 35, 80), marks=pytest.mark.slow),
+        pytest.param("contrastive", swapped, (1, 2, 4), marks=pytest.mark.slow),
+        ("plain", blurred, (3, 6, 9)),
+        ("plain", noisy, (15, 35, 80)),
+        ("plain", swapped, (1, 2, 4)),
         ("pixels", swapped, (1, 2, 4)),
     ],
 )
-def test_more_damage_is_judged_worse(name, damage, strengths, spaces, faces):
-    distances, precisions = judged(spaces[name], faces, damage, strengths)
+def test_more_damage_is_judged_worse(name, damage, strengths, request, faces):
+    distances, precisions = judged(request.getfixturevalue(name), faces, damage, strengths)
     assert distances == sorted(distances)
     assert precisions == sorted(precisions, reverse=True)
     assert distances[-1] > 10 * distances[0]
     assert precisions[-1] < precisions[0] / 2
 
 
-def test_pixels_do_not_see_the_noise_that_a_network_sees(spaces, faces):
-    precision = {name: judged(spaces[name], faces, noisy, (35,))[1] for name in ("pixels", "network")}
+@pytest.mark.slow
+def test_pixels_do_not_see_the_noise_that_a_network_sees(pixels, contrastive, faces):
+    spaces = {"pixels": pixels, "network": contrastive}
+    precision = {name: judged(space, faces, noisy, (35,))[1] for name, space in spaces.items()}
     assert precision["pixels"][1] > precision["pixels"][0] - 0.05
     assert precision["network"][1] < precision["network"][0] / 4
 
 
-@pytest.mark.parametrize("name", ["pixels", "network"])
-def test_copies_of_a_few_images_cost_coverage(name, spaces, faces):
+@pytest.mark.parametrize("name", ["pixels", "plain", pytest.param("contrastive", marks=pytest.mark.slow)])
+def test_copies_of_a_few_images_cost_coverage(name, request, faces):
+    space = request.getfixturevalue(name)
     # Not recall: with half as many places, the balls of the generated images are wider.
-    real, unseen = spaces[name](faces[:1000]), spaces[name](faces[1000:])
+    real, unseen = space(faces[:1000]), space(faces[1000:])
     few = np.concatenate([unseen[:500], unseen[np.arange(500) % 10]])
-    of_all, of_few = (metrics.density_coverage(real, found).coverage for found in (unseen, few))
+    of_all, of_few = (
+        metrics.density_coverage(real, judged_features).coverage for judged_features in (unseen, few)
+    )
     assert of_few.value < of_all.value - 3 * (of_all.error + of_few.error)
