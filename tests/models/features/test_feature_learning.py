@@ -19,7 +19,7 @@ from ellipsoid.models.features import learning, pixel_features
 
 SIZE = 24
 SMALL = FeatureNetworkConfig(filters=(8, 16), n_features=32, steps=60, batch_size=64)
-PLAIN = dataclasses.replace(SMALL, learning_rate=4e-3)
+PLAIN = dataclasses.replace(SMALL, filters=(16,))
 
 
 @pytest.fixture(scope="module")
@@ -151,8 +151,9 @@ def test_training_has_the_same_bits_again(faces, plain, plain_views):
 def test_views_are_found_among_those_of_other_images(faces, trained):
     # Of 50 images kept back, in two views each: 1 of 99 by chance.
     assert trained.accuracy > 0.08
-    shape = learning.encoder_shape(SMALL, SIZE, 3)
-    graph, untrained = nnx.split(learning._Learner(shape, SMALL.n_features, rngs=nnx.Rngs(SMALL.seed)))
+    shape = learning.encoder_shape(trained.config, SIZE, 3)
+    learner = learning._Learner(shape, trained.config.n_features, rngs=nnx.Rngs(0))
+    graph, untrained = nnx.split(learner)
     # Compiled when the network was trained, with the views that it was trained with.
     assert trained.accuracy > learning._accuracy(
         graph, trained.config, untrained, jr.key(0), faces[:50], None
