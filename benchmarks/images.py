@@ -136,7 +136,7 @@ def once(options):
     else:
         images = np.load(options.folder, mmap_mode="r")
         if order == "any":
-            batches.LARGE = images.nbytes
+            batches.MAX_BYTES_IN_MEMORY = images.nbytes
     before, peak = anonymous_bytes(), 0
     started = time.perf_counter()
     for i, (batch, _) in enumerate(epoch_batches(images, BATCH_SIZE, 0, 0)):

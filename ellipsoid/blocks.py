@@ -85,3 +85,30 @@ def subset(values: np.ndarray, size: int) -> np.ndarray:
     if len(values) <= size:
         return values
     return values[np.sort(np.random.default_rng(0).choice(len(values), size, replace=False))]
+
+
+def map_rows(
+    function: Callable[[np.ndarray], Any], rows: np.ndarray, size: int, out: np.ndarray
+) -> np.ndarray:
+    """Fill `out` with a function's results, row for row; the function is given exactly `size` rows at a time.
+
+    Parameters
+    ----------
+    function : callable
+        Maps ``size`` rows to as many rows of `out`.
+    rows : (n, ...) array
+        Rows to map; may be memory-mapped.
+    size : int
+        Rows in a batch; the last batch repeats its last row.
+    out : (n, ...) array
+        Array that is filled, and returned.
+    """
+    for block, batch in padded_batches(rows, size):
+        out[block] = np.asarray(function(batch))[: block.stop - block.start]
+    return out
+
+
+def full_batches(rows: np.ndarray, size: int) -> np.ndarray:
+    """Rows as batches ``(n // size, size, ...)``; those at the end that fill no batch are left out."""
+    count = len(rows) // size
+    return rows[: count * size].reshape(count, size, *rows.shape[1:])

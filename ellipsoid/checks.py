@@ -104,7 +104,12 @@ def check_matrix(name: str, value: ArrayLike, least: int = 2, *, n_columns: int 
 
 
 def check_images(
-    name: str, images: Any, shape: tuple[int, ...] | None = None, *, least: int = 0
+    name: str,
+    images: Any,
+    shape: tuple[int, ...] | None = None,
+    *,
+    channels: tuple[int, ...] | None = None,
+    least: int = 0,
 ) -> np.ndarray:
     """Return `images` if they are a uint8 NumPy array of shape ``(n, height, width, channels)``.
 
@@ -116,6 +121,8 @@ def check_images(
         The value to check.
     shape : tuple of three int, optional
         Height, width and channels that every image must have.
+    channels : tuple of int, optional
+        Numbers of channels that are allowed; any when absent.
     least : int
         Smallest number of images.
 
@@ -129,8 +136,10 @@ def check_images(
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
         got = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
         raise TypeError(f"{name}: expected a NumPy array of uint8 images; got {got}")
-    expected = "height, width, channels" if shape is None else ", ".join(map(str, shape))
-    if images.ndim != 4 or shape not in (None, images.shape[1:]):
+    allowed = "channels" if channels is None else " or ".join(map(str, channels))
+    expected = f"height, width, {allowed}" if shape is None else ", ".join(map(str, shape))
+    fits = images.ndim == 4 and shape in (None, images.shape[1:])
+    if not fits or (channels is not None and images.shape[3] not in channels):
         raise ValueError(f"{name}: expected shape (n, {expected}); got {images.shape}")
     if len(images) < least:
         raise ValueError(f"{name}: expected at least {least} images; got {len(images)}")
@@ -149,3 +158,23 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
     if value not in choices:
         raise ValueError(f"{name}: expected one of {', '.join(choices)}; got {value!r}")
     return value
+
+
+def check_number(name: str, value: Any, least: float, below: float = math.inf) -> float:
+    """Return `value` as a ``float`` from `least` to below `below`.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it lies elsewhere.
+    """
+    if not isinstance(value, int | float | np.number | np.ndarray | jax.Array) or np.ndim(value):
+        raise TypeError(f"{name}: expected a number; got {type(value).__name__}")
+    if not least <= value < below:
+        limits = f"finite number of at least {least:g}"
+        if below < math.inf:
+            limits = f"number from {least:g} to below {below:g}"
+        raise ValueError(f"{name}: expected a {limits}; got {value}")
+    return float(value)

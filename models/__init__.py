@@ -6,7 +6,7 @@ from ellipsoid.models.autoencoder import decode_function as decode_function
 from ellipsoid.models.autoencoder import decode_latents as decode_latents
 from ellipsoid.models.autoencoder import encode_images as encode_images
 from ellipsoid.models.faces import procedural_faces as procedural_faces
-from ellipsoid.models.feature_network import FeatureNetworkConfig as FeatureNetworkConfig
+from ellipsoid.models.features import FeatureNetworkConfig as FeatureNetworkConfig
 from ellipsoid.models.features import NetworkFeatures as NetworkFeatures
 from ellipsoid.models.features import feature_space as feature_space
 from ellipsoid.models.features import train_network as train_network

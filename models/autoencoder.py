@@ -1,14 +1,13 @@
 """A plain convolutional autoencoder in Flax NNX, and its use on host arrays of any length.
 
 The encoder is a stack of strided convolutions and one dense layer, the decoder mirrors it. Nothing pulls
-the latents towards a chosen law, unless training is asked to; and there is no batch statistic, so a latent
-vector depends on its image alone.
+the latents towards a chosen distribution, unless training is asked to; and there is no batch statistic, so a
+latent vector depends on its image alone.
 """
 
 import dataclasses
 import itertools
 import math
-import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ellipsoid.blocks import padded_batches
+from ellipsoid.checks import check_count, check_images
 from ellipsoid.models.convolution import StridedConvolution, TransposedConvolution, he_normal
 
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu"]
@@ -44,14 +44,22 @@ class AutoencoderConfig:
     ------
     TypeError, ValueError
         If a value is not one of those described, or `image_size` is below the network's stride,
-        `2 ** len(filters)`.
+        ``2 ** len(filters)``.
+
+    Examples
+    --------
+    >>> config = AutoencoderConfig(image_size=28, channels=1, filters=(8, 16), latent_dim=10)
+    >>> config.image_shape
+    (28, 28, 1)
+    >>> config.layer_sizes
+    (28, 14, 7)
     """
 
     image_size: int = 32
     """Height and width of the images in pixels. Each strided layer halves it, rounding up, and the decoder
     restores sizes that do not halve evenly."""
     channels: int = 3
-    """1 for grey, 3 for colour images."""
+    """Colour channels of the images: 1 for grey, 3 for colour."""
     filters: tuple[int, ...] = (16, 32, 64, 128)
     """Channels of the encoder's strided layers, first to last; the decoder runs through them backwards."""
     latent_dim: int = 64
@@ -59,19 +67,17 @@ class AutoencoderConfig:
     kernel_size: int = 3
     """Height and width of all kernels in pixels, at least 2."""
     activation: Activation = "silu"
-    """After every layer but the encoder's and the decoder's last."""
+    """Activation after every layer but the encoder's and the decoder's last."""
     norm: Norm = "none"
     """Group normalisation (8 groups, fewer where 8 does not divide the channels) before each activation
     between convolutions, or none."""
 
     def __post_init__(self) -> None:
         for name, least in (("image_size", 1), ("channels", 1), ("latent_dim", 1), ("kernel_size", 2)):
-            object.__setattr__(self, name, _checked_integer(name, getattr(self, name), least))
+            object.__setattr__(self, name, check_count(name, getattr(self, name), least))
         if not isinstance(self.filters, tuple | list) or not self.filters:
             raise ValueError(f"filters: expected a tuple of one or more integers; got {self.filters!r}")
-        object.__setattr__(
-            self, "filters", tuple(_checked_integer("filters", width, 1) for width in self.filters)
-        )
+        object.__setattr__(self, "filters", tuple(check_count("filters", width) for width in self.filters))
         for name, allowed in (("activation", get_args(Activation)), ("norm", get_args(Norm))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: expected one of {allowed}; got {getattr(self, name)!r}")
@@ -111,21 +117,11 @@ class AutoencoderConfig:
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
-        """Height and width before and after each strided layer, `len(filters) + 1` numbers."""
+        """Height and width before and after each strided layer, ``len(filters) + 1`` numbers."""
         sizes = [self.image_size]
         for _ in self.filters:
             sizes.append(-(-sizes[-1] // 2))
         return tuple(sizes)
-
-
-def _checked_integer(name: str, value: Any, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected an integer; got {value!r}") from None
-    if isinstance(value, bool) or number < least:
-        raise ValueError(f"{name}: expected an integer of at least {least}; got {value!r}")
-    return number
 
 
 def _group_norm(config: AutoencoderConfig, width: int, rngs: nnx.Rngs) -> nnx.GroupNorm | None:
@@ -190,14 +186,27 @@ class Decoder(nnx.Module):
 
 
 class Autoencoder(nnx.Module):
-    """A plain autoencoder: `decode(encode(images))` approximates `images`.
+    """A plain autoencoder: ``decode(encode(images))`` approximates ``images``.
 
     Parameters
     ----------
     config : AutoencoderConfig
-        The shape of the network; kept as the attribute `config`.
+        Shape of the network; kept as the attribute `config`.
     rngs : nnx.Rngs
-        Source of the initial weights, for example `nnx.Rngs(0)`.
+        Source of the initial weights, for example ``nnx.Rngs(0)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from flax import nnx
+    >>> config = AutoencoderConfig(image_size=8, filters=(4,), latent_dim=2)
+    >>> autoencoder = Autoencoder(config, rngs=nnx.Rngs(0))
+    >>> images = np.full((5, 8, 8, 3), 0.5)
+    >>> latents = autoencoder.encode(images)
+    >>> latents.shape
+    (5, 2)
+    >>> autoencoder.decode(latents).shape
+    (5, 8, 8, 3)
     """
 
     def __init__(self, config: AutoencoderConfig, *, rngs: nnx.Rngs):
@@ -206,28 +215,56 @@ class Autoencoder(nnx.Module):
         self.decoder = Decoder(config, rngs=rngs)
 
     def encode(self, images: ArrayLike) -> Array:
-        """Encode images `(n, height, width, channels)`, pixels in [0, 1], to latents `(n, latent_dim)`."""
+        """Encode images, pixels in [0, 1].
+
+        Parameters
+        ----------
+        images : (n, height, width, channels) array
+
+        Returns
+        -------
+        (n, latent_dim) float32 array
+
+        Raises
+        ------
+        TypeError
+            If the images are no numbers.
+        ValueError
+            If the images have another shape than `config` says.
+        """
         images = jnp.asarray(images, dtype=jnp.float32)
         if images.ndim != 4 or images.shape[1:] != self.config.image_shape:
-            raise ValueError(
-                f"images: expected shape (n, {_listed(self.config.image_shape)}); got {images.shape}"
-            )
+            expected = ", ".join(map(str, self.config.image_shape))
+            raise ValueError(f"images: expected shape (n, {expected}); got {images.shape}")
         return self.encoder(images)
 
     def decode(self, latents: ArrayLike) -> Array:
-        """Decode latents `(n, latent_dim)` to images `(n, height, width, channels)`, pixels in [0, 1]."""
+        """Decode latents.
+
+        Parameters
+        ----------
+        latents : (n, latent_dim) array
+
+        Returns
+        -------
+        (n, height, width, channels) float32 array
+            Images, pixels in [0, 1].
+
+        Raises
+        ------
+        TypeError
+            If the latents are no numbers.
+        ValueError
+            If the latents have another shape than ``(n, latent_dim)``.
+        """
         latents = jnp.asarray(latents, dtype=jnp.float32)
         if latents.ndim != 2 or latents.shape[1] != self.config.latent_dim:
             raise ValueError(f"latents: expected shape (n, {self.config.latent_dim}); got {latents.shape}")
         return self.decoder(latents)
 
     def __call__(self, images: ArrayLike) -> Array:
-        """Reconstruct images `(n, height, width, channels)` with pixels in [0, 1]."""
+        """Reconstruct images `(n, height, width, channels)` with pixels in [0, 1]; raises as `encode`."""
         return self.decode(self.encode(images))
-
-
-def _listed(shape: tuple[int, ...]) -> str:
-    return ", ".join(map(str, shape))
 
 
 def decode_function(autoencoder: Autoencoder) -> Callable[[ArrayLike], Array]:
@@ -239,7 +276,19 @@ def decode_function(autoencoder: Autoencoder) -> Callable[[ArrayLike], Array]:
     Returns
     -------
     callable
-        From latents `(n, latent_dim)` to images `(n, height, width, channels)` with pixels in [0, 1].
+        Maps latents `(n, latent_dim)` to images `(n, height, width, channels)` with pixels in [0, 1]; raises
+        as :meth:`Autoencoder.decode`.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> from flax import nnx
+    >>> config = AutoencoderConfig(image_size=8, filters=(4,), latent_dim=2)
+    >>> decode = decode_function(Autoencoder(config, rngs=nnx.Rngs(0)))
+    >>> decode(jnp.zeros((5, 2))).shape
+    (5, 8, 8, 3)
+    >>> jax.jit(lambda decode, latents: decode(latents).mean(axis=0))(decode, jnp.zeros((5, 2))).shape
+    (8, 8, 3)
     """
     graph, weights = nnx.split(autoencoder)
     # Copied, since a training step hands its weights' memory on to the next.
@@ -267,9 +316,21 @@ def encode_images(
 
     Raises
     ------
-    TypeError, ValueError
-        If the images are not uint8 or of another shape than the autoencoder's.
+    TypeError
+        If the images are no uint8 NumPy array, or `batch_size` is no integer.
+    ValueError
+        If the images have another shape than the autoencoder's config says, or `batch_size` is below 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from flax import nnx
+    >>> config = AutoencoderConfig(image_size=8, filters=(4,), latent_dim=2)
+    >>> autoencoder = Autoencoder(config, rngs=nnx.Rngs(0))
+    >>> encode_images(autoencoder, np.zeros((70, 8, 8, 3), np.uint8), batch_size=32).shape
+    (70, 2)
     """
+    check_images("images", images, autoencoder.config.image_shape)
     latents = np.empty((len(images), autoencoder.config.latent_dim), np.float32)
     for rows, batch in encoded_batches(autoencoder, images, batch_size=batch_size, progress=progress):
         latents[rows] = batch
@@ -279,8 +340,15 @@ def encode_images(
 def encoded_batches(
     autoencoder: Autoencoder, images: np.ndarray, *, batch_size: int = 256, progress: bool = False
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Encode images as `encode_images` does, and yield the latents of each batch with their rows."""
-    _check_images(images, autoencoder.config)
+    """Encode images as `encode_images` does, and yield the latents of each batch with their rows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `encode_images`, when the first batch is asked for.
+    """
+    check_images("images", images, autoencoder.config.image_shape)
+    check_count("batch_size", batch_size)
     graph, weights = nnx.split(autoencoder)
     for rows, batch in padded_batches(images, batch_size, "encode", unit="images", progress=progress):
         yield rows, np.asarray(_encode_uint8(graph, weights, batch))[: rows.stop - rows.start]
@@ -308,10 +376,24 @@ def decode_latents(
 
     Raises
     ------
+    TypeError
+        If `batch_size` is no integer, or the latents are no numbers.
     ValueError
-        If the latents have another shape than `(n, latent_dim)` or are not all finite.
+        If the latents have another shape than ``(n, latent_dim)`` or are not all finite, or `batch_size` is
+        below 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from flax import nnx
+    >>> config = AutoencoderConfig(image_size=8, filters=(4,), latent_dim=2)
+    >>> autoencoder = Autoencoder(config, rngs=nnx.Rngs(0))
+    >>> images = decode_latents(autoencoder, np.zeros((70, 2)), batch_size=32)
+    >>> images.shape, images.dtype
+    ((70, 8, 8, 3), dtype('uint8'))
     """
     latents = np.asarray(latents)
+    check_count("batch_size", batch_size)
     if latents.ndim != 2 or latents.shape[1] != autoencoder.config.latent_dim:
         raise ValueError(f"latents: expected shape (n, {autoencoder.config.latent_dim}); got {latents.shape}")
     images = np.empty((len(latents), *autoencoder.config.image_shape), np.uint8)
@@ -325,20 +407,8 @@ def decode_latents(
     return images
 
 
-def _check_images(images: np.ndarray, config: AutoencoderConfig) -> None:
-    """Raise TypeError or ValueError unless the images are uint8 and of the shape `config` expects."""
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
-        got = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
-        raise TypeError(f"images: expected a numpy array of uint8, as load_images gives; got {got}")
-    if images.ndim != 4 or images.shape[1:] != config.image_shape:
-        raise ValueError(
-            f"images: expected shape (n, {_listed(config.image_shape)}), as the autoencoder's config says; "
-            f"got {images.shape}"
-        )
-
-
 def as_floats(images: Array) -> Array:
-    """Give uint8 images as float32 pixels in [0, 1]."""
+    """Give uint8 images of any shape as float32 pixels in [0, 1]."""
     return images.astype(jnp.float32) / 255.0
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ellipsoid.blocks import map_ahead
+from ellipsoid.blocks import map_ahead, row_slices
 
 #: Arrays of more bytes than these are memory-mapped where they can be, and then read by blocks. A constant,
 #: not a look at the free memory: the order, and with it the trained weights, must not depend on the machine.
-LARGE = 2**30
-# A window has images of 256 places. Three windows are in memory at a time.
+MAX_BYTES_IN_MEMORY = 2**30
+# A window has images of 256 blocks. Three windows are in memory at a time.
 _BLOCK_BYTES = 2**18
 _WINDOW_BYTES = 2**26
 
@@ -26,10 +26,11 @@ def batch_order(
     n : int
         Number of images.
     seed, epoch : int
-        Not negative.
+        Numbers that the order depends on; not negative.
     block, window : int, optional
-        Images that lie together are kept together in blocks, which are put in random order; then the images
-        are shuffled within windows of so many. By default every order of the images is equally likely.
+        Numbers of images. Those that lie together are kept together in blocks of the first, which are put in
+        random order; then the images are shuffled within windows of the second. By default every order of the
+        images is equally likely.
 
     Returns
     -------
@@ -66,17 +67,19 @@ def epoch_batches(
     Parameters
     ----------
     images : (n, H, W, C) uint8 array
-        In memory or memory-mapped.
+        Images in memory or memory-mapped.
     batch_size : int
+        Number of images in a batch.
     seed, epoch : int
-        Of the order; not negative.
+        Numbers that the order depends on; not negative.
     rows : (m,) array of integers, optional
-        The images to use, all by default: the same batches as of ``images[rows]``, without the copy.
-        In increasing order, where they are to be read by blocks.
+        Rows of the images to use, all by default: the same batches as of ``images[rows]``, without the copy.
+        They stand in increasing order where they are to be read by blocks.
     n_batches : int, optional
-        End after so many.
+        Number of batches to end after.
     ahead : int
-        Batches that are made ready before they are asked for; for a large memory map it is a window.
+        Number of batches that are made ready before they are asked for; for a large memory map it is a
+        window.
 
     Yields
     ------
@@ -87,7 +90,7 @@ def epoch_batches(
     """
     n = len(images) if rows is None else len(rows)
     block = window = None
-    if isinstance(images, np.memmap) and images.nbytes > LARGE:
+    if isinstance(images, np.memmap) and images.nbytes > MAX_BYTES_IN_MEMORY:
         block = max(_BLOCK_BYTES // images[0].nbytes, 1)
         window = max(_WINDOW_BYTES // (batch_size * images[0].nbytes), 1) * batch_size
     order = batch_order(n, seed, epoch, block=block, window=window)
@@ -97,21 +100,21 @@ def epoch_batches(
         order = np.asarray(rows)[order]
     step = window or batch_size
 
-    def read(start):
+    def read(start: int) -> np.ndarray:
         index = order[start : start + step]
         return images[index] if block is None else _read(images, index, block)
 
-    for part in map_ahead(read, range(0, len(order), step), ahead=1 if window else ahead):
-        for start in range(0, len(part), batch_size):
-            batch = part[start : start + batch_size]
+    for ready in map_ahead(read, range(0, len(order), step), ahead=1 if window else ahead):
+        for batch_rows in row_slices(len(ready), batch_size):
+            batch = ready[batch_rows]
             weight = (np.arange(batch_size) < len(batch)).astype(np.float32)
             yield np.resize(batch, (batch_size, *batch.shape[1:])) if weight[-1] == 0 else batch, weight
 
 
-def _read(images, rows, near):
+def _read(images: np.ndarray, rows: np.ndarray, near: int) -> np.ndarray:
     """Give ``images[rows]`` of a memory map, read in spans that end where the next row is not `near`."""
-    by_place = np.argsort(rows)
-    runs = np.split(by_place, np.flatnonzero(np.diff(rows[by_place]) > near) + 1)
+    by_row = np.argsort(rows)
+    runs = np.split(by_row, np.flatnonzero(np.diff(rows[by_row]) > near) + 1)
     spans = [slice(rows[run[0]], rows[run[-1]] + 1) for run in runs]
     # All at once: the disk then reads them side by side, and nothing else. Where the pages are only read
     # as they are touched, each touch reads as much around it as the system reads ahead, up to megabytes:
@@ -124,14 +127,14 @@ def _read(images, rows, near):
     return out
 
 
-def _announce(part):
-    """Tell the operating system that a part of a memory map will be read, as far as it can be told."""
-    mapping = part
+def _announce(span: np.ndarray) -> None:
+    """Tell the operating system that a span of a memory map will be read, as far as it can be told."""
+    mapping = span
     while isinstance(mapping, np.ndarray):
         mapping = mapping.base
     if isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_WILLNEED"):
         origin = np.frombuffer(mapping, np.uint8).ctypes.data
-        low, high = (address - origin for address in np.lib.array_utils.byte_bounds(part))
+        low, high = (address - origin for address in np.lib.array_utils.byte_bounds(span))
         low -= low % mmap.PAGESIZE
         with contextlib.suppress(OSError):  # it is advice
             mapping.madvise(mmap.MADV_WILLNEED, low, high - low)

@@ -11,10 +11,13 @@ import json
 import math
 import os
 import shutil
+import threading
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import IO, Any, Literal
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -35,7 +38,7 @@ _SAVE_INTERVAL = 2.0  # seconds
 
 
 @dataclass(frozen=True)
-class Progress:
+class DecodingState:
     """How far the decoding is; replaced as a whole, so that no interruption leaves a part of it behind.
 
     Attributes
@@ -67,7 +70,7 @@ def decode(
     channels: int | None,
     *,
     cache: str | os.PathLike[str] | None = None,
-    on_error: str = "skip",
+    on_error: Literal["skip", "raise"] = "skip",
     progress: bool = True,
 ) -> tuple[np.ndarray, list[tuple[int, str]]]:
     """Decode the images of a source, cut to squares of `size` pixels.
@@ -76,12 +79,13 @@ def decode(
     ----------
     source : Source
     size : int, optional
-        As they are when absent; then all must have one size.
+        Height and width to give; the images stay as they are when absent, and then all must have one size.
     channels : {1, 3}, optional
-        By default colour, unless every image is grey.
+        Channels to give; by default colour, unless every image is grey.
     cache : path, optional
-        The ``.npy`` file to keep them in, and to take them from if they were decoded before.
+        File, ``.npy``, to keep the images in, and to take them from if they were decoded before.
     on_error : {"skip", "raise"}
+        Whether images that can't be read are left out, or the first one raises.
     progress : bool
         Show a progress bar.
 
@@ -91,42 +95,57 @@ def decode(
         A read-only memory map if there is a cache.
     damaged : list of (int, str)
         Index and reason of the images that were left out.
+
+    Raises
+    ------
+    ValueError
+        If the images have several sizes and no `size` is given, more than a tenth of them can't be read, one
+        can't be read and `on_error` is "raise", or the name of the cache does not end in ``.npy``.
+    FileExistsError
+        If `cache` is a file that was not made as one.
+    OSError
+        If files can't be read or written, or another process is making the cache.
     """
     if cache is None:
         store = _Memory(len(source.names))
     else:
         cache = Path(cache)
         configuration = {"images": source.digest(), "size": size, "channels": channels}
-        done = _published(cache, configuration)
-        if done is not None:
-            _check_damaged(source, done, on_error)
-            return _colours(np.load(cache, mmap_mode="r"), channels, done), done.damaged
+        complete = _published(cache, configuration)
+        if complete is not None:
+            _check_damaged(source, complete, on_error)
+            return _colours(np.load(cache, mmap_mode="r"), channels, complete), complete.damaged
         store = _File(cache, configuration, len(source.names))
     with store:
         _decode_into(store, source, size, channels, on_error, progress)
         images = store.complete()
-    return _colours(images, channels, store.progress), store.progress.damaged
+    return _colours(images, channels, store.state), store.state.damaged
 
 
-def _colours(images, channels, progress):
-    return images[..., :1] if channels is None and progress.grey else images
+def _colours(images: np.ndarray, channels: int | None, state: DecodingState) -> np.ndarray:
+    return images[..., :1] if channels is None and state.grey else images
 
 
-def _decode_into(store, source, size, channels, on_error, show):
+def _decode_into(
+    store: "_Memory | _File",
+    source: Source,
+    size: int | None,
+    channels: int | None,
+    on_error: Literal["skip", "raise"],
+    progress: bool,
+) -> None:
     n = len(source.names)
 
-    def decode_block(start):
+    def decode_block(start: int) -> list[tuple[np.ndarray, bool] | str]:
         return [_decode_one(source, i, size, channels) for i in range(start, min(start + _BLOCK, n))]
 
-    with warnings.catch_warnings(), progress_bar(source.label, n, enabled=show, unit="images") as advance:
-        warnings.filterwarnings("ignore", module="PIL")  # of odd metadata
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        advance(store.progress.done)
-        starts = range(store.progress.done, n, _BLOCK)
+    with _pillow_silenced(), progress_bar(source.label, n, enabled=progress, unit="images") as advance:
+        advance(store.state.done)
+        starts = range(store.state.done, n, _BLOCK)
         for block in map_ahead(decode_block, starts, ahead=2 * n_cores(), workers=n_cores()):
-            progress = store.progress
-            shape, grey, damaged, images = progress.shape, progress.grey, [*progress.damaged], []
-            for index, decoded in enumerate(block, progress.done):
+            state = store.state
+            shape, grey, damaged, images = state.shape, state.grey, [*state.damaged], []
+            for index, decoded in enumerate(block, state.done):
                 if isinstance(decoded, str):
                     damaged.append((index, decoded))
                     continue
@@ -141,16 +160,46 @@ def _decode_into(store, source, size, channels, on_error, show):
                 grey &= is_grey
             if images:
                 store.append(np.stack(images))
-            store.progress = Progress(progress.done + len(block), shape, grey, damaged)
-            _check_damaged(source, store.progress, on_error)
+            store.state = DecodingState(state.done + len(block), shape, grey, damaged)
+            _check_damaged(source, store.state, on_error)
             store.update()
             advance(len(block))
 
 
-def _decode_one(source, index, size, channels):
+_silencing = threading.Lock()
+_n_silencing = 0
+
+
+@contextlib.contextmanager
+def _pillow_silenced() -> Iterator[None]:
+    """Ignore what Pillow warns of, odd metadata for the most part, while any thread is in this context.
+
+    Filters are those of the whole process, and threads that each restore what they met would bring back each
+    other's. So one filter is put in by the first thread, and that one is taken out by the last.
+    """
+    global _n_silencing
+    ours = r"PIL\.(?#ellipsoid)"  # no other filter has this pattern
+    with _silencing:
+        _n_silencing += 1
+        if _n_silencing == 1:
+            warnings.filterwarnings("ignore", module=ours)
+    try:
+        yield
+    finally:
+        with _silencing:
+            _n_silencing -= 1
+            if _n_silencing == 0:
+                filters: Any = warnings.filters
+                filters[:] = [entry for entry in filters if getattr(entry[3], "pattern", None) != ours]
+
+
+def _decode_one(
+    source: Source, index: int, size: int | None, channels: int | None
+) -> tuple[np.ndarray, bool] | str:
     """Pixels of an image and whether it is grey, or why it can't be read."""
     try:
         with source.open(index) as image:
+            _check_size(image)
             if size is not None:
                 # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, but at twice what is needed at
                 # least: a quarter of the time for 12 megapixels, and the pixels differ by 1 of 255.
@@ -171,7 +220,14 @@ def _decode_one(source, index, size, channels):
         return str(error) or type(error).__name__
 
 
-def _as_mode(image, mode):
+def _check_size(image: Image.Image) -> None:
+    """Refuse what Pillow only warns of; it is decoded later, so nothing is lost by now."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > limit:
+        raise ValueError(f"{image.width} x {image.height} pixels, more than {limit:,}")
+
+
+def _as_mode(image: Image.Image, mode: str) -> Image.Image:
     if image.mode.startswith("I;16"):
         # Pillow would cut all values above 255.
         image = Image.fromarray(((np.asarray(image, np.uint32) + 128) // 257).astype(np.uint8))
@@ -180,7 +236,7 @@ def _as_mode(image, mode):
     return image if image.mode == mode else image.convert(mode)
 
 
-def _square(image, size):
+def _square(image: Image.Image, size: int) -> Image.Image:
     """Cut out the largest centred square and resize it with an antialiasing filter."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -189,16 +245,16 @@ def _square(image, size):
     return square.resize((size, size), Image.Resampling.LANCZOS)
 
 
-def _pixels(shape):
+def _pixels(shape: Any) -> str:
     return f"{shape[1]} x {shape[0]}"
 
 
-def _check_damaged(source, progress, on_error):
-    if not progress.damaged:
+def _check_damaged(source: Source, state: DecodingState, on_error: Literal["skip", "raise"]) -> None:
+    if not state.damaged:
         return
-    n, count = len(source.names), len(progress.damaged)
+    n, count = len(source.names), len(state.damaged)
     if on_error == "raise" or count > MAX_DAMAGED * n:
-        index, reason = progress.damaged[0]
+        index, reason = state.damaged[0]
         share = "" if on_error == "raise" else f", more than {MAX_DAMAGED:.0%}"
         raise ValueError(
             f"{source.label}: {count} of {n} images can't be read{share}, "
@@ -212,31 +268,31 @@ def _check_damaged(source, progress, on_error):
 class _Memory(contextlib.AbstractContextManager):
     """One array in memory."""
 
-    def __init__(self, n):
-        self.progress = Progress()
+    def __init__(self, n: int):
+        self.state = DecodingState()
         self._n = n
         self._images = np.empty(0, np.uint8)
 
-    def append(self, images):
-        rows = self.progress.rows
+    def append(self, images: np.ndarray) -> None:
+        rows = self.state.rows
         if rows == 0:
             self._images = np.empty((self._n, *images.shape[1:]), np.uint8)
         self._images[rows : rows + len(images)] = images
 
-    def update(self):
+    def update(self) -> None:
         """Nothing to save."""
 
-    def complete(self):
-        return self._images[: self.progress.rows]
+    def complete(self) -> np.ndarray:
+        return self._images[: self.state.rows]
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         """Nothing to close."""
 
 
 class _File(contextlib.AbstractContextManager):
     """One ``.npy`` file, written in order by plain writes: a full disk is an error then, not a bus error."""
 
-    def __init__(self, path, configuration, n):
+    def __init__(self, path: Path, configuration: dict[str, Any], n: int):
         self._path, self._configuration, self._n = path, configuration, n
         self._work = path.with_name(path.name + ".partial")
         self._manifest = self._work / "manifest.json"
@@ -246,61 +302,61 @@ class _File(contextlib.AbstractContextManager):
         self._file = open(data, "r+b")  # noqa: SIM115 (closed by __exit__)
         try:
             _lock(self._file, path)
-            progress = _progress(_read_manifest(self._manifest), configuration)
-            self.progress = progress if progress and self._holds(progress) else Progress()
+            state = _state_of(_read_manifest(self._manifest), configuration)
+            self.state = state if state and self._holds(state) else DecodingState()
         except BaseException:
             self._file.close()
             raise
         self._saved = time.monotonic()
 
-    def _holds(self, progress):
-        return os.fstat(self._file.fileno()).st_size >= progress.rows * math.prod(progress.shape)
+    def _holds(self, state: DecodingState) -> bool:
+        return os.fstat(self._file.fileno()).st_size >= state.rows * math.prod(state.shape)
 
-    def append(self, images):
+    def append(self, images: np.ndarray) -> None:
         header = _npy_header(self._n, *images.shape[1:])
-        if self.progress.rows == 0:
+        if self.state.rows == 0:
             self._check_space(images[0].nbytes)
             self._file.write(header)
-        self._file.seek(len(header) + self.progress.rows * images[0].nbytes)
-        self._file.write(images)
+        self._file.seek(len(header) + self.state.rows * images[0].nbytes)
+        self._file.write(images.data)
 
-    def _check_space(self, image_bytes):
+    def _check_space(self, image_bytes: int) -> None:
         needed, free = self._n * image_bytes, shutil.disk_usage(self._work).free
         if needed > free:
             raise OSError(
                 f"cache: {self._n:,} images need {needed / 1e6:,.1f} MB; {free / 1e6:,.1f} MB are free in "
-                f"{self._path.absolute().parent}; make room, or choose another place"
+                f"{self._path.absolute().parent}; make room, or choose another folder"
             )
 
-    def update(self):
+    def update(self) -> None:
         if time.monotonic() - self._saved > _SAVE_INTERVAL:
             self._save()
 
-    def _save(self):
+    def _save(self) -> None:
         self._file.flush()
         os.fsync(self._file.fileno())
-        replace_file(self._manifest, _dump(self._configuration, self.progress))
+        replace_file(self._manifest, _dump(self._configuration, self.state))
         self._saved = time.monotonic()
 
-    def complete(self):
+    def complete(self) -> np.ndarray:
         self._file.seek(0)
-        shape = (self.progress.rows, *self.progress.shape)
+        shape = (self.state.rows, *self.state.shape)
         header = _npy_header(*shape)
         self._file.write(header)
         self._file.truncate(len(header) + math.prod(shape))
         self._save()
         # In this order an array under its name always has its own manifest beside it.
         self._path.unlink(missing_ok=True)
-        replace_file(_manifest_of(self._path), _dump(self._configuration, self.progress))
+        replace_file(_manifest_of(self._path), _dump(self._configuration, self.state))
         os.replace(self._work / "images.npy", self._path)
         shutil.rmtree(self._work)
         return np.load(self._path, mmap_mode="r")
 
-    def __exit__(self, kind, error, traceback):
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: object) -> None:
         with contextlib.suppress(OSError), self._file:
             if kind is not None:
                 self._save()
-        done = f"{self.progress.done:,} of {self._n:,} images"
+        done = f"{self.state.done:,} of {self._n:,} images"
         kept = f"{done} are decoded in {self._work}; the same call goes on there"
         if kind is KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted: {kept}") from None
@@ -308,7 +364,7 @@ class _File(contextlib.AbstractContextManager):
             raise OSError(error.errno, f"{error.strerror}: make room; {kept}") from error
 
 
-def _lock(file, path):
+def _lock(file: IO[bytes], path: Path) -> None:
     """Let one process at a time make a cache."""
     try:
         import fcntl
@@ -322,24 +378,24 @@ def _lock(file, path):
         ) from None
 
 
-def _npy_header(*shape):
+def _npy_header(*shape: int) -> bytes:
     """Header of a uint8 array; its length is the same for any number of images."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
     return header.getvalue()
 
 
-def _manifest_of(path):
+def _manifest_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def _dump(configuration, progress):
-    content = {"format": FORMAT, "format_version": FORMAT_VERSION} | configuration | asdict(progress)
+def _dump(configuration: dict[str, Any], state: DecodingState) -> bytes:
+    content = {"format": FORMAT, "format_version": FORMAT_VERSION} | configuration | asdict(state)
     return json.dumps(content).encode()
 
 
-def _published(path, configuration):
-    """Progress of a complete cache that was made of these images; None if there is none."""
+def _published(path: Path, configuration: dict[str, Any]) -> DecodingState | None:
+    """State of a complete cache that was made of these images; None if there is none."""
     if path.suffix != ".npy":
         raise ValueError(f"cache: expected a name that ends in .npy; got {path}")
     if not path.exists():
@@ -347,10 +403,10 @@ def _published(path, configuration):
     manifest = _read_manifest(_manifest_of(path))
     if manifest.get("format") != FORMAT:
         raise FileExistsError(f"cache: {path} exists and was not made as a cache; choose another name")
-    return _progress(manifest, configuration)
+    return _state_of(manifest, configuration)
 
 
-def _read_manifest(path):
+def _read_manifest(path: Path) -> dict[str, Any]:
     """Content of a manifest; nothing if there is none or it is damaged."""
     try:
         return dict(json.loads(path.read_bytes()))
@@ -358,8 +414,8 @@ def _read_manifest(path):
         return {}
 
 
-def _progress(manifest, configuration):
-    """Progress that a manifest tells of; None if it is of other images or settings."""
-    names = [field.name for field in fields(Progress)]
-    progress = Progress(**{name: value for name, value in manifest.items() if name in names})
-    return progress if manifest == json.loads(_dump(configuration, progress)) else None
+def _state_of(manifest: dict[str, Any], configuration: dict[str, Any]) -> DecodingState | None:
+    """State that a manifest tells of; None if it is of other images or settings."""
+    names = [field.name for field in fields(DecodingState)]
+    state = DecodingState(**{name: value for name, value in manifest.items() if name in names})
+    return state if manifest == json.loads(_dump(configuration, state)) else None

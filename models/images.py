@@ -10,20 +10,26 @@ import zipfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
+from ellipsoid.checks import check_count, check_images
 from ellipsoid.files import published
-from ellipsoid.models.batches import LARGE
+from ellipsoid.models.batches import MAX_BYTES_IN_MEMORY
 from ellipsoid.models.decoding import decode
-from ellipsoid.models.sources import SPLITS, Source, open_source
+from ellipsoid.models.sources import Source, open_source
+from ellipsoid.pixels import as_uint8
 
 #: Embedded sets that need no file and no network.
 EMBEDDED = ("faces", "digits")
 #: Sets that scikit-learn downloads when they are named.
 DOWNLOADED = ("olivetti", "lfw")
+
+Split = Literal["all", "train", "valid", "test"]
+OnError = Literal["skip", "raise"]
 
 _N_FACES = 20_000
 
@@ -35,15 +41,15 @@ class ImageSet:
     Attributes
     ----------
     images : (n, H, W, C) uint8 array
-        In memory, or a read-only memory map.
+        Images in memory, or a read-only memory map.
     labels : (n,) array, optional
-        The class of each image: the number of its folder in `label_names`, or as an array file has it.
+        Class of each image: the number of its folder in `label_names`, or as an array file has it.
     label_names : tuple of str
         Names of the folders, where there are two or more.
     attributes : dict of str to (n,) bool array
-        What can be seen on each image, by name: CelebA's 40, or those of the embedded faces.
+        Attributes of each image, by name: CelebA's 40, or those of the embedded faces.
     partition : (n,) int8 array, optional
-        0 for train, 1 for valid, 2 for test, as CelebA has them.
+        Split of each image, as CelebA has them: 0 for train, 1 for valid, 2 for test.
     skipped : tuple of str
         Names of damaged images, which are left out of all of these.
     """
@@ -57,14 +63,14 @@ class ImageSet:
 
 
 def load_images(
-    source,
-    size=None,
-    channels=None,
+    source: str | os.PathLike[str] | ArrayLike,
+    size: int | None = None,
+    channels: int | None = None,
     *,
-    split="all",
-    cache=None,
-    on_error="skip",
-    progress=True,
+    split: Split = "all",
+    cache: str | os.PathLike[str] | None = None,
+    on_error: OnError = "skip",
+    progress: bool = True,
 ) -> np.ndarray:
     """Read images from a folder, a zip file, CelebA, an array, or a set that is known by its name.
 
@@ -83,20 +89,21 @@ def load_images(
         - the 400 Olivetti faces or the 13,233 Labeled Faces in the Wild: scikit-learn downloads them into
           its data folder (4 and 233 MB) if they are not there.
     size : int, optional
-        Height and width to give: the largest centred square is cut out and resized, antialiased. As
-        they are when absent; then all must have one size.
+        Height and width to give: the largest centred square is cut out and resized, antialiased. The
+        images stay as they are when absent; then all must have one size.
     channels : {1, 3}, optional
-        Grey or colour. By default as the array has it, and colour for files unless every image is grey.
+        Channels to give: 1 for grey, 3 for colour. By default as the array has it, and colour for files
+        unless every image is grey.
     split : {"all", "train", "valid", "test"}
-        Part of CelebA.
+        Split of CelebA.
     cache : path, optional
-        A ``.npy`` file. Decoded and resized images are kept there, are memory-mapped from there, and are
-        taken from there the next time if the files, by their names, sizes and times, and `size` and
-        `channels` are the same; otherwise it is made again. An interrupted call goes on where it was.
-        Arrays that need no change are not copied there.
+        File, ``.npy``, that decoded and resized images are kept in and memory-mapped from. They are taken
+        from there the next time if the files, by their names, sizes and times, and `size` and `channels` are
+        the same; otherwise it is made again. An interrupted call goes on where it was. Arrays that need no
+        change are not copied there.
     on_error : {"skip", "raise"}
-        Leave out images that can't be read, with one warning, or raise. Images of more pixels than
-        ``PIL.Image.MAX_IMAGE_PIXELS`` are among them.
+        Whether images that can't be read are left out, with one warning, or the first one raises. Images of
+        more pixels than ``PIL.Image.MAX_IMAGE_PIXELS`` are among them.
     progress : bool
         Show a progress bar while images are decoded.
 
@@ -110,26 +117,39 @@ def load_images(
         If there is no such file or folder.
     FileExistsError
         If `cache` is a file that was not made as one.
+    TypeError
+        If `size` is no integer.
     ValueError
-        For a source without images, more than a tenth of them damaged, mixed sizes without `size`, fewer
-        than two images, a zip file that is damaged or encrypted, lists that don't fit the images, a split of
-        a source without one, or an array of another shape, type or range.
+        For an option that is none of those described, a source without images, more than a tenth of them
+        damaged (or one, if `on_error` is "raise"), mixed sizes without `size`, fewer than two images, a zip
+        file that is damaged or encrypted, lists that don't fit the images, a split of a source without one,
+        or an array of another shape, type or range.
     OSError
-        If files can't be read or written.
+        If files can't be read or written, scikit-learn can't download what was named, or another process is
+        making the cache.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> load_images(np.zeros((3, 40, 30), np.uint8), size=16, progress=False).shape
+    (3, 16, 16, 1)
+    >>> load_images("digits").shape
+    (1797, 8, 8, 1)
     """
-    options = {"split": split, "cache": cache, "on_error": on_error, "progress": progress}
-    return load_image_set(source, size, channels, **options).images
+    return load_image_set(
+        source, size, channels, split=split, cache=cache, on_error=on_error, progress=progress
+    ).images
 
 
 def load_image_set(
-    source,
-    size=None,
-    channels=None,
+    source: str | os.PathLike[str] | ArrayLike,
+    size: int | None = None,
+    channels: int | None = None,
     *,
-    split="all",
-    cache=None,
-    on_error="skip",
-    progress=True,
+    split: Split = "all",
+    cache: str | os.PathLike[str] | None = None,
+    on_error: OnError = "skip",
+    progress: bool = True,
 ) -> ImageSet:
     """Read images with their labels, attributes and partition, as far as the source has them.
 
@@ -143,22 +163,22 @@ def load_image_set(
     -------
     ImageSet
     """
-    _check_options(size, channels, split, on_error)
+    size = None if size is None else check_count("size", size)
+    _check_options(channels, split, on_error)
     with contextlib.ExitStack() as stack:
-        found = _found(source, size)
-        if isinstance(found, Path):
-            files = stack.enter_context(open_source(found, split))
+        located = _located(source, size)
+        if isinstance(located, Path):
+            files = stack.enter_context(open_source(located, split))
         else:
             if split != "all":
-                raise ValueError(f"split: only CelebA has parts, so expected 'all'; got {split!r}")
-            images = _as_uint8(found.images)
+                raise ValueError(f"split: expected 'all', since only CelebA has splits; got {split!r}")
+            images = _checked(located.images)
             if not _differs(images.shape, size, channels):
-                _check_count(len(images))
-                return dataclasses.replace(found, images=images)
+                return dataclasses.replace(located, images=check_images("images", images, least=2))
             channels = channels or images.shape[-1]
-            files = _in_memory(found, images)
+            files = _in_memory(located, images)
         images, damaged = decode(files, size, channels, cache=cache, on_error=on_error, progress=progress)
-    _check_count(len(images))
+    check_images("images", images, least=2)
     if damaged:
         first = "; ".join(f"{files.names[index]} ({reason})" for index, reason in damaged[:3])
         count = f"{len(damaged)} of {len(files.names)} images"
@@ -174,29 +194,22 @@ def load_image_set(
     )
 
 
-def _check_options(size, channels, split, on_error):
+def _check_options(channels: Any, split: Any, on_error: Any) -> None:
     if channels not in (None, 1, 3):
         raise ValueError(f"channels: expected 1 (grey) or 3 (colour); got {channels!r}")
-    if size is not None and (not isinstance(size, int) or size < 1):
-        raise ValueError(f"size: expected a number of pixels of at least 1; got {size!r}")
-    for name, value, known in (("split", split, ("all", *SPLITS)), ("on_error", on_error, ("skip", "raise"))):
+    for name, value, known in (("split", split, get_args(Split)), ("on_error", on_error, get_args(OnError))):
         if value not in known:
             raise ValueError(f"{name}: expected one of {', '.join(known)}; got {value!r}")
 
 
-def _check_count(n):
-    if n < 2:
-        raise ValueError(f"images: training needs at least two; got {n}")
-
-
-def _found(source, size):
+def _located(source: str | os.PathLike[str] | ArrayLike, size: int | None) -> Path | ImageSet:
     """Give the folder or zip file that a source is, or the arrays in it."""
     if not isinstance(source, str | os.PathLike):
         return ImageSet(np.asarray(source))
     path = Path(source)
     if not path.exists():
         if source in EMBEDDED:
-            return _embedded(source, size)
+            return _embedded(str(source), size)
         if source not in DOWNLOADED:
             raise FileNotFoundError(
                 f"{path}: no such file or folder; expected images, an array, or one of "
@@ -209,7 +222,7 @@ def _found(source, size):
     return path if path.is_dir() or path.suffix.lower() == ".zip" else _read_array(path)
 
 
-def _embedded(name, size):
+def _embedded(name: str, size: int | None) -> ImageSet:
     if name == "faces":
         import ellipsoid as el
         from ellipsoid.models.faces import procedural_faces
@@ -222,7 +235,7 @@ def _embedded(name, size):
     return ImageSet((np.reshape(pixels, (-1, 8, 8)) / 16).astype(np.float32), labels)
 
 
-def _olivetti():
+def _olivetti() -> Path:
     from sklearn.datasets import fetch_olivetti_faces, get_data_home
 
     path = Path(get_data_home()) / "olivetti.npz"
@@ -231,11 +244,11 @@ def _olivetti():
         with tempfile.TemporaryDirectory() as empty:
             faces: Any = fetch_olivetti_faces(data_home=empty)
         with published(path) as temporary, open(temporary, "xb") as file:
-            np.savez(file, images=_as_uint8(faces.images), labels=faces.target)
+            np.savez(file, images=_checked(faces.images), labels=faces.target)
     return path
 
 
-def _lfw():
+def _lfw() -> Path:
     from sklearn.datasets import fetch_lfw_people, get_data_home
 
     folder = Path(get_data_home()) / "lfw_home" / "lfw_funneled"
@@ -247,9 +260,9 @@ def _lfw():
     return folder
 
 
-def _read_array(path):
+def _read_array(path: Path) -> ImageSet:
     try:
-        mapped = "r" if path.stat().st_size > LARGE else None
+        mapped = "r" if path.stat().st_size > MAX_BYTES_IN_MEMORY else None
         loaded = np.load(path, mmap_mode=mapped, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return ImageSet(loaded)
@@ -263,7 +276,8 @@ def _read_array(path):
     raise ValueError(f"{path}: expected an array named 'images' among {', '.join(names)}")
 
 
-def _labels(arrays, shape, path):
+def _labels(arrays: Any, shape: tuple[int, ...], path: Path) -> np.ndarray | None:
+    """Labels in an archive of arrays; None, with a warning, where they can't be used."""
     for name in ("labels", "label", "target", "y"):
         if name in arrays.files:
             try:
@@ -278,7 +292,8 @@ def _labels(arrays, shape, path):
     return None
 
 
-def _as_uint8(images):
+def _checked(images: np.ndarray) -> np.ndarray:
+    """Give an array of grey or colour images as uint8 of shape (n, H, W, C); refuse any other."""
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape[:3]:
@@ -291,23 +306,23 @@ def _as_uint8(images):
         raise ValueError(f"images: expected uint8, or floats in [0, 1]; got {images.dtype}")
     if not (images.min() >= 0 and images.max() <= 1):  # also refuses NaN
         raise ValueError(f"images: expected floats in [0, 1]; got {images.min()} to {images.max()}")
-    return np.round(images * 255).astype(np.uint8)
+    return np.asarray(as_uint8(images))
 
 
-def _differs(shape, size, channels):
+def _differs(shape: tuple[int, ...], size: int | None, channels: int | None) -> bool:
     """Whether images of this shape have to be resized or converted."""
     return (size is not None and shape[1:3] != (size, size)) or channels not in (None, shape[3])
 
 
-def _in_memory(found, images):
+def _in_memory(image_set: ImageSet, images: np.ndarray) -> Source:
     """Source of images that are decoded but not of the size or number of channels asked for."""
 
-    def open_image(index):
+    def open_image(index: int) -> Image.Image:
         image = images[index]
         return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
-    def digest():
+    def digest() -> str:
         return hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
 
     names = [f"image {index}" for index in range(len(images))]
-    return Source("images", names, open_image, digest, found.labels, attributes=found.attributes)
+    return Source("images", names, open_image, digest, image_set.labels, attributes=image_set.attributes)

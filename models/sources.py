@@ -6,7 +6,7 @@ import io
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
-#: Parts of a partitioned set, in the order of their numbers.
+#: Splits of a partitioned set, in the order of their numbers.
 SPLITS = ("train", "valid", "test")
 
 # Not whatever Pillow knows: for PostScript, of any name, it starts another program.
@@ -34,13 +34,14 @@ class Source:
     Attributes
     ----------
     label : str
-        What messages call it.
+        Name of the whole, for messages.
     names : list of str
-        Of the images.
+        Names of the images.
     open : callable
-        ``open(i)`` gives image `i` as a ``PIL.Image`` that need not be decoded yet; from any thread.
+        Function that gives image ``i``, its argument, as a ``PIL.Image`` that need not be decoded yet; it is
+        called from any thread.
     digest : callable
-        Computes what tells these images from others, without decoding them.
+        Function that computes what tells these images from others, without decoding them.
     labels, label_names, attributes, partition
         As those of :class:`ellipsoid.models.ImageSet`.
     """
@@ -68,6 +69,12 @@ class _Tree(NamedTuple):
 def open_source(path: Path, split: str) -> Iterator[Source]:
     """List the images of a folder or a zip file; a context, since they are read while it is open.
 
+    Parameters
+    ----------
+    path : path
+    split : {"all", "train", "valid", "test"}
+        Split of CelebA to list.
+
     Raises
     ------
     ValueError
@@ -90,21 +97,27 @@ def open_source(path: Path, split: str) -> Iterator[Source]:
         yield _listed(tree, names, lists, split)
 
 
-def has_parts(source: str | Path) -> bool:
-    """Whether images come with CelebA's list of what is for training, validation and test."""
+def has_splits(source: str | Path) -> bool:
+    """Whether images come with CelebA's list of what is for training, validation and test.
+
+    Raises
+    ------
+    ValueError
+        If a folder or zip file can't be read as images, as :func:`open_source` says.
+    """
     path = Path(source)
     if not path.is_dir() and not (path.is_file() and path.suffix.lower() == ".zip"):
         return False
-    with open_source(path, "all") as found:
-        return found.partition is not None
+    with open_source(path, "all") as images:
+        return images.partition is not None
 
 
-def _tree(path):
+def _tree(path: Path) -> AbstractContextManager[_Tree]:
     return contextlib.nullcontext(_folder_tree(path)) if path.is_dir() else _zip_tree(path)
 
 
-def _folder_tree(folder):
-    def stamp(name):
+def _folder_tree(folder: Path) -> _Tree:
+    def stamp(name: str) -> tuple[int, int]:
         status = (folder / name).stat()
         return status.st_size, status.st_mtime_ns
 
@@ -113,7 +126,7 @@ def _folder_tree(folder):
 
 
 @contextmanager
-def _zip_tree(path):
+def _zip_tree(path: Path) -> Iterator[_Tree]:
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
@@ -125,28 +138,29 @@ def _zip_tree(path):
             raise ValueError(f"{path}: encrypted; unpack it with its password and give the folder")
         lock = threading.Lock()  # its count of open members is not safe between threads
 
-        def read(name):
+        def read(name: str) -> bytes:
             with lock, archive.open(members[name]) as file:
                 # With a length: without one, a member that unpacks to more than it claims is unpacked first.
                 return file.read(members[name].file_size)
 
-        def stamp(name):
+        def stamp(name: str) -> tuple[int, int]:
             return members[name].file_size, members[name].CRC
 
         yield _Tree(str(path), list(members), read, stamp)
 
 
-def _image_names(tree):
+def _image_names(tree: _Tree) -> list[str]:
     """List images in the order of their names, without hidden files and the notes macOS puts into zips."""
 
-    def is_hidden(part):
-        return part == "__MACOSX" or (part.startswith(".") and part != "..")
+    def is_hidden(folder: str) -> bool:
+        return folder == "__MACOSX" or (folder.startswith(".") and folder != "..")
 
     parts = {name: PurePosixPath(name).parts for name in tree.names if name.lower().endswith(SUFFIXES)}
     return sorted((name for name in parts if not any(map(is_hidden, parts[name]))), key=parts.__getitem__)
 
 
-def _listed(tree, names, lists, split):
+def _listed(tree: _Tree, names: list[str], lists: dict[str, "_Table"], split: str) -> Source:
+    """Images of a tree with their labels, or with what CelebA's lists say of them, as far as in the split."""
     attributes, partition = {}, None
     labels, label_names = None, ()
     if lists:
@@ -162,7 +176,7 @@ def _listed(tree, names, lists, split):
     if split != "all":
         if partition is None:
             raise ValueError(
-                f"split: {tree.label} has no {_CELEBA_PARTITION}, so only 'all' of it can be read"
+                f"split: expected 'all', since {tree.label} has no {_CELEBA_PARTITION}; got {split!r}"
             )
         rows = np.flatnonzero(partition == SPLITS.index(split))
         if len(rows) == 0:
@@ -170,13 +184,13 @@ def _listed(tree, names, lists, split):
         names, partition = [names[row] for row in rows], partition[rows]
         attributes = {name: values[rows] for name, values in attributes.items()}
 
-    def digest():
+    def digest() -> str:
         total = hashlib.sha256()
         for name in names:
             total.update(f"{name} {tree.stamp(name)}\n".encode(errors="surrogateescape"))
         return total.hexdigest()
 
-    def open_image(index):
+    def open_image(index: int) -> Image.Image:
         size, _ = tree.stamp(names[index])
         if size > _MAX_FILE_BYTES:
             raise ValueError(f"{size / 1e9:,.1f} GB are too many for an image")
@@ -185,7 +199,7 @@ def _listed(tree, names, lists, split):
     return Source(tree.label, names, open_image, digest, labels, label_names, attributes, partition)
 
 
-def _folder_labels(names):
+def _folder_labels(names: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Give the number and the name of each image's folder, if there are two or more beside each other."""
     folders = [PurePosixPath(name).parent for name in names]
     top = min(folders, key=lambda folder: len(folder.parts))
@@ -206,7 +220,8 @@ class _Table(NamedTuple):
     row_of: dict[str, int]
     values: np.ndarray
 
-    def rows_of(self, names):
+    def rows_of(self, names: list[str]) -> np.ndarray:
+        """Rows of the images of these names."""
         # By the name without its ending: the lists say .jpg for the images in PNG form too.
         stems = [PurePosixPath(name).stem for name in names]
         try:
@@ -216,27 +231,27 @@ class _Table(NamedTuple):
             raise ValueError(f"{self.name}: expected a row for each image; got none for {missing}") from None
 
 
-def _celeba_lists(tree, path):
+def _celeba_lists(tree: _Tree, path: Path) -> dict[str, _Table]:
     """Read CelebA's lists, in the tree or, for its images alone, in the usual places beside them."""
-    found = {}
+    lists = {}
     for stem in (_CELEBA_ATTRIBUTES, _CELEBA_PARTITION):
         # Plain text as published, CSV on Kaggle.
         files = {f"{stem}{suffix}" for suffix in (".txt", ".csv")}
         for name in tree.names:
             if PurePosixPath(name).name in files:
-                found[stem] = _parsed(f"{tree.label}/{name}", tree.read(name))
+                lists[stem] = _parsed(f"{tree.label}/{name}", tree.read(name))
                 break
         else:
             if path.stem == _CELEBA_IMAGES:
                 up = path.absolute().parent
-                for place in (up, up.parent / "Anno", up.parent / "Eval"):
+                for folder in (up, up.parent / "Anno", up.parent / "Eval"):
                     for file in sorted(files):
-                        if (place / file).is_file():
-                            found[stem] = _parsed(str(place / file), (place / file).read_bytes())
-    return found
+                        if (folder / file).is_file():
+                            lists[stem] = _parsed(str(folder / file), (folder / file).read_bytes())
+    return lists
 
 
-def _parsed(name, content):
+def _parsed(name: str, content: bytes) -> _Table:
     try:
         lines = [line.replace(",", " ") for line in content.decode("utf-8-sig").splitlines() if line.strip()]
         # Before the rows, which begin with the name of a file, stand a number of rows and the names of the

@@ -5,8 +5,7 @@ are a function of the seed and the step, so a training that goes on from a check
 drawn.
 """
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple
 
@@ -19,7 +18,9 @@ from flax import nnx
 from jax import Array, lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from ellipsoid.checks import check_count, check_number, check_positive
 from ellipsoid.models.autoencoder import as_floats
+from ellipsoid.optimizer import make_optimizer
 from ellipsoid.random import key
 
 Precision = Literal["float32", "bfloat16"]
@@ -29,7 +30,7 @@ Precision = Literal["float32", "bfloat16"]
 class TrainConfig:
     """How to train: Adam with a linear warm-up and a cosine decay to zero, mean squared error.
 
-    What is off by default, the source of the method did not use.
+    The source of the method did not use what is off by default.
     """
 
     epochs: int = 30
@@ -39,64 +40,74 @@ class TrainConfig:
     batch_size: int = 128
     """Images in a step, over all devices."""
     learning_rate: float = 3e-3
-    """At its highest, after the warm-up."""
+    """Learning rate at its highest, after the warm-up."""
     warmup: float = 0.05
     """Share of the steps in which the learning rate rises."""
     clip_norm: float | None = None
-    """Scale gradients down to this norm where they are longer."""
+    """Norm that longer gradients are scaled down to."""
     weight_decay: float = 0.0
-    """Pulls kernels, not biases, towards zero: by this times the learning rate in a step (AdamW)."""
+    """Strength of the pull of kernels, not biases, towards zero: by this times the learning rate in a step
+    (AdamW)."""
     ema_decay: float | None = None
-    """Validate, keep and load a running mean of the weights, which keeps this share, such as 0.999, of itself
-    in a step (less in the first ones); the weights of the last step when absent."""
+    """Share, such as 0.999, that a running mean of the weights keeps of itself in a step (less in the first
+    ones). This mean is validated, kept and loaded; the weights of the last step are when absent."""
     latent_noise: float = 0.0
     """Standard deviation of Gaussian noise that is added to the latents before they are decoded."""
     latent_l2: float = 0.0
     """Weight of the latents' mean square in what is minimised (Ghosh et al. 2020)."""
     horizontal_flip: bool | None = None
-    """Flip each image left to right with probability one half. Off by default; on the command line on for
-    CelebA and the other sets of faces that it knows."""
+    """Random flips of the images, left to right, with probability one half. Off by default; on the command
+    line on for CelebA and the other sets of faces that it knows."""
     max_shift: int = 0
     """Largest random shift of an image, in pixels in each direction; its border is repeated."""
     precision: Precision | None = None
-    """Of the layers; weights and loss are float32. By default bfloat16 on GPU and TPU, float32 on CPU."""
+    """Precision of the layers; weights and loss are float32. By default bfloat16 on GPU and TPU, float32 on
+    CPU."""
     validation_fraction: float = 0.05
     """Share of the images that is kept back to judge the epochs by."""
     seed: int = 0
-    """Of the initial weights, the split, the order of the images and all that is random in a step."""
+    """Seed of the initial weights, the split, the order of the images and all that is random in a step."""
 
     def check(self) -> None:
-        """Raise ``ValueError`` for settings that can't be trained with."""
-        least = {"epochs": 1, "batch_size": 1, "max_shift": 0, "seed": 0} | (
-            {} if self.steps is None else {"steps": 1}
-        )
-        for name, lowest in least.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-                raise ValueError(f"{name}: expected an integer of at least {lowest}; got {value!r}")
-        for name in ("learning_rate", "clip_norm"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name}: expected a finite number above 0; got {value}")
+        """Refuse settings that can't be trained with.
+
+        Raises
+        ------
+        TypeError
+            If a value is of another kind than described.
+        ValueError
+            If a value is out of its range.
+        """
+        for name, least in (("epochs", 1), ("batch_size", 1), ("max_shift", 0), ("seed", 0)):
+            check_count(name, getattr(self, name), least)
+        check_positive("learning_rate", self.learning_rate)
+        if self.steps is not None:
+            check_count("steps", self.steps)
+        if self.clip_norm is not None:
+            check_positive("clip_norm", self.clip_norm)
         for name in ("weight_decay", "latent_noise", "latent_l2"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name}: expected a finite number of at least 0; got {value}")
+            check_number(name, getattr(self, name), 0)
         for name in ("warmup", "validation_fraction", "ema_decay"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
-                raise ValueError(f"{name}: expected a share from 0 to below 1; got {value}")
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), 0, below=1)
         if self.precision not in (None, "float32", "bfloat16"):
             raise ValueError(f"precision: expected float32, bfloat16 or None; got {self.precision!r}")
 
 
 class TrainState(NamedTuple):
-    """What a step changes: a pytree, and the content of a checkpoint."""
+    """What a step changes: a pytree, and the content of a checkpoint.
+
+    Attributes
+    ----------
+    weights : nnx.State
+    optimizer : optax.OptState
+    ema : nnx.State or None
+        Running mean of the weights; None without `ema_decay`.
+    """
 
     weights: Any
     optimizer: Any
     ema: Any
-    """Running mean of the weights, or None."""
 
     @classmethod
     def new(cls, config: TrainConfig, weights: Any) -> "TrainState":
@@ -117,13 +128,13 @@ class Steps:
     Parameters
     ----------
     graph : nnx.GraphDef
-        Of the autoencoder.
+        Structure of the autoencoder.
     config : TrainConfig
     n_steps : int
         Length of the learning rate's schedule.
     """
 
-    def __init__(self, graph: Any, config: TrainConfig, n_steps: int):
+    def __init__(self, graph: nnx.GraphDef, config: TrainConfig, n_steps: int):
         devices = np.array(jax.local_devices())
         # Every device gets as many images: the largest number of devices that divides the batch.
         count = max(d for d in range(1, len(devices) + 1) if config.batch_size % d == 0)
@@ -131,19 +142,33 @@ class Steps:
         self._everywhere = NamedSharding(mesh, PartitionSpec())
         self._dealt_out = NamedSharding(mesh, PartitionSpec("images"))
         self._key = self.place(key(config.seed))
-        self._step, self._loss = _compiled(graph, config, n_steps, self._everywhere)
+        # What the compiled functions do not depend on is left out: another seed compiles nothing anew.
+        settings = replace(config, epochs=1, steps=None, batch_size=1, validation_fraction=0.0, seed=0)
+        self._step, self._loss = _compiled(graph, settings, n_steps, self._everywhere)
 
     def place(self, tree: Any) -> Any:
         """Put a tree on every device."""
         return jax.device_put(tree, self._everywhere)
 
-    def step(self, state: TrainState, number: int, images: np.ndarray, weight: np.ndarray):
-        """Take step `number`, from 0, on uint8 images that count by `weight`.
+    def step(
+        self, state: TrainState, number: int, images: np.ndarray, weight: np.ndarray
+    ) -> tuple[TrainState, Array]:
+        """Take one step.
+
+        Parameters
+        ----------
+        state : TrainState
+            State on every device; its memory is given away.
+        number : int
+            Number of the step, from 0.
+        images : (batch_size, H, W, C) uint8 array
+        weight : (batch_size,) float32 array
+            Weight of each image in the mean.
 
         Returns
         -------
         state : TrainState
-            In the memory of the one given.
+            State after the step, in the memory of the one given.
         loss : float32 array
             The mean squared error before the step; not waited for.
         """
@@ -158,55 +183,49 @@ class Steps:
 
 @lru_cache(maxsize=8)
 def _compiled(graph, config, n_steps, everywhere):
-    # Bound here, not as static arguments: hashing the graph takes 0.1 ms a call.
-    step = jax.jit(partial(_step, graph, config, n_steps, everywhere), donate_argnums=0)
-    return step, jax.jit(partial(_validation_loss, graph, config))
+    """Compile the step and the validation loss of a training."""
+    # The graph is bound here, not a static argument: hashing it takes 0.1 ms a call.
+    optimizer = _optimizer(config, n_steps)
 
+    def step(state, key, number, images, weight):
+        augment_key, noise_key = jr.split(jr.fold_in(key, number))
+        pixels = as_floats(_augmented(augment_key, images, config))
 
-def _step(graph, config, n_steps, everywhere, state, key, number, images, weight):
-    augment_key, noise_key = jr.split(jr.fold_in(key, number))
-    pixels = as_floats(_augmented(augment_key, images, config))
+        def objective(weights):
+            error, latents = _error(graph, config, weights, pixels, weight, noise_key)
+            # The last batch of an epoch is filled up with images of weight zero.
+            size = jnp.sum(jnp.mean(jnp.square(latents), axis=1) * weight) / jnp.sum(weight)
+            return error + config.latent_l2 * size, error
 
-    def objective(weights):
-        error, latents = _error(graph, config, weights, pixels, weight, noise_key)
-        # The last batch of an epoch is filled up with images of weight zero.
-        size = jnp.sum(jnp.mean(jnp.square(latents), axis=1) * weight) / jnp.sum(weight)
-        return error + config.latent_l2 * size, error
+        gradient, error = jax.grad(objective, has_aux=True)(state.weights)
+        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.weights)
+        weights = optax.apply_updates(state.weights, updates)
+        ema = state.ema
+        if config.ema_decay is not None:
+            count = number.astype(jnp.float32)
+            # A mean of the first steps would otherwise be one of the initial weights above all.
+            decay = jnp.minimum(config.ema_decay, (1 + count) / (10 + count))
+            ema = optax.incremental_update(weights, ema, 1 - decay)
+        return lax.with_sharding_constraint(TrainState(weights, optimizer_state, ema), everywhere), error
 
-    gradient, error = jax.grad(objective, has_aux=True)(state.weights)
-    updates, optimizer = _optimizer(config, n_steps).update(gradient, state.optimizer, state.weights)
-    weights = optax.apply_updates(state.weights, updates)
-    ema = state.ema
-    if config.ema_decay is not None:
-        count = number.astype(jnp.float32)
-        # A mean of the first steps would otherwise be one of the initial weights above all.
-        decay = jnp.minimum(config.ema_decay, (1 + count) / (10 + count))
-        ema = optax.incremental_update(weights, ema, 1 - decay)
-    return lax.with_sharding_constraint(TrainState(weights, optimizer, ema), everywhere), error
+    def validation_loss(weights, images, weight):
+        return _error(graph, config, weights, as_floats(images), weight)[0]
 
-
-def _validation_loss(graph, config, weights, images, weight):
-    return _error(graph, config, weights, as_floats(images), weight)[0]
+    return jax.jit(step, donate_argnums=0), jax.jit(validation_loss)
 
 
 def _optimizer(config, n_steps):
-    warmup = round(config.warmup * n_steps)
-    schedule = optax.schedules.warmup_cosine_decay_schedule(
-        init_value=config.learning_rate / max(warmup, 1),
-        peak_value=config.learning_rate,
-        warmup_steps=warmup,
-        decay_steps=max(n_steps, warmup + 1),
+    return make_optimizer(
+        config.learning_rate,
+        n_steps,
+        warmup=config.warmup,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
     )
-    clip = optax.identity() if config.clip_norm is None else optax.clip_by_global_norm(config.clip_norm)
-
-    def kernels(weights):
-        return jax.tree.map(lambda leaf: leaf.ndim > 1, weights)
-
-    return optax.chain(clip, optax.adamw(schedule, weight_decay=config.weight_decay, mask=kernels))
 
 
 def _augmented(key, images, config):
-    """Mirror and move uint8 images at random, as the settings say."""
+    """Flip and move uint8 images at random, as the settings say."""
     flip_key, shift_key = jr.split(key)
     if config.horizontal_flip:
         flipped = jr.bernoulli(flip_key, shape=(len(images),))

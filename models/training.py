@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import jax
@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from ellipsoid.blocks import padded_batches
+from ellipsoid.checks import check_images
 from ellipsoid.models.autoencoder import Autoencoder
 from ellipsoid.models.batches import epoch_batches
 from ellipsoid.models.steps import Steps, TrainConfig, TrainState
@@ -49,7 +51,7 @@ def train(
         Its weights are replaced by those after the epoch with the lowest validation loss, also when the
         training is interrupted.
     images : (n, H, W, C) uint8 array
-        In memory or memory-mapped; converted to floats on the device.
+        Images in memory or memory-mapped; converted to floats on the device.
     config : TrainConfig, optional
     out : path, optional
         Run folder: ``config.json``, ``metrics.jsonl`` with one line an epoch, and ``checkpoints/`` with
@@ -64,31 +66,41 @@ def train(
     Returns
     -------
     list of dict
-        For each epoch: epoch, step, train_loss and validation_loss (mean squared error of pixels in
+        One record an epoch: epoch, step, train_loss and validation_loss (mean squared error of pixels in
         [0, 1]), images_per_second and seconds.
 
     Raises
     ------
+    TypeError
+        For images that are no uint8 NumPy array, or a setting of another kind than described.
     ValueError
-        For settings or images that can't be trained with, or a run folder of other settings.
+        For images of another shape than the autoencoder's or fewer than two, a setting out of its range, or a
+        run folder of other settings.
     FileExistsError
-        If `out` holds anything and `resume` is off.
+        If `out` is a file, or holds anything and `resume` is off.
     OSError
         If a checkpoint can't be written; the one before is kept.
     TrainingDiverged
         If the loss is no longer finite.
     KeyboardInterrupt
         After Ctrl-C, unless the training is complete.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from flax import nnx
+    >>> from ellipsoid.models import Autoencoder, AutoencoderConfig, TrainConfig, train
+    >>> images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
+    >>> config = AutoencoderConfig(image_size=8, filters=(4,), latent_dim=2)
+    >>> autoencoder = Autoencoder(config, rngs=nnx.Rngs(0))
+    >>> history = train(autoencoder, images, TrainConfig(epochs=2, batch_size=32), progress=False)
+    >>> [record["step"] for record in history]
+    [2, 4]
     """
     config = config or TrainConfig()
     config.check()
-    _check(autoencoder, images, validation)
+    rows, judged = _divided(images, validation, autoencoder.config.image_shape, config)
     kind = "split" if validation is None else "given"
-    if validation is None:
-        validation = images
-        rows, validation_rows = split(len(images), config)
-    else:
-        rows, validation_rows = np.arange(len(images)), np.arange(len(validation))
     n_steps = config.steps or config.epochs * -(-len(rows) // config.batch_size)
 
     graph, weights = nnx.split(autoencoder)
@@ -104,46 +116,28 @@ def train(
 
     state = steps.place(state)
     try:
-        with (
-            progress_bar("train", n_steps * config.batch_size, enabled=progress, unit="images") as advance,
-            _interruptible() as interrupted,
-        ):
-            advance(step * config.batch_size)
+        with _interruptible() as interrupted, _shown(n_steps, step, config, interrupted, progress) as show:
             while step < n_steps:
-                epoch, started, losses = len(history), time.monotonic(), []
+                epoch, started = len(history), time.monotonic()
                 batches = epoch_batches(
                     images, config.batch_size, config.seed, epoch, rows=rows, n_batches=n_steps - step
                 )
-                for batch, weight in batches:
-                    state, loss = steps.step(state, step, batch, weight)
-                    losses.append(loss)
-                    step += 1
-                    # One step late: reading this step's loss would make the device wait for the host.
-                    late = float(losses[max(len(losses) - 2, 0)])
-                    if not math.isfinite(late):
-                        raise _diverged(step - 1, run)
-                    stopping = ", stops after this epoch" if interrupted.is_set() else ""
-                    advance(config.batch_size, f"loss {late:.5f}{stopping}")
-                train_loss = float(np.mean(jax.device_get(losses)))  # waits for the last step
-                seconds = time.monotonic() - started
-                validation_loss = _mean_loss(
-                    steps, state.model_weights, validation, validation_rows, config.batch_size
-                )
+                state, losses = _epoch(steps, state, step, batches, run, show)
+                seconds, step = time.monotonic() - started, step + len(losses)
                 record = {
                     "epoch": epoch + 1,
                     "step": step,
-                    "train_loss": train_loss,
-                    "validation_loss": validation_loss,
+                    "train_loss": float(np.mean(losses)),
+                    "validation_loss": _mean_loss(steps, state.model_weights, judged, config.batch_size),
                     "images_per_second": len(losses) * config.batch_size / seconds,
                     "seconds": seconds,
                 }
                 # The losses of an epoch are those before its last step; the validation is the one after it.
-                if not math.isfinite(train_loss + validation_loss):
-                    raise _diverged(step, run)
+                _check_finite(record["train_loss"] + record["validation_loss"], step, run)
                 history.append(record)
                 # Copied, since the next step writes into its memory.
                 saved = jax.tree.map(np.array, state)
-                if validation_loss == min(past["validation_loss"] for past in history):
+                if record["validation_loss"] == min(past["validation_loss"] for past in history):
                     best = saved.model_weights
                 if run is not None:
                     run.save(saved, history)
@@ -158,43 +152,87 @@ def train(
     return history
 
 
-def _check(autoencoder, images, validation):
-    side, channels = autoencoder.config.image_size, autoencoder.config.channels
-    for name, array in (("images", images), ("validation", validation)):
-        if array is not None and (array.dtype != np.uint8 or array.shape[1:] != (side, side, channels)):
-            raise ValueError(
-                f"{name}: expected uint8 of shape (n, {side}, {side}, {channels}); "
-                f"got {array.dtype} of shape {array.shape}"
-            )
-    if len(images) < 2:
-        raise ValueError(f"images: training needs at least two; got {len(images)}")
+def _divided(
+    images: np.ndarray, validation: np.ndarray | None, shape: tuple[int, int, int], config: TrainConfig
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Rows of the images to train on; and the images to judge the epochs by, with their rows."""
+    check_images("images", images, shape, least=2)
+    if validation is None:
+        rows, validation_rows = split(len(images), config)
+        return rows, (images, validation_rows)
+    check_images("validation", validation, shape, least=1)
+    return np.arange(len(images)), (validation, np.arange(len(validation)))
 
 
-def split(n: int, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of `n` images to train on, and those to judge the epochs by, both in increasing order."""
-    order = np.random.default_rng((config.seed, 1)).permutation(n)
-    count = min(max(round(config.validation_fraction * n), 1), n - 1)
-    return np.sort(order[count:]), np.sort(order[:count])
+@contextmanager
+def _shown(
+    n_steps: int, done: int, config: TrainConfig, interrupted: threading.Event, progress: bool
+) -> Iterator[Callable[[float], None]]:
+    """Show the steps that are done, and the loss that is passed after each; count in images."""
+    total = n_steps * config.batch_size
+    with progress_bar("train", total, enabled=progress, unit="images") as advance:
+        advance(done * config.batch_size)
+
+        def show(loss):
+            stopping = ", stops after this epoch" if interrupted.is_set() else ""
+            advance(config.batch_size, f"loss {loss:.5f}{stopping}")
+
+        yield show
 
 
-def _mean_loss(steps, weights, images, rows, batch_size):
-    losses, counts = [], []
-    for start in range(0, len(rows), batch_size):
-        index = rows[start : start + batch_size]
-        weight = (np.arange(batch_size) < len(index)).astype(np.float32)
-        losses.append(steps.loss(weights, images[np.resize(index, batch_size)], weight))
-        counts.append(len(index))
+def _epoch(
+    steps: Steps,
+    state: TrainState,
+    first: int,
+    batches: Iterable[tuple[np.ndarray, np.ndarray]],
+    run: RunFolder | None,
+    show: Callable[[float], None],
+) -> tuple[TrainState, list[np.ndarray]]:
+    """Take the steps of one epoch, from number `first` on: the new state, and the loss of each."""
+    losses = []
+    for number, (batch, weight) in enumerate(batches, first):
+        state, loss = steps.step(state, number, batch, weight)
+        losses.append(loss)
+        # One step late: reading this step's loss would make the device wait for the host.
+        late = float(losses[max(len(losses) - 2, 0)])
+        _check_finite(late, number, run)
+        show(late)
+    return state, jax.device_get(losses)  # waits for the last step
+
+
+def _mean_loss(
+    steps: Steps, weights: nnx.State, judged: tuple[np.ndarray, np.ndarray], batch_size: int
+) -> float:
+    """Mean squared error of the images to judge by, which are given with their rows."""
+    (images, rows), losses, counts = judged, [], []
+    for block, index in padded_batches(rows, batch_size):
+        counts.append(block.stop - block.start)
+        weight = (np.arange(batch_size) < counts[-1]).astype(np.float32)
+        losses.append(steps.loss(weights, images[index], weight))
     return float(np.average(jax.device_get(losses), weights=counts))
 
 
-def _diverged(step, run):
+def _check_finite(loss: float, step: int, run: RunFolder | None) -> None:
+    """Raise ``TrainingDiverged``, with advice, unless the loss is a finite number."""
+    if math.isfinite(loss):
+        return
     kept = ""
     if run is not None:
         run.wait()
         kept = run.kept()
-    return TrainingDiverged(
+    raise TrainingDiverged(
         f"the loss is not finite at step {step}{kept}; try a lower learning_rate, or clip_norm=1"
     )
+
+
+def split(n: int, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of `n` images to train on, and those to judge the epochs by, both in increasing order.
+
+    At least one row is of either kind, so `n` is 2 or more.
+    """
+    order = np.random.default_rng((config.seed, 1)).permutation(n)
+    count = min(max(round(config.validation_fraction * n), 1), n - 1)
+    return np.sort(order[count:]), np.sort(order[:count])
 
 
 @contextmanager

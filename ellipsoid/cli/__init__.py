@@ -303,7 +303,7 @@ class Evaluate:
         from ellipsoid.models.autoencoder import decode_latents, encode_images
         from ellipsoid.models.features import feature_space
         from ellipsoid.models.images import load_images
-        from ellipsoid.models.sources import has_parts
+        from ellipsoid.models.sources import has_splits
         from ellipsoid.models.training import split
         from ellipsoid.report import load_report_inputs
         from ellipsoid.runs import load_run
@@ -317,7 +317,7 @@ class Evaluate:
         latents, train, state = material.latents, material.images, material.state
         labels = None if found is None else found.labels
         if self.against is not None:
-            part = self.against_split if has_parts(self.against) else "all"
+            part = self.against_split if has_splits(self.against) else "all"
             real = load_images(self.against, config.image_size, config.channels, split=part)
         elif run.validation == "given":
             raise ValueError(

@@ -213,7 +213,7 @@ def test_errors_are_one_line_that_says_what_to_do(folder, tmp_path, capsys):
         return error_of(capsys, "train", images, "--out", out, *SMALL, *options)
 
     assert "no images" in train(tmp_path / "empty")
-    assert "at least two" in train(tmp_path / "one")
+    assert "at least 2 images" in train(tmp_path / "one")
     assert "no such file" in train(tmp_path / "nowhere")
     assert "image_size" in train(folder / "images", "--image-size", 3)
     assert "not empty" in train(folder / "images", out=run)

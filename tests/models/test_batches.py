@@ -92,7 +92,7 @@ def test_a_large_memory_map_is_read_by_blocks(mapped, monkeypatch, rows):
     plain = used[batch_order(len(used), 0, 0)].tolist()
     assert images_seen(mapped) == plain
 
-    monkeypatch.setattr(batches, "LARGE", mapped.nbytes - 1)
+    monkeypatch.setattr(batches, "MAX_BYTES_IN_MEMORY", mapped.nbytes - 1)
     monkeypatch.setattr(batches, "_BLOCK_BYTES", 5 * 48)
     monkeypatch.setattr(batches, "_WINDOW_BYTES", 70 * 48)  # two batches
     by_blocks = used[batch_order(len(used), 0, 0, block=5, window=64)].tolist()

@@ -4,11 +4,14 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import warnings
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +19,7 @@ import pytest
 from PIL import Image
 
 from ellipsoid.models import decoding, load_image_set, load_images
+from ellipsoid.models.sources import open_source
 
 N, DAMAGED = 200, (40, 150)
 
@@ -110,7 +114,7 @@ def test_an_interrupted_cache_goes_on(folder, tmp_path, tried, monkeypatch):
     append = decoding._File.append
 
     def interrupted(self, images):
-        if self.progress.done >= 96:
+        if self.state.done >= 96:
             raise KeyboardInterrupt
         append(self, images)
 
@@ -252,6 +256,34 @@ def test_grey_only_if_every_image_is(tmp_path, cached):
     colour = load_images(tmp_path / "images", **options)
     assert colour.shape == (71, 8, 8, 3)
     assert colour[-1, 0, 0].tolist() == [1, 2, 3]
+
+
+def test_threads_leave_no_warning_filters_behind(folder, monkeypatch):
+    """Two threads decode, one begins before the other ends, and ends before it."""
+    before, decode_one = list(warnings.filters), decoding._decode_one
+    barrier, finished = threading.Barrier(2), threading.Event()
+
+    def in_step(source, index, *options):
+        if index == 0:
+            barrier.wait(60)  # both are in the midst of it
+        if index == N - 1 and source.label.endswith("other"):
+            assert finished.wait(60)
+        return decode_one(source, index, *options)
+
+    other = folder.with_name("other")
+    shutil.copytree(folder, other)
+    monkeypatch.setattr(decoding, "_decode_one", in_step)
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(decoding_of, folder)
+        two = pool.submit(decoding_of, other)
+        one.add_done_callback(lambda _: finished.set())
+        np.testing.assert_array_equal(one.result(), two.result())
+    assert list(warnings.filters) == before
+
+
+def decoding_of(folder):
+    with open_source(folder, "all") as source:
+        return decoding.decode(source, 8, 3, progress=False)[0]
 
 
 def test_sixteen_bits_are_scaled_not_cut(tmp_path):

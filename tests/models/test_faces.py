@@ -67,7 +67,7 @@ def test_a_face_depends_on_its_key_and_row_alone(faces):
 def test_factors_are_the_same_at_any_size(impl):
     # The sizes are drawn in blocks of different length, in which rbg by itself would give different numbers.
     key = jr.key(3, impl=impl)
-    small, large = procedural_faces(70, size=24, key=key), procedural_faces(70, size=SIZE, key=key)
+    small, large = procedural_faces(70, size=16, key=key), procedural_faces(70, size=SIZE, key=key)
     np.testing.assert_allclose(small.factors, large.factors, atol=1e-6)
 
 
@@ -92,7 +92,7 @@ def _largest_deviations(factors):
 
 def test_factors_are_correlated_normals():
     n = 20_000
-    factors = procedural_faces(n, size=24, key=jr.key(4)).factors.astype(np.float64)
+    factors = procedural_faces(n, size=16, key=jr.key(4)).factors.astype(np.float64)
     assert max(_largest_deviations(factors)) < 5
     generator = np.random.default_rng(0)
     independent = generator.standard_normal(factors.shape)
@@ -181,11 +181,11 @@ def test_hair_and_skin_take_their_colours(some_factors):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"n": 0}, ValueError, "n: expected an integer of at least 1; got 0"),
-        ({"n": 2.0}, TypeError, "n: expected an integer of at least 1; got 2.0"),
-        ({"n": True}, TypeError, "n: expected an integer of at least 1; got True"),
-        ({"size": 8}, ValueError, "size: expected an integer of at least 16; got 8"),
-        ({"size": "64"}, TypeError, "size: expected an integer of at least 16; got '64'"),
+        ({"n": 0}, ValueError, "n: expected at least 1; got 0"),
+        ({"n": 2.0}, TypeError, "n: expected an integer; got float"),
+        ({"n": True}, TypeError, "n: expected an integer; got bool"),
+        ({"size": 8}, ValueError, "size: expected at least 16; got 8"),
+        ({"size": "64"}, TypeError, "size: expected an integer; got str"),
         ({"key": 0}, TypeError, "key: expected one typed JAX key, .*; got 0"),
         (
             {"key": jnp.zeros(2, jnp.uint32)},

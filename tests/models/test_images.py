@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ellipsoid.models.face_factors import FACTOR_NAMES, attributes_of
+from ellipsoid.models.faces import ProceduralFaces
 from ellipsoid.models.images import load_image_set, load_images
 
 
@@ -103,7 +105,7 @@ def test_a_large_array_file_is_mapped(tmp_path, monkeypatch):
     images = np.random.default_rng(1).integers(0, 256, (4, 8, 8, 3), np.uint8)
     np.save(tmp_path / "x.npy", images)
     assert type(load_images(tmp_path / "x.npy")) is np.ndarray
-    monkeypatch.setattr("ellipsoid.models.images.LARGE", 500)
+    monkeypatch.setattr("ellipsoid.models.images.MAX_BYTES_IN_MEMORY", 500)
     mapped = load_images(tmp_path / "x.npy")
     assert type(mapped) is np.memmap
     np.testing.assert_array_equal(mapped, images)
@@ -124,7 +126,12 @@ def test_embedded_digits():
 
 
 def test_embedded_faces_have_attributes(monkeypatch):
-    monkeypatch.setattr("ellipsoid.models.images._N_FACES", 20)
+    def drawn(n, size, *, key):
+        assert (n, size) == (20_000, 16)
+        factors = np.random.default_rng(0).normal(size=(20, len(FACTOR_NAMES)))
+        return ProceduralFaces(np.zeros((20, size, size, 3), np.uint8), factors, attributes_of(factors))
+
+    monkeypatch.setattr("ellipsoid.models.faces.procedural_faces", drawn)
     faces = load_image_set("faces", size=16)
     assert faces.images.shape == (20, 16, 16, 3)
     assert all(values.shape == (20,) and values.dtype == bool for values in faces.attributes.values())
@@ -166,7 +173,7 @@ def many_arrays(tmp_path):
     ("source", "message"),
     [
         (lambda path: path, "no images"),
-        (one_image, "at least two; got 1"),
+        (one_image, "images: expected at least 2 images; got 1"),
         (mixed_sizes, "b.png has 8 x 9 pixels and those before it 8 x 8; give size="),
         (damaged, "1 of 1 images can't be read, more than 10%, the first of them broken.png "),
         (damaged_array, "not a readable"),
@@ -195,5 +202,5 @@ def test_a_missing_path_is_named(tmp_path):
     [("size", 0), ("size", 1.5), ("channels", 2), ("split", "dev"), ("on_error", "ignore")],
 )
 def test_bad_options(option, value):
-    with pytest.raises(ValueError, match=option):
+    with pytest.raises((ValueError, TypeError), match=f"^{option}: expected"):
         load_images("digits", **{option: value})

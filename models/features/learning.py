@@ -6,7 +6,6 @@ by cross-entropy. The features are what the encoder gives to the head, which is 
 """
 
 import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -19,8 +18,11 @@ import optax
 from flax import nnx
 from jax import Array
 
+from ellipsoid.blocks import full_batches
+from ellipsoid.checks import check_count, check_number, check_positive
 from ellipsoid.models.autoencoder import AutoencoderConfig, Encoder, as_floats
 from ellipsoid.models.batches import batch_order
+from ellipsoid.optimizer import make_optimizer
 from ellipsoid.progress import progress_bar
 
 
@@ -30,7 +32,7 @@ class FeatureNetworkConfig:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If a value is not one of those described.
     """
 
@@ -43,19 +45,20 @@ class FeatureNetworkConfig:
     batch_size: int = 128
     """Images in a step, in two views each where there are no labels."""
     max_images: int = 50_000
-    """Of more images than these, a random part is trained on: it is held in memory."""
+    """Largest number of images to train on, held in memory; of more, so many are drawn at random."""
     learning_rate: float = 3e-3
-    """At its highest, after the first 5 % of the steps."""
+    """Learning rate at its highest, after the first 5 % of the steps."""
     weight_decay: float = 0.01
-    """Pulls kernels, not biases, towards zero: by this times the learning rate in a step."""
+    """Strength of the pull of kernels, not biases, towards zero: by this times the learning rate in a
+    step."""
     temperature: float = 0.1
-    """Divides the cosines between views."""
+    """Number that the cosines between views are divided by."""
     crop: float = 0.5
     """Least share of an image's side that a view shows, enlarged to the whole side."""
     horizontal_flip: bool = False
     """Whether views are mirrored, left to right, with a chance of one half."""
     color_jitter: float = 0.3
-    """Brightness and contrast of each channel of a view change by up to this share."""
+    """Largest share by which brightness and contrast of each channel of a view change."""
     noise: float = 0.1
     """Highest standard deviation of the Gaussian noise in a view, in units of the pixels in [0, 1]."""
     erase: float = 0.3
@@ -63,25 +66,20 @@ class FeatureNetworkConfig:
     validation_fraction: float = 0.05
     """Share of the images that is kept back to measure the accuracy on."""
     seed: int = 0
-    """Of the initial weights, the images kept back, their order and the views."""
+    """Seed of the initial weights, the images kept back, their order and the views."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "filters", tuple(self.filters))
         least = {"n_features": 2, "steps": 1, "batch_size": 2, "max_images": 4, "seed": 0}
         for name, lowest in least.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-                raise ValueError(f"{name}: expected an integer of at least {lowest}; got {value!r}")
-        for name in ("learning_rate", "temperature"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name}: expected a finite number above 0; got {getattr(self, name)}")
+            check_count(name, getattr(self, name), lowest)
+        for name in ("learning_rate", "temperature", "crop"):
+            check_positive(name, getattr(self, name))
         for name in ("weight_decay", "color_jitter", "noise"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name}: expected a finite number of at least 0; got {getattr(self, name)}")
+            check_number(name, getattr(self, name), 0)
         for name in ("erase", "validation_fraction"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected a share from 0 to below 1; got {getattr(self, name)}")
-        if not 0 < self.crop <= 1:
+            check_number(name, getattr(self, name), 0, below=1)
+        if self.crop > 1:
             raise ValueError(f"crop: expected a share above 0, up to 1; got {self.crop}")
 
 
@@ -106,7 +104,7 @@ def learn(
     Parameters
     ----------
     images : (n, size, size, channels) uint8 array
-        In memory; at least four.
+        Images in memory; at least four.
     labels : (n,) array of integers from 0 upward, or None
     config : FeatureNetworkConfig
     progress : bool
@@ -115,8 +113,8 @@ def learn(
     Returns
     -------
     encoder : Encoder
-        From pixels in [0, 1] to features on principal axes. Over the training images their mean is 0, their
-        mean square 1, and their variance as the standard deviation of what was learned.
+        Map from pixels in [0, 1] to features on principal axes. Over the training images their mean is 0,
+        their mean square 1, and their variance as the standard deviation of what was learned.
     accuracy : float
         Share that it told rightly of the images kept back: of the images as they are, or of their views among
         those of up to `batch_size` images.
@@ -142,14 +140,15 @@ def learn(
     weights = state[0]
 
     size = min(config.batch_size, n_kept)
-    keys = jr.split(kept_key, n_kept // size) if labels is None else [None] * (n_kept // size)
-    parts = kept[: n_kept - n_kept % size].reshape(-1, size)
-    found = [
-        _evaluate(graph, config, weights, key, *taken(part)) for key, part in zip(keys, parts, strict=True)
+    batches = full_batches(kept, size)
+    keys = jr.split(kept_key, len(batches)) if labels is None else [None] * len(batches)
+    accuracies = [
+        _accuracy(graph, config, weights, key, *taken(index))
+        for key, index in zip(keys, batches, strict=True)
     ]
     encoder = nnx.merge(graph, weights).encoder
     _even_out(encoder, images[rows[:: -(-len(rows) // 4096)]])
-    return encoder, float(np.mean(found))
+    return encoder, float(np.mean(accuracies))
 
 
 def encoder_shape(config: FeatureNetworkConfig, image_size: int, channels: int) -> AutoencoderConfig:
@@ -161,23 +160,11 @@ def _batches(rows: np.ndarray, config: FeatureNetworkConfig) -> Iterator[np.ndar
     """Yield random permutations without end, in batches, each without the rest that fills no batch."""
     size = min(config.batch_size, len(rows))
     for epoch in itertools.count():
-        order = rows[batch_order(len(rows), config.seed, epoch)]
-        yield from order[: len(rows) - len(rows) % size].reshape(-1, size)
+        yield from full_batches(rows[batch_order(len(rows), config.seed, epoch)], size)
 
 
 def _optimizer(config):
-    warmup = round(0.05 * config.steps)
-    schedule = optax.schedules.warmup_cosine_decay_schedule(
-        init_value=config.learning_rate / max(warmup, 1),
-        peak_value=config.learning_rate,
-        warmup_steps=warmup,
-        decay_steps=config.steps,
-    )
-
-    def kernels(weights):
-        return jax.tree.map(lambda leaf: leaf.ndim > 1, weights)
-
-    return optax.adamw(schedule, weight_decay=config.weight_decay, mask=kernels)
+    return make_optimizer(config.learning_rate, config.steps, weight_decay=config.weight_decay)
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
@@ -194,7 +181,7 @@ def _step(graph, config, state, key, number, images, labels):
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _evaluate(graph, config, weights, key, images, labels):
+def _accuracy(graph, config, weights, key, images, labels):
     logits, targets = _classified(graph, config, weights, key, images, labels)
     return jnp.mean(logits.argmax(axis=1) == targets)
 
@@ -204,7 +191,7 @@ def _classified(graph, config, weights, key, images, labels):
     learner, pixels = nnx.merge(graph, weights), as_floats(images)
     if labels is not None:
         return learner(pixels if key is None else distorted(key, pixels, config)), labels
-    outputs = learner(jnp.concatenate([distorted(part, pixels, config) for part in jr.split(key)]))
+    outputs = learner(jnp.concatenate([distorted(view, pixels, config) for view in jr.split(key)]))
     outputs /= jnp.maximum(jnp.linalg.norm(outputs, axis=1, keepdims=True), 1e-12)
     cosines = jnp.matmul(outputs, outputs.T) / config.temperature
     itself = jnp.eye(len(outputs), dtype=bool)
@@ -212,12 +199,12 @@ def _classified(graph, config, weights, key, images, labels):
 
 
 def distorted(key: Array, pixels: Array, config: FeatureNetworkConfig) -> Array:
-    """Give one random view of each image `(n, size, size, channels)`, pixels around [0, 1]."""
+    """Give one random view of each image ``(n, size, size, channels)``, pixels around [0, 1]."""
     n, size, _, channels = pixels.shape
-    crop, place, flip, jitter, spread, noise, sides, centre = jr.split(key, 8)
+    crop, position, flip, jitter, spread, noise, sides, centre = jr.split(key, 8)
 
     zoom = 1 / jr.uniform(crop, (n, 1), minval=config.crop)
-    offset = (1 - zoom) * size * jr.uniform(place, (n, 2))
+    offset = (1 - zoom) * size * jr.uniform(position, (n, 2))
 
     def cropped(image, zoom, offset):
         return jax.image.scale_and_translate(
@@ -233,9 +220,9 @@ def distorted(key: Array, pixels: Array, config: FeatureNetworkConfig) -> Array:
     deviation = config.noise * jr.uniform(spread, (n, 1, 1, 1))
     views += deviation * jr.normal(noise, views.shape)
 
-    places = (jnp.arange(size) + 0.5)[None, None] / size
+    pixel_centres = (jnp.arange(size) + 0.5)[None, None] / size
     half_sides = config.erase / 2 * jr.uniform(sides, (n, 2, 1))
-    inside = jnp.abs(places - jr.uniform(centre, (n, 2, 1))) < half_sides
+    inside = jnp.abs(pixel_centres - jr.uniform(centre, (n, 2, 1))) < half_sides
     rectangle = inside[:, 0, :, None, None] & inside[:, 1, None, :, None]
     return jnp.where(rectangle, 0.5, views)
 
@@ -243,9 +230,8 @@ def distorted(key: Array, pixels: Array, config: FeatureNetworkConfig) -> Array:
 def _even_out(encoder, images):
     """Centre the features, turn them to their principal axes and even these out: in the last layer."""
     encode = nnx.jit(lambda encoder, images: encoder(as_floats(images)))
-    size = min(256, len(images))
-    parts = images[: len(images) - len(images) % size].reshape(-1, size, *images.shape[1:])
-    features = np.concatenate([np.asarray(encode(encoder, part), np.float64) for part in parts])
+    batches = full_batches(images, min(256, len(images)))
+    features = np.concatenate([np.asarray(encode(encoder, batch), np.float64) for batch in batches])
     variances, axes = np.linalg.eigh(np.cov(features.T))
     # As learned, three axes can hold 90 % of the variance, and would decide alone who is whose neighbour. Of
     # articles of clothing, whose labels were not taught, five nearest neighbours told 81 to 82 % as learned,

@@ -1,0 +1,14 @@
+"""Feature spaces to judge images in: pixels after PCA, latents, a network trained on the data, Inception."""
+
+from ellipsoid.models.features.choose import FeatureName as FeatureName
+from ellipsoid.models.features.choose import feature_space as feature_space
+from ellipsoid.models.features.inception import InceptionFeatures as InceptionFeatures
+from ellipsoid.models.features.inception import inception_features as inception_features
+from ellipsoid.models.features.latents import LatentFeatures as LatentFeatures
+from ellipsoid.models.features.latents import latent_features as latent_features
+from ellipsoid.models.features.learning import FeatureNetworkConfig as FeatureNetworkConfig
+from ellipsoid.models.features.network import NetworkFeatures as NetworkFeatures
+from ellipsoid.models.features.network import train_network as train_network
+from ellipsoid.models.features.pixels import PixelFeatures as PixelFeatures
+from ellipsoid.models.features.pixels import pixel_features as pixel_features
+from ellipsoid.models.features.space import FeatureSpace as FeatureSpace

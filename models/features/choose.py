@@ -1,0 +1,92 @@
+"""A feature space by its name."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from ellipsoid.models.autoencoder import Autoencoder
+from ellipsoid.models.features.inception import inception_features
+from ellipsoid.models.features.latents import latent_features
+from ellipsoid.models.features.learning import FeatureNetworkConfig
+from ellipsoid.models.features.network import NetworkFeatures, train_network
+from ellipsoid.models.features.pixels import pixel_features
+from ellipsoid.models.features.space import FeatureSpace
+
+FeatureName = Literal["pixels", "latents", "network", "inception"]
+
+T = TypeVar("T")
+
+
+def feature_space(
+    name: FeatureName,
+    *,
+    images: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+    autoencoder: Autoencoder | None = None,
+    path: str | os.PathLike[str] | None = None,
+    horizontal_flip: bool = False,
+    weights: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    progress: bool = True,
+) -> FeatureSpace:
+    """Make a feature space by its name.
+
+    Parameters
+    ----------
+    name : {"pixels", "latents", "network", "inception"}
+    images : (n, height, width, channels) uint8 array, optional
+        Training images: needed for "pixels", and for "network" to be trained on.
+    labels, path, horizontal_flip
+        Options of "network": see `train_network`. A network in `path` does without images.
+    autoencoder : Autoencoder, optional
+        Autoencoder whose latents are the features: needed for "latents".
+    weights, download
+        Options of "inception": see `inception_features`.
+    progress : bool
+        Show a progress bar while a network is trained.
+
+    Raises
+    ------
+    TypeError
+        If the images are no uint8 NumPy array.
+    ValueError
+        If the name is unknown, what this space is made from is missing, or the space can't be made from it.
+    FileNotFoundError
+        If there is no file of Inception's weights at the path given.
+    ImportError
+        If torch-fidelity, which "inception" needs, is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> images = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 3), np.uint8)
+    >>> space = feature_space("pixels", images=images)
+    >>> space.name, space(images[:5]).shape
+    ('pixels', (5, 50))
+    """
+
+    def network() -> FeatureSpace:
+        if images is None and path is not None and Path(path).exists():
+            return NetworkFeatures.load(path)
+        config = FeatureNetworkConfig(horizontal_flip=horizontal_flip)
+        return train_network(_given("images", images, name), labels, config, path=path, progress=progress)
+
+    # A new space is a module of its own, a line here and its name above.
+    makers: dict[str, Callable[[], FeatureSpace]] = {
+        "pixels": lambda: pixel_features(_given("images", images, name)),
+        "latents": lambda: latent_features(_given("autoencoder", autoencoder, name)),
+        "network": network,
+        "inception": lambda: inception_features(weights, download=download),
+    }
+    if name not in makers:
+        raise ValueError(f"name: expected one of {', '.join(makers)}; got {name!r}")
+    return makers[name]()
+
+
+def _given(argument: str, value: T | None, name: str) -> T:
+    if value is None:
+        raise ValueError(f"{argument}: expected what the {name} features are made from; got None")
+    return value

@@ -1,0 +1,35 @@
+"""What every feature space has in common."""
+
+from typing import Protocol
+
+import numpy as np
+
+#: Images that the features are computed of at a time.
+BATCH_SIZE = 256
+
+
+class FeatureSpace(Protocol):
+    """A map from images to the features that they are judged by.
+
+    Any callable from uint8 images to float32 features will do where only distances are asked for; those made
+    here can also say what they are.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of the space, one word."""
+        ...
+
+    @property
+    def comparable(self) -> bool:
+        """Whether their Fréchet distance may be held against published FID figures."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """What the features are, in one sentence."""
+        ...
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Give the features ``(n, F)`` float32 of uint8 images ``(n, height, width, channels)``."""
+        ...
