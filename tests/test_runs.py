@@ -166,9 +166,7 @@ def test_other_images_than_those_of_the_run_are_refused(trained_run):
     check_training_images(images, autoencoder, latents)
     check_training_images(images[::-1][:50], autoencoder, latents)  # any of them, in any order
     others = np.concatenate([images[:30], procedural_faces(5, 16, key=el.key(5)).images])
-    with pytest.raises(
-        ValueError, match=r"images: expected the training images .* others: 2 of the first 32"
-    ):
+    with pytest.raises(ValueError, match=r"images: expected the training images .*: 2 of the first 32"):
         check_training_images(others, autoencoder, latents)
 
 
@@ -240,7 +238,7 @@ def test_folders_that_are_no_runs(fitted, tmp_path):
         load_run(tmp_path)
     del description["autoencoder"]
     (tmp_path / "config.json").write_text(json.dumps(description))
-    with pytest.raises(ValueError, match="not the configuration of a run .'autoencoder'"):
+    with pytest.raises(ValueError, match=r"not the configuration of a run .'autoencoder'"):
         load_run(tmp_path)
     with pytest.raises(ValueError, match="checkpoint: expected best or newest; got 'last'"):
         load_run(fitted[0], "last")
