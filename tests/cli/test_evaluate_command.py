@@ -58,12 +58,16 @@ def test_the_table_the_recommendation_and_the_files_are_said(evaluated):
     assert "published FID" in " ".join(said.split())
 
 
-def test_the_same_command_measures_nothing_again(run, monkeypatch, capsys):
-    monkeypatch.setattr("ellipsoid.metrics.RealManifold", lambda *_: pytest.fail("measured"))
-    before = (run / "evaluation" / "evaluation.json").read_bytes()
+def test_the_same_command_measures_nothing_again(run, capsys):
+    def measured():
+        return {path: path.stat().st_mtime_ns for path in (run / "evaluation" / "cache").iterdir()}
+
+    before, content = measured(), (run / "evaluation" / "evaluation.json").read_bytes()
+    assert len(before) > 20
     assert main(["evaluate", str(run), "--quick", "--features", "pixels"]) == 0
     assert "fidelity: " in capsys.readouterr().out
-    assert (run / "evaluation" / "evaluation.json").read_bytes() == before
+    assert measured() == before
+    assert (run / "evaluation" / "evaluation.json").read_bytes() == content
 
 
 def test_generate_and_sample_draw_as_recommended_and_say_so(run, tmp_path, capsys):
