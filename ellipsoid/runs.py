@@ -350,7 +350,7 @@ def load_training_images(folder: str | os.PathLike[str], images: Any = None) -> 
         return None
     if images is None and source == DRAWN_FACES:
         return ImageSet(drawn_faces(recorded["n"], config.image_size, recorded["seed"]))
-    # Of images that have moved, the part that was trained on is still the same.
+    # Images that have moved are read in the same way: the part that was trained on stays the same.
     options = {name: recorded[name] for name in ("split", "cache") if name in recorded}
     return load_image_set(source, config.image_size, config.channels, **options)
 

@@ -58,7 +58,8 @@ def train_run(
         Run folder.
     autoencoder : AutoencoderConfig, optional
     training : TrainConfig, optional
-        Where it leaves ``horizontal_flip`` open, images that are known to be of faces are flipped.
+        Configuration of the training. If it leaves ``horizontal_flip`` open, images that are known to be of
+        faces are flipped.
     split : {"all", "train", "valid", "test"}
         Part of CelebA.
     cache : path, optional
@@ -207,7 +208,7 @@ def how_to_draw(
     Returns
     -------
     Drawing
-        Of an evaluated run, the recommended shape, if nothing is chosen.
+        Its shape is the recommended one if the run was evaluated and nothing is chosen.
 
     Raises
     ------
@@ -254,7 +255,7 @@ class Written:
     n_bytes : int
         Size of the whole result.
     n_judged, n_outside : int
-        Of 16-bit latents, how many were looked at, and how many of these rounding has put outside of the
+        Numbers of 16-bit latents that were looked at, and of those that rounding has put outside of the
         region.
     """
 

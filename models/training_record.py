@@ -1,4 +1,4 @@
-"""What a training under way leaves in its run folder: configuration, history and checkpoints."""
+"""Record of a training under way in its run folder: configuration, history and checkpoints."""
 
 import dataclasses
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What the commands ``sample`` and ``generate`` share: how to draw, and what is said of it."""
+"""Options that the commands ``sample`` and ``generate`` share, and the lines that both print."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ def described(drawing: Drawing) -> str:
 
 
 def say_what_was_written(written: Written, n: int, out: str, *, kind: str, dtype: str) -> None:
-    """Say where the rows are; `kind` is what they are, latents or images."""
+    """Say where the rows are, which are of this kind: latents or images."""
     if not written.is_complete:
         say(f"wrote this process's share to {written.location}; whichever finishes last names it {out}")
         return

@@ -1,4 +1,4 @@
-"""What commands print on standard output."""
+"""Lines and tables on standard output."""
 
 from collections.abc import Iterable, Sequence
 

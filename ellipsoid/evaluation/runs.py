@@ -1,4 +1,4 @@
-"""Evaluation of a run: its own images are found, ways to draw are judged, and what is best is recorded."""
+"""Evaluation of a run: ways to draw are judged by its own images, and the best ones are recorded."""
 
 import dataclasses
 import os
@@ -60,7 +60,7 @@ class RunEvaluation:
     ----------
     evaluation : Evaluation
     recommendations : tuple of Recommendation
-        One a goal.
+        Ways to draw, one for each goal.
     written : tuple of Path
         Files that were written.
     """
