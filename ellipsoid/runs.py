@@ -48,10 +48,49 @@ class RunFolder:
     ----------
     path : Path
         The folder itself.
+    config : Path
+        Configuration of the autoencoder and the training, and where the images came from.
+    metrics : Path
+        History of the training, one line an epoch.
+    checkpoints : Path
+        Folder of the training's newest and best states, written by Orbax.
+    latents : Path
+        Latents of the training images, ``(n, D)``.
+    test_latents : Path
+        Latents of images that were not trained on, ``(m, D)``.
+    state : Path
+        PCA state that was fitted to the latents.
+    evaluation : Path
+        Folder with the tables and figures of an evaluation.
+    evaluation_cache : Path
+        Folder of what was measured so far, from which an evaluation goes on.
+    feature_network : Path
+        Network in whose features images are compared.
+    recommendation : Path
+        Recommended ways to draw, by goal.
+    report : Path
+        Report on one page.
+    diagnostics : Path
+        Numbers of the report, for programs.
+    figures : Path
+        Folder of the report's figures.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
+        self.config = self.path / "config.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.checkpoints = self.path / "checkpoints"
+        self.latents = self.path / "latents.npy"
+        self.test_latents = self.path / "latents_test.npy"
+        self.state = self.path / "state.npz"
+        self.evaluation = self.path / "evaluation"
+        self.evaluation_cache = self.evaluation / "cache"
+        self.feature_network = self.evaluation / "network.npz"
+        self.recommendation = self.path / "recommendation.json"
+        self.report = self.path / "report.html"
+        self.diagnostics = self.path / "diagnostics.json"
+        self.figures = self.path / "figures"
 
     def __fspath__(self) -> str:
         return os.fspath(self.path)
@@ -59,86 +98,13 @@ class RunFolder:
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
 
-    # --- training ---
-
-    @property
-    def config(self) -> Path:
-        """Configuration of the autoencoder and the training, and where the images came from."""
-        return self.path / "config.json"
-
-    @property
-    def metrics(self) -> Path:
-        """History of the training, one line an epoch."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the training's newest and best states, written by Orbax."""
-        return self.path / "checkpoints"
-
-    # --- latents and shapes ---
-
-    @property
-    def latents(self) -> Path:
-        """Latents of the training images, ``(n, D)``."""
-        return self.path / "latents.npy"
-
-    @property
-    def test_latents(self) -> Path:
-        """Latents of images that were not trained on, ``(m, D)``."""
-        return self.path / "latents_test.npy"
-
-    @property
-    def state(self) -> Path:
-        """PCA state that was fitted to the latents."""
-        return self.path / "state.npz"
-
-    # --- evaluation ---
-
-    @property
-    def evaluation(self) -> Path:
-        """Folder with the tables and figures of an evaluation."""
-        return self.path / "evaluation"
-
-    @property
-    def evaluation_cache(self) -> Path:
-        """Folder of what was measured so far, from which an evaluation goes on."""
-        return self.evaluation / "cache"
-
-    @property
-    def feature_network(self) -> Path:
-        """Network in whose features images are compared."""
-        return self.evaluation / "network.npz"
-
     def evaluation_figure(self, name: str) -> Path:
         """Figure of the evaluation by its name, a PNG file."""
         return self.evaluation / f"{name}.png"
 
-    @property
-    def recommendation(self) -> Path:
-        """Recommended ways to draw, by goal."""
-        return self.path / "recommendation.json"
-
     def recommended_state(self, goal: str) -> Path:
         """State or mixture that is recommended for a goal, if it is not the run's own state."""
         return self.path / f"recommended-{goal}.npz"
-
-    # --- report ---
-
-    @property
-    def report(self) -> Path:
-        """Report on one page."""
-        return self.path / "report.html"
-
-    @property
-    def diagnostics(self) -> Path:
-        """Numbers of the report, for programs."""
-        return self.path / "diagnostics.json"
-
-    @property
-    def figures(self) -> Path:
-        """Folder of the report's figures."""
-        return self.path / "figures"
 
     # --- what is in the files ---
 
@@ -184,7 +150,13 @@ class RunFolder:
         replace_file(self.config, json.dumps(description, indent=2).encode() + b"\n")
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """Read the history of the training, one record an epoch; empty if there is none yet."""
+        """Read the history of the training, one record an epoch; empty if there is none yet.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged.
+        """
         if not self.metrics.exists():
             return []
         return [json.loads(line) for line in self.metrics.read_text().splitlines()]
@@ -250,7 +222,13 @@ def check_run_folder(folder: str | os.PathLike[str], resume: bool = False) -> No
 
 
 def read_metrics(folder: str | os.PathLike[str]) -> list[dict[str, float]]:
-    """Read the history of a run, one record an epoch; empty if there is none yet."""
+    """Read the history of a run, one record an epoch; empty if there is none yet.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
     return RunFolder(folder).read_metrics()
 
 

@@ -185,6 +185,19 @@ def browse(path, width, *options):
     return done.stdout, done.stderr
 
 
+@pytest.mark.parametrize(("options", "size"), [([], DemoConfig.small), (["--full"], DemoConfig.full)])
+def test_the_command_says_what_was_measured_and_where(tmp_path, monkeypatch, capsys, options, size):
+    asked = []
+    monkeypatch.setattr(
+        "ellipsoid.demo.run_demo", lambda *given: asked.append(given) or {"test error": "0.1"}
+    )
+    assert main(["demo", "--out", str(tmp_path), "--seed", "3", *options]) == 0
+    assert asked == [(tmp_path, size(3))]
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith("test error 0.1 wrote ")
+    assert "report.html in a browser" in said
+
+
 def test_it_does_not_overwrite(run):
     with pytest.raises(FileExistsError):
         run_demo(run[0], DemoConfig.small(), progress=False)
