@@ -9,7 +9,7 @@ def say(text: str) -> None:
 
 
 def print_table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
-    """Print rows of text in columns, with lines around them if there is a header."""
+    """Print rows of text in columns, with lines around them unless there is a header."""
     from rich.box import HEAVY_HEAD
     from rich.console import Console
     from rich.table import Table

@@ -194,7 +194,8 @@ def test_the_command_says_what_was_measured_and_where(tmp_path, monkeypatch, cap
     assert main(["demo", "--out", str(tmp_path), "--seed", "3", *options]) == 0
     assert asked == [(tmp_path, size(3))]
     said = " ".join(capsys.readouterr().out.split())
-    assert said.startswith("test error 0.1 wrote ")
+    assert "│ test error │ 0.1 │" in said
+    assert f"wrote {tmp_path}; open " in said
     assert "report.html in a browser" in said
 
 
