@@ -34,7 +34,7 @@ from ellipsoid.evaluation import (
 from ellipsoid.models import Autoencoder, AutoencoderConfig, TrainConfig, train
 from ellipsoid.models.autoencoder import decode_latents, encode_images
 from ellipsoid.models.features import FeatureName, feature_space
-from ellipsoid.runs import fit_run, load_run
+from ellipsoid.runs import RunFolder, fit_run, load_run
 
 # With as many images as there are test portraits or more, the errors are small beside the differences.
 MOST_IMAGES = 2000
@@ -73,7 +73,7 @@ def load_images(data: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def trained(name: str, train_images: np.ndarray, test_images: np.ndarray, out: Path) -> Autoencoder:
     """Autoencoder of a run, trained if that is not done."""
-    if not (out / "latents_test.npy").exists():
+    if not RunFolder(out).test_latents.exists():
         config, training = CONFIGS[name]
         autoencoder = Autoencoder(config, rngs=nnx.Rngs(training.seed))
         train(autoencoder, train_images, training, out=out, resume=True)
@@ -84,7 +84,7 @@ def trained(name: str, train_images: np.ndarray, test_images: np.ndarray, out: P
 def judge(name: str, data: Path, out: Path, features: list[FeatureName]) -> None:
     train_images, test_images = load_images(data, name)
     autoencoder = trained(name, train_images, test_images, out)
-    latents, test_latents = np.load(out / "latents.npy"), np.load(out / "latents_test.npy")
+    latents, test_latents = np.load(RunFolder(out).latents), np.load(RunFolder(out).test_latents)
     known_images = train_images
     if CONFIGS[name][1].horizontal_flip:
         mirrored = train_images[:, :, ::-1]
@@ -119,7 +119,7 @@ def judge(name: str, data: Path, out: Path, features: list[FeatureName]) -> None
             train_images=known_images,
             real_latents=test_latents[chosen],
             candidates=candidates,
-            out=out / "evaluation",
+            out=RunFolder(out).evaluation,
         )
         write_evaluation(evaluation, out / f"evaluation-{space}")
         print(f"\n## {name}, {space}\n\n{(out / f'evaluation-{space}' / 'table.md').read_text()}")
@@ -197,7 +197,7 @@ def highest_precision(results: list[Result], recall: float) -> tuple[float, floa
 def show(name: str, data: Path, out: Path) -> None:
     images, _ = load_images(data, name)
     autoencoder = trained(name, images, images, out)
-    latents = np.load(out / "latents.npy")
+    latents = np.load(RunFolder(out).latents)
     state = el.fit(latents, 0.9)
     mixture = el.fit_mixture(latents, (1, 2, 3, 5), 0.9)
     rows = {"training images": images[:12], "reconstructions": decode_latents(autoencoder, latents[:12])}

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -20,24 +21,25 @@ from ellipsoid.models.steps import TrainConfig
 from ellipsoid.models.training import train
 from ellipsoid.progress import progress_bar
 from ellipsoid.report import ReportInputs, write_report
-from ellipsoid.runs import check_run_folder, fit_run, record_images
+from ellipsoid.runs import DRAWN_FACES, check_run_folder, drawn_faces, fit_run, record_images
+from ellipsoid.state import PCAState
 
-#: What a run of the demonstration names as the source of its images.
-SOURCE = "demo"
+# Draws by which the speed is told.
+_N_DRAWS = 10_000
 
 
 @dataclass(frozen=True)
 class DemoConfig:
     """Sizes of the demonstration.
 
-    Parameters
+    Attributes
     ----------
     n_images, n_test : int
-        Drawn faces for training, and others to judge the reconstruction.
+        Numbers of drawn faces for training, and of others to judge the reconstruction by.
     autoencoder : AutoencoderConfig
     training : TrainConfig
     seed : int
-        Of everything random.
+        Seed of everything random.
     """
 
     n_images: int
@@ -90,13 +92,17 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
     ------
     FileExistsError
         If `out` holds anything.
+    OSError
+        If a file can't be written.
+    KeyboardInterrupt
+        When interrupted; an epoch that is under way is recorded first.
     """
     check_run_folder(out)
     started = time.monotonic()
     _, test_key, draw_key = jr.split(el.key(config.seed), 3)
     size = config.autoencoder.image_size
     with progress_bar("faces", config.n_images + config.n_test, enabled=progress, unit="images") as advance:
-        images = training_faces(config.n_images, size, config.seed)
+        images = drawn_faces(config.n_images, size, config.seed)
         advance(config.n_images)
         test_images = procedural_faces(config.n_test, size, key=test_key).images
         advance(config.n_test)
@@ -104,23 +110,17 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
     autoencoder = Autoencoder(config.autoencoder, rngs=nnx.Rngs(config.seed))
     history = train(autoencoder, images, config.training, out=out, progress=progress)
     latents, state = fit_run(autoencoder, images, out, progress=progress)
-    record_images(out, SOURCE, n=config.n_images, seed=config.seed)
+    record_images(out, DRAWN_FACES, n=config.n_images, seed=config.seed)
 
-    reconstructed = decode_latents(autoencoder, encode_images(autoencoder, test_images))
-    error, mean_error = reconstruction_error(test_images, reconstructed, images)
-
-    started_drawing = time.monotonic()
-    draws = el.sample(draw_key, state, 10_000)
-    draws.latents.block_until_ready()
-    rate = 10_000 / (time.monotonic() - started_drawing)
-
+    error, mean_error = _test_error(autoencoder, images, test_images)
+    rate, share_inside = _draw(state, draw_key)
+    n_pairs = state.n_components * (state.n_components - 1) // 2
     summary = {
         "images": f"{config.n_images:,} drawn faces, {size} x {size} pixels",
         "latent dimensions": f"{state.n_features}, of which {state.n_components} have variance",
         "test error": f"{error:.5f} mean squared, {error / mean_error:.1%} of what the mean image gives",
         "latents drawn": f"{rate:,.0f} vectors/s with the law redraw, first compilation included",
-        "inside": f"{float(jnp.mean(draws.gauge <= 1)):.0%} of the draws meet all "
-        f"{state.n_components * (state.n_components - 1) // 2:,} pair conditions",
+        "inside": f"{share_inside:.0%} of the draws meet all {n_pairs:,} pair conditions",
         "time": f"{(time.monotonic() - started) / 60:.1f} minutes until here",
     }
     material = ReportInputs(
@@ -136,13 +136,18 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
     return summary
 
 
-def training_faces(n: int, size: int, seed: int) -> np.ndarray:
-    """Draw the faces that a demonstration is trained on: (n, size, size, 3) uint8."""
-    return procedural_faces(n, size, key=jr.split(el.key(seed), 3)[0]).images
+def _test_error(autoencoder: Autoencoder, images: np.ndarray, unseen: np.ndarray) -> tuple[float, float]:
+    """Mean squared errors on unseen images, pixels in [0, 1]: of reconstructions, and of the mean image."""
+    reconstructed = decode_latents(autoencoder, encode_images(autoencoder, unseen))
+    pixels, mean = unseen / np.float32(255), images.mean(axis=0, dtype=np.float64) / 255
+    error = np.mean(np.square(pixels - reconstructed / np.float32(255)), dtype=np.float64)
+    return float(error), float(np.mean(np.square(pixels - mean)))
 
 
-def reconstruction_error(images, reconstructed, training_images) -> tuple[float, float]:
-    """Mean squared error in pixels of [0, 1]: of reconstructions, and of predicting the mean image."""
-    images, mean = images / np.float32(255), training_images.mean(axis=0, dtype=np.float64) / 255
-    error = np.mean(np.square(images - reconstructed / np.float32(255)), dtype=np.float64)
-    return float(error), float(np.mean(np.square(images - mean)))
+def _draw(state: PCAState, key: jax.Array) -> tuple[float, float]:
+    """Vectors drawn in a second, with the first compilation, and the share of them inside the region."""
+    started = time.monotonic()
+    draws = el.sample(key, state, _N_DRAWS)
+    draws.latents.block_until_ready()
+    rate = _N_DRAWS / (time.monotonic() - started)
+    return rate, float(jnp.mean(draws.gauge <= 1))

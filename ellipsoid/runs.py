@@ -1,36 +1,217 @@
-"""The folder of a run: configuration, metrics, checkpoints, and the latents and state fitted to them."""
+"""The folder of a run: the one owner of its paths, what is read from it, and what is fitted in it."""
 
-import dataclasses
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import jax
 import numpy as np
 
+from ellipsoid.blocks import row_slices
 from ellipsoid.files import published, replace_file
-from ellipsoid.fitting import Moments, fit_moments
+from ellipsoid.fitting import fit_moments
+from ellipsoid.moments import Moments
 from ellipsoid.state import PCAState
 
 if TYPE_CHECKING:
     from ellipsoid.models.autoencoder import Autoencoder, AutoencoderConfig
-    from ellipsoid.models.steps import TrainConfig, TrainState
+    from ellipsoid.models.images import ImageSet
+    from ellipsoid.models.steps import TrainConfig
+
+#: The name by which a demonstration's configuration calls its images, which are drawn and lie in no file.
+DRAWN_FACES = "demo"
 
 _FORMAT = "ellipsoid.run"
 _VERSION = 2
 # Options that had other names when the first runs were written.
 _FORMER_NAMES = {"mirror": "horizontal_flip", "shift": "max_shift"}
-_FITTED = ("latents.npy", "latents_test.npy", "state.npz")
 # Latents are summed up so many at a time, as `fit` does it: the state has the same bits.
 _ROWS = 4096
+# So many of the images that a run is said to be made of are compared with its latents.
+_COMPARED = 32
+
+
+class RunFolder:
+    """Every path in the folder of a run, and its configuration and history.
+
+    Nothing needs to exist: a folder with nothing but latents, from any framework, is one as well. The folder
+    can be passed wherever a path is expected.
+
+    Parameters
+    ----------
+    path : path
+
+    Attributes
+    ----------
+    path : Path
+        The folder itself.
+    config : Path
+        Configuration of the autoencoder and the training, and where the images came from.
+    metrics : Path
+        History of the training, one line an epoch.
+    checkpoints : Path
+        Folder of the training's newest and best states, written by Orbax.
+    latents : Path
+        Latents of the training images, ``(n, D)``.
+    test_latents : Path
+        Latents of images that were not trained on, ``(m, D)``.
+    state : Path
+        PCA state that was fitted to the latents.
+    evaluation : Path
+        Folder with the tables and figures of an evaluation.
+    evaluation_cache : Path
+        Folder of what was measured so far, from which an evaluation goes on.
+    feature_network : Path
+        Network in whose features images are compared.
+    recommendation : Path
+        Recommended ways to draw, by goal.
+    report : Path
+        Report on one page.
+    diagnostics : Path
+        Numbers of the report, for programs.
+    figures : Path
+        Folder of the report's figures.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        self.config = self.path / "config.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.checkpoints = self.path / "checkpoints"
+        self.latents = self.path / "latents.npy"
+        self.test_latents = self.path / "latents_test.npy"
+        self.state = self.path / "state.npz"
+        self.evaluation = self.path / "evaluation"
+        self.evaluation_cache = self.evaluation / "cache"
+        self.feature_network = self.evaluation / "network.npz"
+        self.recommendation = self.path / "recommendation.json"
+        self.report = self.path / "report.html"
+        self.diagnostics = self.path / "diagnostics.json"
+        self.figures = self.path / "figures"
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+    def evaluation_figure(self, name: str) -> Path:
+        """Figure of the evaluation by its name, a PNG file."""
+        return self.evaluation / f"{name}.png"
+
+    def recommended_state(self, goal: str) -> Path:
+        """State or mixture that is recommended for a goal, if it is not the run's own state."""
+        return self.path / f"recommended-{goal}.npz"
+
+    # --- what is in the files ---
+
+    def read_config(self) -> dict[str, Any]:
+        """Read the configuration, with today's names of the options.
+
+        Returns
+        -------
+        dict
+            ``autoencoder`` and ``training``, the fields of their configurations; ``validation`` and
+            ``images``, unless the run is older than they are.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder is no run folder.
+        ValueError
+            If the configuration is damaged.
+        """
+        if not self.config.exists():
+            raise FileNotFoundError(
+                f"{self.path}: not a run folder (no {self.config.name}), as made by `ellipsoid train`"
+            )
+        try:
+            description = json.loads(self.config.read_text())
+            if description["format"] != _FORMAT or description["version"] != _VERSION:
+                raise ValueError(f"format {description['format']} {description['version']}")
+            training, _ = description["training"], description["autoencoder"]
+            description["training"] = {_FORMER_NAMES.get(name, name): training[name] for name in training}
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{self.config}: not the configuration of a run ({error})") from None
+        return description
+
+    def write_config(self, description: dict[str, Any]) -> None:
+        """Write the configuration, complete or not at all.
+
+        Raises
+        ------
+        OSError
+            If it can't be written.
+        """
+        description = {"format": _FORMAT, "version": _VERSION} | description
+        replace_file(self.config, json.dumps(description, indent=2).encode() + b"\n")
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        """Read the history of the training, one record an epoch; empty if there is none yet.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged.
+        """
+        if not self.metrics.exists():
+            return []
+        return [json.loads(line) for line in self.metrics.read_text().splitlines()]
+
+    def write_metrics(self, history: Sequence[dict[str, float]]) -> None:
+        """Write the history of the training, complete or not at all.
+
+        Raises
+        ------
+        OSError
+            If it can't be written.
+        """
+        content = "".join(json.dumps(record) + "\n" for record in history)
+        replace_file(self.metrics, content.encode())
+
+    def read_latents(self) -> np.ndarray:
+        """Read the latents of the training images, ``(n, D)``, into memory.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there are none.
+        ValueError
+            If the file is damaged.
+        """
+        if not self.latents.is_file():
+            name = self.latents.name
+            raise FileNotFoundError(
+                f"run: expected a run folder, or a folder with {name} in it; got {self.path}, with no {name}"
+            )
+        try:
+            return np.load(self.latents, allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
+            raise ValueError(f"{self.latents}: not a readable .npy array ({error})") from None
+
+    def remove_fitted(self) -> None:
+        """Remove latents and state, which belong to weights that training is about to change."""
+        for path in (self.latents, self.test_latents, self.state):
+            path.unlink(missing_ok=True)
 
 
 def check_run_folder(folder: str | os.PathLike[str], resume: bool = False) -> None:
-    """Raise ``FileExistsError`` if a run can't be made in this folder, before any work is done for it."""
+    """Check that a run can be made in this folder, before any work is done for it.
+
+    Parameters
+    ----------
+    folder : path
+    resume : bool
+        Whether the folder may hold anything.
+
+    Raises
+    ------
+    FileExistsError
+        If it is a file, or holds anything and `resume` is off.
+    """
     folder = Path(folder)
     if folder.is_file():
         raise FileExistsError(f"{folder}: a file of this name exists; choose another run folder")
@@ -41,146 +222,21 @@ def check_run_folder(folder: str | os.PathLike[str], resume: bool = False) -> No
 
 
 def read_metrics(folder: str | os.PathLike[str]) -> list[dict[str, float]]:
-    """Read the history of a run from its ``metrics.jsonl``, one record an epoch."""
-    path = Path(folder) / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-class RunFolder:
-    """Configuration, metrics and checkpoints of a training under way.
-
-    Checkpoints are written in the background and take their names when they are complete. The newest one is
-    kept, and the one of the lowest validation loss.
-
-    Parameters
-    ----------
-    folder : path
-    autoencoder, training
-        The configurations: written to a new folder, compared with those in an old one.
-    resume : bool
-        Whether the folder may hold anything.
-    validation : {"split", "given"}
-        Whether the images that judge the epochs are split off the training images, or others.
+    """Read the history of a run, one record an epoch; empty if there is none yet.
 
     Raises
     ------
-    FileExistsError
-        If the folder holds anything and `resume` is off.
     ValueError
-        If it holds a run of other settings.
+        If the file is damaged.
     """
+    return RunFolder(folder).read_metrics()
 
-    def __init__(
-        self,
-        folder: str | os.PathLike[str],
-        autoencoder: "AutoencoderConfig",
-        training: "TrainConfig",
-        resume: bool,
-        validation: Literal["split", "given"],
-    ):
-        self.folder = Path(folder).absolute()
-        check_run_folder(self.folder, resume)
-        description = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "autoencoder": autoencoder.to_json(),
-            "training": dataclasses.asdict(training),
-            "validation": validation,
-        }
-        if (self.folder / "config.json").exists():
-            present = _read_config(self.folder)
-            changed = [
-                f"{part}.{name}"
-                for part in ("autoencoder", "training")
-                for name, value in description[part].items()
-                if present[part].get(name) != value
-            ]
-            # Runs of before this was recorded may be resumed with either.
-            if present.get("validation", validation) != validation:
-                changed.append("validation")
-            if changed:
-                raise ValueError(
-                    f"{self.folder} was made with other settings ({', '.join(changed)}); "
-                    "resume with the same ones"
-                )
-            description = present | description
-        _write_config(self.folder, description)
-        self._manager = _manager(self.folder, create=True)
 
-    def restore(self, like: "TrainState") -> tuple["TrainState", Any, list[dict[str, float]]] | None:
-        """Give the newest state, the best weights and the history up to there; None without a checkpoint."""
-        newest = self._manager.latest_step()
-        if newest is None:
-            return None
-        history = read_metrics(self.folder)[:newest]
-        self._write_metrics(history)
-        best = _restore(self._manager, self._manager.best_step(), like).model_weights
-        return _restore(self._manager, newest, like), best, history
-
-    def save(self, state: "TrainState", history: list[dict[str, float]]) -> None:
-        """Write the metrics, then begin to write the checkpoint that makes the epoch count.
-
-        Parameters
-        ----------
-        state : TrainState
-            Of NumPy arrays that do not change any more.
-        history : list of dict
-
-        Raises
-        ------
-        OSError
-            If this or the checkpoint before can't be written.
-        """
-        import orbax.checkpoint as ocp
-
-        with self._explained():
-            self._write_metrics(history)
-            self._manager.save(
-                len(history),
-                args=ocp.args.StandardSave(_named(state)),  # pyright: ignore[reportCallIssue]
-                metrics={"validation_loss": history[-1]["validation_loss"]},
-            )
-
-    def wait(self) -> None:
-        """Wait until the last checkpoint is written; raises ``OSError`` if it can't be."""
-        with self._explained():
-            self._manager.wait_until_finished()
-
-    def close(self) -> None:
-        """Wait, and end the threads that write."""
-        with self._explained():
-            self._manager.close()
-
-    def remove_fitted(self) -> None:
-        """Remove latents and state: of weights that training is about to change."""
-        for name in _FITTED:
-            (self.folder / name).unlink(missing_ok=True)
-
-    def kept(self) -> str:
-        """Name the last complete checkpoint, if there is one, as the end of a message."""
-        self._manager.reload()
-        epoch = self._manager.latest_step()
-        place = self.folder / "checkpoints"
-        return "" if epoch is None else f"; the last good checkpoint, of epoch {epoch}, is in {place}"
-
-    def _write_metrics(self, history):
-        content = "".join(json.dumps(record) + "\n" for record in history)
-        replace_file(self.folder / "metrics.jsonl", content.encode())
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        # For a full disk Orbax raises ValueError, with all that it was doing before what has failed.
-        try:
-            yield
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).rpartition(": ")[2].partition(" [")[0]
-            raise OSError(
-                f"{self.folder}: can't write a checkpoint ({reason}){self.kept()}; make room and resume"
-            ) from error
+# --- the images of a run -----------------------------------------------------------------------------
 
 
 def record_images(folder: str | os.PathLike[str], source: str, **options: Any) -> None:
-    """Note in a run's ``config.json`` which images it was trained on.
+    """Note in the configuration of a run which images it was trained on.
 
     Parameters
     ----------
@@ -188,15 +244,21 @@ def record_images(folder: str | os.PathLike[str], source: str, **options: Any) -
     source : str
         A path, which is made absolute, or a name that is none.
     **options
-        What else :func:`ellipsoid.models.load_images` needs to read the same images; paths or plain values.
+        Paths or plain values; whatever else :func:`ellipsoid.models.load_images` needs to read these images.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the folder is no run folder, or its configuration is damaged.
+    OSError
+        If the configuration can't be written.
     """
-    folder = Path(folder)
+    run = RunFolder(folder)
     options = {
         name: str(value.absolute()) if isinstance(value, Path) else value for name, value in options.items()
     }
     source = str(Path(source).absolute()) if Path(source).exists() else source
-    description = _read_config(folder) | {"images": {"source": source, **options}}
-    _write_config(folder, description)
+    run.write_config(run.read_config() | {"images": {"source": source, **options}})
 
 
 def recorded_images(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -205,83 +267,135 @@ def recorded_images(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
     Raises
     ------
     FileNotFoundError, ValueError
-        As :func:`load_run`.
+        If the folder is no run folder, or its configuration is damaged.
     """
-    return _read_config(Path(folder)).get("images")
+    return RunFolder(folder).read_config().get("images")
 
 
-def _write_config(folder: Path, description: dict[str, Any]) -> None:
-    replace_file(folder / "config.json", json.dumps(description, indent=2).encode() + b"\n")
+def drawn_faces(n: int, size: int, seed: int) -> np.ndarray:
+    """Draw the faces that a demonstration is trained on.
+
+    Parameters
+    ----------
+    n : int
+        Number of faces.
+    size : int
+        Height and width in pixels.
+    seed : int
+        Seed of the demonstration.
+
+    Returns
+    -------
+    (n, size, size, 3) uint8 array
+    """
+    import jax.random as jr
+
+    from ellipsoid.models.faces import procedural_faces
+    from ellipsoid.random import key
+
+    return procedural_faces(n, size, key=jr.split(key(seed), 3)[0]).images
 
 
-def _manager(folder: Path, create: bool) -> Any:
-    import orbax.checkpoint as ocp
-    from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
+def load_training_images(folder: str | os.PathLike[str], images: Any = None) -> "ImageSet | None":
+    """Load the images that a run was trained on, with their labels if there are any.
 
-    def loss(metrics):
-        return metrics["validation_loss"]
+    Parameters
+    ----------
+    folder : path
+    images : path, name or array, optional
+        The images, as for :func:`ellipsoid.models.load_images`, if they have moved. By default those that the
+        run says it was trained on.
 
-    # Without metrics: half removed when the process was killed.
-    best = BestN(get_metric_fn=loss, reverse=True, n=1, keep_checkpoints_without_metrics=False)
-    options = ocp.CheckpointManagerOptions(
-        best_fn=loss,
-        best_mode="min",
-        preservation_policy=AnyPreservationPolicy([LatestN(1), best]),
-        create=create,
-        cleanup_tmp_directories=create,
-    )
-    return ocp.CheckpointManager(folder / "checkpoints", options=options)
+    Returns
+    -------
+    ImageSet or None
+        None if neither the caller nor the run says which images they are.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the folder is no run folder, or its configuration is damaged.
+    TypeError, ValueError, OSError
+        If the images can't be read; see :func:`ellipsoid.models.load_images`.
+    """
+    from ellipsoid.models.images import ImageSet, load_image_set
+
+    description = RunFolder(folder).read_config()
+    config = _autoencoder_config(description)
+    recorded = description.get("images") or {}
+    source = recorded.get("source") if images is None else images
+    if source is None:
+        return None
+    if images is None and source == DRAWN_FACES:
+        return ImageSet(drawn_faces(recorded["n"], config.image_size, recorded["seed"]))
+    # Images that have moved are read in the same way: the part that was trained on stays the same.
+    options = {name: recorded[name] for name in ("split", "cache") if name in recorded}
+    return load_image_set(source, config.image_size, config.channels, **options)
 
 
-def _named(tree: Any) -> dict[str, Any]:
-    """Leaves of a tree by the path to them, the form in which they are stored."""
-    paths, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
+def check_training_images(images: np.ndarray, autoencoder: "Autoencoder", latents: np.ndarray) -> None:
+    """Check that images are those whose latents a run holds, by the first 32 of them.
+
+    Nearest neighbours among other images would mean nothing.
+
+    Parameters
+    ----------
+    images : (m, H, W, C) uint8 array
+        Any number of the training images, in any order.
+    autoencoder : Autoencoder
+    latents : (n, D) array
+        Latents of the training images.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an image has no latents, or is of another shape than the autoencoder's images.
+    """
+    from ellipsoid.models.autoencoder import encode_images
+
+    codes = encode_images(autoencoder, images[:_COMPARED])
+    distances = np.array([np.min(np.linalg.norm(latents - code, axis=1)) for code in codes])
+    typical = np.median(np.linalg.norm(latents - latents[0], axis=1))
+    n_strangers = int(np.sum(distances > 0.01 * typical))
+    if n_strangers:
+        raise ValueError(
+            f"images: expected the training images of the run; got others: {n_strangers} of the first "
+            f"{len(codes)} have no latents in it"
+        )
 
 
-def _restore(manager: Any, epoch: int, like: Any) -> Any:
-    import orbax.checkpoint as ocp
-
-    named = _named(like)
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, named)
-    leaves = manager.restore(epoch, args=ocp.args.StandardRestore(abstract))  # pyright: ignore[reportCallIssue]
-    # By name: dictionaries come back sorted.
-    return jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in named])
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    if not path.exists():
-        raise FileNotFoundError(f"{folder}: not a run folder (no config.json), as made by `ellipsoid train`")
-    try:
-        description = json.loads(path.read_text())
-        if description["format"] != _FORMAT or description["version"] != _VERSION:
-            raise ValueError(f"format {description['format']} {description['version']}")
-        training = description["training"]
-        description["training"] = {_FORMER_NAMES.get(name, name): training[name] for name in training}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not the configuration of a run ({error})") from None
-    return description
+# --- loading and fitting -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run folder holds."""
+    """The content of a run folder.
+
+    Attributes
+    ----------
+    autoencoder : Autoencoder
+        With the weights of the checkpoint; its configuration is ``autoencoder.config``.
+    training : TrainConfig
+        Configuration of the training.
+    epoch : int
+        Epoch of the checkpoint, from 1.
+    optimizer_state : object
+        Optax state after that epoch.
+    state : PCAState or None
+        Fitted to the latents of the training images; None before that.
+    metrics : list of dict
+        One record an epoch, as :func:`ellipsoid.models.train` gives them.
+    validation : {"split", "given"}
+        Whether the images that judged the epochs were split off the training images, or others.
+    """
 
     autoencoder: "Autoencoder"
-    """With the weights of the checkpoint; its shape is `autoencoder.config`."""
     training: "TrainConfig"
-    """How it was trained."""
     epoch: int
-    """Of the checkpoint, from 1."""
     optimizer_state: Any
-    """Optax state after that epoch."""
     state: PCAState | None
-    """Fitted to the latents of the training images; None before that."""
     metrics: list[dict[str, float]]
-    """One record an epoch, as from `train`."""
     validation: Literal["split", "given"]
-    """Whether the images that judged the epochs were split off the training images, or others."""
 
 
 def load_run(folder: str | os.PathLike[str], checkpoint: Literal["best", "newest"] = "best") -> Run:
@@ -290,9 +404,10 @@ def load_run(folder: str | os.PathLike[str], checkpoint: Literal["best", "newest
     Parameters
     ----------
     folder : path
-        As made by `train`.
+        Run folder, as made by :func:`ellipsoid.models.train`.
     checkpoint : {"best", "newest"}
-        The one of the lowest validation loss, to which latents and state belong; or that of the last epoch.
+        The checkpoint of the lowest validation loss, to which latents and state belong; or that of the last
+        epoch.
 
     Returns
     -------
@@ -303,46 +418,54 @@ def load_run(folder: str | os.PathLike[str], checkpoint: Literal["best", "newest
     FileNotFoundError
         If the folder is no run folder or has no checkpoint yet.
     ValueError
-        If its configuration is damaged.
+        If its configuration or its state is damaged, or for another name of a checkpoint.
     """
     from flax import nnx
 
-    from ellipsoid.models.autoencoder import Autoencoder, AutoencoderConfig
+    from ellipsoid.models.autoencoder import Autoencoder
+    from ellipsoid.models.checkpoints import Checkpoints
     from ellipsoid.models.steps import TrainConfig, TrainState
 
     if checkpoint not in ("best", "newest"):
         raise ValueError(f"checkpoint: expected best or newest; got {checkpoint!r}")
-    folder = Path(folder).absolute()
-    description = _read_config(folder)
-    autoencoder = Autoencoder(AutoencoderConfig.from_json(description["autoencoder"]), rngs=nnx.Rngs(0))
+    run = RunFolder(folder)
+    description = run.read_config()
+    autoencoder = Autoencoder(_autoencoder_config(description), rngs=nnx.Rngs(0))
     try:
         training = TrainConfig(**description["training"])
     except TypeError as error:
         raise ValueError(f"training configuration: {error}") from None
-    like = TrainState.new(training, nnx.state(autoencoder))
-    manager = _manager(folder, create=False)
-    try:
-        epoch = manager.best_step() if checkpoint == "best" else manager.latest_step()
+    with closing(Checkpoints(run.checkpoints, create=False)) as checkpoints:
+        epoch = checkpoints.best if checkpoint == "best" else checkpoints.newest
         if epoch is None:
-            raise FileNotFoundError(f"{folder}: no checkpoint yet; train with `ellipsoid train --resume`")
-        restored = _restore(manager, epoch, like)
-    finally:
-        manager.close()
+            raise FileNotFoundError(f"{run.path}: no checkpoint yet; train with `ellipsoid train --resume`")
+        restored = checkpoints.restore(epoch, TrainState.new(training, nnx.state(autoencoder)))
     nnx.update(autoencoder, restored.model_weights)
-    state = PCAState.load(folder / "state.npz") if (folder / "state.npz").exists() else None
     return Run(
         autoencoder,
         training,
         epoch,
         restored.optimizer,
-        state,
-        read_metrics(folder),
+        PCAState.load(run.state) if run.state.exists() else None,
+        run.read_metrics(),
         description.get("validation", "split"),
     )
 
 
+def _autoencoder_config(description: dict[str, Any]) -> "AutoencoderConfig":
+    from ellipsoid.models.autoencoder import AutoencoderConfig
+
+    return AutoencoderConfig.from_json(description["autoencoder"])
+
+
 def load_autoencoder(folder: str | os.PathLike[str]) -> "Autoencoder":
-    """Load the autoencoder of a run, with the weights of the lowest validation loss; as `load_run`."""
+    """Load the autoencoder of a run, with the weights of the lowest validation loss.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`load_run`.
+    """
     return load_run(folder).autoencoder
 
 
@@ -359,7 +482,7 @@ def fit_run(
     Parameters
     ----------
     autoencoder : Autoencoder
-        As `train` leaves it or `load_autoencoder` gives it.
+        The network, as `train` leaves it or `load_autoencoder` gives it.
     images : (n, H, W, C) uint8 array
         May be memory-mapped, as the latents are that are given back: neither need to fit into memory.
     out : path
@@ -374,21 +497,28 @@ def fit_run(
     latents : (n, D) float32 array
         Memory-mapped.
     state : PCAState
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the images are not uint8 or of another shape than the autoencoder's, or are fewer than two.
+    OSError
+        If a file can't be written.
     """
-    out = Path(out)
-    _write_latents(autoencoder, images, out / "latents.npy", progress)
+    run = RunFolder(out)
+    _write_latents(autoencoder, images, run.latents, progress)
     if test is not None:
-        _write_latents(autoencoder, test, out / "latents_test.npy", progress)
-    latents = np.load(out / "latents.npy", mmap_mode="r")
+        _write_latents(autoencoder, test, run.test_latents, progress)
+    latents = np.load(run.latents, mmap_mode="r")
     moments = Moments.empty(latents.shape[1])
-    for start in range(0, len(latents), _ROWS):
-        moments = moments.update(latents[start : start + _ROWS])
+    for block in row_slices(len(latents), _ROWS):
+        moments = moments.update(latents[block])
     state = fit_moments(moments)
-    state.save(out / "state.npz")
+    state.save(run.state)
     return latents, state
 
 
-def _write_latents(autoencoder, images, path, progress):
+def _write_latents(autoencoder: "Autoencoder", images: np.ndarray, path: Path, progress: bool) -> None:
     from ellipsoid.models.autoencoder import encoded_batches
 
     header = {

@@ -1,4 +1,7 @@
-"""Training: one loop that reads top to bottom. What is compiled is in `steps`, what is written in `runs`."""
+"""Training: one loop that reads top to bottom.
+
+What is compiled is in `steps`, what is written in `training_record`.
+"""
 
 import math
 import os
@@ -7,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +22,7 @@ from ellipsoid.checks import check_images
 from ellipsoid.models.autoencoder import Autoencoder
 from ellipsoid.models.batches import epoch_batches
 from ellipsoid.models.steps import Steps, TrainConfig, TrainState
+from ellipsoid.models.training_record import TrainingRecord
 from ellipsoid.progress import progress_bar
 from ellipsoid.runs import RunFolder
 
@@ -107,12 +112,15 @@ def train(
     steps = Steps(graph, config, n_steps)
     state, best = TrainState.new(config, weights), None
     history: list[dict[str, float]] = []
-    run = RunFolder(out, autoencoder.config, config, resume, kind) if out is not None else None
-    if run is not None and (restored := run.restore(state)):
-        state, best, history = restored
+    run = None
+    if out is not None:
+        folder = RunFolder(Path(out).absolute())
+        run = TrainingRecord(folder, autoencoder.config, config, resume=resume, validation=kind)
+        if restored := run.restore(state):
+            state, best, history = restored
     step = int(history[-1]["step"]) if history else 0
     if run is not None and step < n_steps:
-        run.remove_fitted()
+        run.folder.remove_fitted()
 
     state = steps.place(state)
     try:
@@ -219,7 +227,7 @@ def _check_finite(loss: float, step: int, run: RunFolder | None) -> None:
     kept = ""
     if run is not None:
         run.wait()
-        kept = run.kept()
+        kept = run.last_good()
     raise TrainingDiverged(
         f"the loss is not finite at step {step}{kept}; try a lower learning_rate, or clip_norm=1"
     )

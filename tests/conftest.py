@@ -1,3 +1,4 @@
+import shutil
 import signal
 
 import jax
@@ -29,3 +30,30 @@ def make_state():
         return PCAState(*(jnp.asarray(field, jnp.float32) for field in fields), n_samples=1000)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory):
+    """Run that the command line has trained on a folder of 250 drawn faces, beside it; to be read only."""
+    from PIL import Image
+
+    from ellipsoid.cli import main
+    from ellipsoid.models import procedural_faces
+    from ellipsoid.random import key
+
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "images").mkdir()
+    for i, image in enumerate(procedural_faces(250, 16, key=key(0)).images):
+        Image.fromarray(image).save(folder / "images" / f"{i:03d}.png")
+    command = ["train", str(folder / "images"), "--out", str(folder / "run")]
+    command += ["--image-size", "16", "--filters", "4", "8", "--latent-dim", "8", "--horizontal-flip", "True"]
+    command += ["--steps", "24", "--batch-size", "64", "--validation-fraction", "0.2"]
+    assert main(command) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def run_copy(trained_run, tmp_path):
+    """Copy of the trained run, to be changed."""
+    shutil.copytree(trained_run, tmp_path / "run")
+    return tmp_path / "run"

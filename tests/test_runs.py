@@ -1,30 +1,34 @@
-"""Checkpoints, interruptions, and what a run folder gives back."""
+"""The run folder: its paths, what it records, and what it gives back."""
 
 import json
-import os
-import random
-import resource
-import signal
-import subprocess
-import sys
-import time
+import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from flax import nnx
+from small_runs import CONFIG, new, noise, same
 
 import ellipsoid as el
-from ellipsoid.models import Autoencoder, AutoencoderConfig, TrainConfig, encode_images, train, training
-from ellipsoid.models.steps import Steps
-from ellipsoid.runs import RunFolder, fit_run, load_autoencoder, load_run, read_metrics
+from ellipsoid.models import AutoencoderConfig, TrainConfig, encode_images, procedural_faces, train
+from ellipsoid.models.training_record import TrainingRecord
+from ellipsoid.runs import (
+    DRAWN_FACES,
+    RunFolder,
+    check_run_folder,
+    check_training_images,
+    drawn_faces,
+    fit_run,
+    load_autoencoder,
+    load_run,
+    load_training_images,
+    read_metrics,
+    record_images,
+    recorded_images,
+)
 
-CONFIG = AutoencoderConfig(image_size=8, filters=(4,), latent_dim=4)
-TRAINING = TrainConfig(epochs=4, batch_size=64)
-
-
-def noise(n):
-    return np.random.default_rng(0).integers(0, 256, (n, *CONFIG.image_shape), np.uint8)
+FORMER_CONFIG = Path(__file__).parent / "data" / "former_config.json"
 
 
 @pytest.fixture(scope="module")
@@ -32,184 +36,138 @@ def images():
     return noise(300)
 
 
-def new(seed=0):
-    return Autoencoder(CONFIG, rngs=nnx.Rngs(seed))
+# --- paths -------------------------------------------------------------------------------------------
 
 
-def same(a, b):
-    leaves = (jax.tree.leaves(nnx.state(autoencoder)) for autoencoder in (a, b))
-    return all(np.array_equal(x, y) for x, y in zip(*leaves, strict=True))
-
-
-def saved_epochs(out):
-    return sorted(int(path.name) for path in (out / "checkpoints").iterdir())
-
-
-def losses(monkeypatch, *values):
-    """Let the epochs have these validation losses."""
-    left = iter(values)
-    monkeypatch.setattr(training, "_mean_loss", lambda *_: next(left))
-
-
-def at_step(monkeypatch, number, act):
-    """Call `act` before one step of the training."""
-    step = Steps.step
-
-    def acting(self, state, count, images, weight):
-        if count == number:
-            act()
-        return step(self, state, count, images, weight)
-
-    monkeypatch.setattr(Steps, "step", acting)
-
-
-def interrupt():
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-# --- newest and best ---------------------------------------------------------------------------------
-
-
-def test_the_newest_and_the_best_checkpoint_are_kept(images, tmp_path, monkeypatch):
-    losses(monkeypatch, 0.3, 0.1, 0.2, 0.4)
-    autoencoder = new()
-    train(autoencoder, images, TRAINING, out=tmp_path / "run", progress=False)
-    assert saved_epochs(tmp_path / "run") == [2, 4]
-    best, newest = load_run(tmp_path / "run"), load_run(tmp_path / "run", "newest")
-    assert (best.epoch, newest.epoch) == (2, 4)
-    assert same(best.autoencoder, autoencoder)
-    assert not same(newest.autoencoder, autoencoder)
-
-
-def test_the_best_epoch_survives_a_resume(images, tmp_path, monkeypatch):
-    losses(monkeypatch, 0.1, 0.3, 0.2, 0.4)
-    at_step(monkeypatch, 12, interrupt)
-    first, second = new(), new(seed=9)
-    with pytest.raises(KeyboardInterrupt):
-        train(first, images, TRAINING, out=tmp_path / "run", progress=False)
-    assert saved_epochs(tmp_path / "run") == [1, 3]
-    (tmp_path / "run" / "checkpoints" / "2" / "default").mkdir(parents=True)  # as a kill may leave it
-    train(second, images, TRAINING, out=tmp_path / "run", resume=True, progress=False)
-    assert saved_epochs(tmp_path / "run") == [1, 4]
-    assert same(first, second)
-    assert same(load_autoencoder(tmp_path / "run"), second)
-
-
-# --- interruptions -----------------------------------------------------------------------------------
-
-
-def test_a_key_press_ends_the_epoch_and_resuming_goes_on(images, tmp_path, monkeypatch):
-    whole, resumed = new(), new(seed=9)
-    train(whole, images, TRAINING, progress=False)
-    at_step(monkeypatch, 6, interrupt)
-    with pytest.raises(KeyboardInterrupt, match="stopped after epoch 2; resuming goes on from there"):
-        train(new(), images, TRAINING, out=tmp_path / "run", progress=False)
-    assert [record["step"] for record in read_metrics(tmp_path / "run")] == [5, 10]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    history = train(resumed, images, TRAINING, out=tmp_path / "run", resume=True, progress=False)
-    assert [record["step"] for record in history] == [5, 10, 15, 20]
-    assert same(resumed, whole)
-
-
-def test_a_second_key_press_stops_at_once(images, tmp_path, monkeypatch):
-    steps = []
-
-    def twice():
-        steps.append("reached")
-        interrupt()
-        interrupt()
-
-    at_step(monkeypatch, 6, twice)
-    at_step(monkeypatch, 7, lambda: steps.append("passed"))
-    with pytest.raises(KeyboardInterrupt):
-        train(new(), images, TRAINING, out=tmp_path / "run", progress=False)
-    assert steps == ["reached"]
-    assert saved_epochs(tmp_path / "run") == [1]
-
-
-def test_a_key_press_in_the_last_epoch_changes_nothing(images, monkeypatch):
-    at_step(monkeypatch, 18, interrupt)
-    assert len(train(new(), images, TRAINING, progress=False)) == 4
-
-
-_SCRIPT = """
-import sys
-import numpy as np
-from flax import nnx
-from ellipsoid.models import Autoencoder, AutoencoderConfig, TrainConfig, train
-autoencoder = AutoencoderConfig(image_size=8, filters=(4,), latent_dim=4)
-images, out, settings = np.load(sys.argv[1]), sys.argv[2], TrainConfig(**eval(sys.argv[3]))
-train(Autoencoder(autoencoder, rngs=nnx.Rngs(0)), images, settings, out=out, resume=True, progress=False)
-"""
-
-
-def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(images, tmp_path):
-    settings = {
-        "epochs": 30,
-        "batch_size": 64,
-        "ema_decay": 0.9,
-        "horizontal_flip": True,
-        "latent_noise": 0.1,
+def test_names_in_a_run_folder_stay_what_they_are():
+    """Folders of before must still be read."""
+    run = RunFolder("run")
+    assert {name: path.relative_to("run").as_posix() for name, path in vars(run).items()} == {
+        "path": ".",
+        "config": "config.json",
+        "metrics": "metrics.jsonl",
+        "checkpoints": "checkpoints",
+        "latents": "latents.npy",
+        "test_latents": "latents_test.npy",
+        "state": "state.npz",
+        "evaluation": "evaluation",
+        "evaluation_cache": "evaluation/cache",
+        "feature_network": "evaluation/network.npz",
+        "recommendation": "recommendation.json",
+        "report": "report.html",
+        "diagnostics": "diagnostics.json",
+        "figures": "figures",
     }
-    whole, out = new(), tmp_path / "run"
-    train(whole, images, TrainConfig(**settings), progress=False)
-    np.save(tmp_path / "images.npy", images)
-    command = [sys.executable, "-c", _SCRIPT, str(tmp_path / "images.npy"), str(out), repr(settings)]
-    # Most of the test would be compilation.
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    moments = random.Random(0)
-    for least in (1, 8, 16):
-        with subprocess.Popen(command, env=os.environ | cache) as process:
-            deadline = time.monotonic() + 120
-            while len(read_metrics(out)) < least and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.005)
-            time.sleep(moments.uniform(0, 0.05))
-            process.send_signal(signal.SIGKILL)
-        assert least <= len(read_metrics(out)) < 30
-
-    resumed = new(seed=9)  # everything must come from the checkpoint
-    history = train(resumed, images, TrainConfig(**settings), out=out, resume=True, progress=False)
-    assert [record["epoch"] for record in history] == list(range(1, 31))
-    assert same(resumed, whole)
-    assert same(load_autoencoder(out), whole)
+    assert run.recommended_state("fidelity") == Path("run/recommended-fidelity.npz")
+    assert run.evaluation_figure("regions") == Path("run/evaluation/regions.png")
 
 
-# --- disks -------------------------------------------------------------------------------------------
+def test_a_run_folder_is_a_path(tmp_path):
+    run = RunFolder(RunFolder(tmp_path))
+    assert Path(run) == run.path == tmp_path
+    assert repr(run) == f"RunFolder({str(tmp_path)!r})"
 
 
-# What Orbax has begun to write, on its own threads, fails with it.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_full_disk_keeps_the_last_good_checkpoint(images, tmp_path, monkeypatch):
-    save = RunFolder.save
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def filling_up(self, state, history):
-        if len(history) == 3:
-            self.wait()
-            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
-        save(self, state, history)
-
-    monkeypatch.setattr(RunFolder, "save", filling_up)
-    autoencoder, out = new(), tmp_path / "run"
-    try:
-        with pytest.raises(
-            OSError, match=r"can't write a checkpoint \(.*File too large.*epoch 2, is in .*resume"
-        ):
-            train(autoencoder, images, TRAINING, out=out, progress=False)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert load_run(out, "newest").epoch == 2
-    monkeypatch.undo()
-    assert len(train(autoencoder, images, TRAINING, out=out, resume=True, progress=False)) == 4
-    assert saved_epochs(out)[-1] == 4  # and nothing is left of the broken one
-
-
-def test_a_folder_that_can_not_be_made_is_refused_before_training(images, tmp_path, monkeypatch):
+def test_folders_that_a_run_can_be_made_in(tmp_path):
+    check_run_folder(tmp_path)
+    check_run_folder(tmp_path / "new")
     (tmp_path / "file").touch()
-    at_step(monkeypatch, 0, lambda: pytest.fail("trained"))
-    with pytest.raises(OSError, match="file"):
-        train(new(), images, TRAINING, out=tmp_path / "file" / "run", progress=False)
+    check_run_folder(tmp_path, resume=True)
+    with pytest.raises(FileExistsError, match="is not empty: choose another"):
+        check_run_folder(tmp_path)
+    with pytest.raises(FileExistsError, match="a file of this name exists"):
+        check_run_folder(tmp_path / "file", resume=True)
+
+
+# --- configuration and history -----------------------------------------------------------------------
+
+
+def test_configuration_and_history_come_back(tmp_path):
+    run = RunFolder(tmp_path)
+    assert run.read_metrics() == read_metrics(tmp_path) == []
+    history = [{"epoch": 1, "validation_loss": 0.1}, {"epoch": 2, "validation_loss": 1 / 3}]
+    run.write_metrics(history)
+    assert run.read_metrics() == read_metrics(tmp_path) == history
+    description = {"autoencoder": CONFIG.to_json(), "training": {"epochs": 3}, "validation": "split"}
+    run.write_config(description)
+    assert run.read_config() == {"format": "ellipsoid.run", "version": 2} | description
+
+
+def test_former_names_of_options_are_translated(run_copy):
+    """The first runs called two options otherwise."""
+    former = json.loads(FORMER_CONFIG.read_text())
+    assert {"mirror", "shift"} <= set(former["training"])
+    run = RunFolder(run_copy)
+    shutil.copyfile(FORMER_CONFIG, run.config)
+    training = TrainConfig(epochs=1, horizontal_flip=True, max_shift=1)
+    loaded = load_run(run)
+    assert loaded.training == training
+    assert loaded.autoencoder.config == AutoencoderConfig(image_size=16, filters=(4, 8), latent_dim=8)
+    assert recorded_images(run) == {"source": "faces", "split": "all", "cache": None}
+    # Such a run may be resumed, and is then written with today's names.
+    shape = loaded.autoencoder.config
+    TrainingRecord(run, shape, training, resume=True, validation="split").close()
+    written = json.loads(run.config.read_text())
+    assert written["training"]["horizontal_flip"] is True
+    assert written["training"]["max_shift"] == 1
+    assert not {"mirror", "shift"} & set(written["training"])
+    assert written["images"] == former["images"]
+
+
+# --- images ------------------------------------------------------------------------------------------
+
+
+def test_a_run_says_what_it_was_trained_on(trained_run):
+    source = str(trained_run.parent / "images")
+    assert recorded_images(trained_run) == {"source": source, "split": "all", "cache": None}
+    found = load_training_images(trained_run)
+    np.testing.assert_array_equal(found.images, procedural_faces(250, 16, key=el.key(0)).images)
+
+
+def test_what_is_recorded_can_be_read_from_another_folder(run_copy, monkeypatch):
+    monkeypatch.chdir(run_copy.parent)
+    Path("images.npz").touch()
+    record_images("run", "images.npz", split="train", cache=Path("cache.npy"), n=7)
+    here = run_copy.parent
+    assert recorded_images(run_copy) == {
+        "source": str(here / "images.npz"),
+        "split": "train",
+        "cache": str(here / "cache.npy"),
+        "n": 7,
+    }
+    record_images("run", "olivetti")
+    assert recorded_images(run_copy) == {"source": "olivetti"}
+
+
+def test_images_may_have_moved_and_may_be_unknown(run_copy):
+    moved = run_copy.parent / "moved.npy"
+    np.save(moved, procedural_faces(250, 16, key=el.key(0)).images)
+    record_images(run_copy, "nowhere", split="all", cache=None)
+    np.testing.assert_array_equal(load_training_images(run_copy, str(moved)).images, np.load(moved))
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        load_training_images(run_copy)
+    config = RunFolder(run_copy).read_config()
+    del config["images"]
+    RunFolder(run_copy).write_config(config)
+    assert recorded_images(run_copy) is None
+    assert load_training_images(run_copy) is None
+
+
+def test_faces_of_a_demonstration_are_drawn_again(run_copy):
+    record_images(run_copy, DRAWN_FACES, n=40, seed=3)
+    expected = procedural_faces(40, 16, key=jax.random.split(el.key(3), 3)[0]).images
+    np.testing.assert_array_equal(load_training_images(run_copy).images, expected)
+    np.testing.assert_array_equal(drawn_faces(40, 16, 3), expected)
+
+
+def test_other_images_than_those_of_the_run_are_refused(trained_run):
+    latents, autoencoder = RunFolder(trained_run).read_latents(), load_autoencoder(trained_run)
+    images = procedural_faces(250, 16, key=el.key(0)).images
+    check_training_images(images, autoencoder, latents)
+    check_training_images(images[::-1][:50], autoencoder, latents)  # any of them, in any order
+    others = np.concatenate([images[:30], procedural_faces(5, 16, key=el.key(5)).images])
+    with pytest.raises(ValueError, match=r"images: expected the training images .*: 2 of the first 32"):
+        check_training_images(others, autoencoder, latents)
 
 
 # --- what comes back ---------------------------------------------------------------------------------
@@ -255,20 +213,12 @@ def test_the_streamed_state_has_the_bits_of_fit(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-def test_latents_of_earlier_weights_do_not_stay(images, tmp_path, monkeypatch):
-    out = tmp_path / "run"
-    at_step(monkeypatch, 6, interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        train(new(), images, TRAINING, out=out, progress=False)
-    fit_run(load_autoencoder(out), images, out, progress=False)
-    assert load_run(out).state is not None
-    autoencoder = new()
-    train(autoencoder, images, TRAINING, out=out, resume=True, progress=False)
-    assert load_run(out).state is None
-    assert not (out / "latents.npy").exists()
-    fit_run(autoencoder, images, out, progress=False)
-    train(autoencoder, images, TRAINING, out=out, resume=True, progress=False)
-    assert load_run(out).state is not None  # a complete run is left as it is
+def test_latents_that_are_not_there_or_damaged(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"run: expected a run folder, or a folder with latents\.npy"):
+        RunFolder(tmp_path).read_latents()
+    RunFolder(tmp_path).latents.write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"latents\.npy: not a readable \.npy array"):
+        RunFolder(tmp_path).read_latents()
 
 
 def test_folders_that_are_no_runs(fitted, tmp_path):
@@ -286,5 +236,17 @@ def test_folders_that_are_no_runs(fitted, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(description))
     with pytest.raises(ValueError, match=r"training configuration: .*speed"):
         load_run(tmp_path)
+    del description["autoencoder"]
+    (tmp_path / "config.json").write_text(json.dumps(description))
+    with pytest.raises(ValueError, match=r"not the configuration of a run .'autoencoder'"):
+        load_run(tmp_path)
     with pytest.raises(ValueError, match="checkpoint: expected best or newest; got 'last'"):
         load_run(fitted[0], "last")
+
+
+def test_a_run_before_its_latents(run_copy):
+    run = RunFolder(run_copy)
+    assert load_run(run).state is not None
+    run.remove_fitted()
+    assert not run.latents.exists()
+    assert load_run(run).state is None

@@ -1,5 +1,4 @@
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,23 +9,18 @@ from PIL import Image
 
 import ellipsoid as el
 from ellipsoid.cli import main
+from ellipsoid.cli.arrays import read_array, read_arrays
+from ellipsoid.cli.draw_options import as_label
 from ellipsoid.generation.sinks import NpySink
-from ellipsoid.models import ImageSet, procedural_faces
 from ellipsoid.runs import load_run
 
-SMALL = ["--image-size", "16", "--filters", "8", "16", "--latent-dim", "8"]
-SMALL += ["--steps", "12", "--batch-size", "32"]
+SMALL = ["--image-size", "16", "--filters", "4", "8", "--latent-dim", "8", "--steps", "1"]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A run folder, trained from a folder of images by the command itself."""
-    path = tmp_path_factory.mktemp("cli")
-    (path / "images").mkdir()
-    for i, image in enumerate(procedural_faces(100, 16, key=el.key(0)).images):
-        Image.fromarray(image).save(path / "images" / f"{i:03d}.png")
-    assert main(["train", str(path / "images"), "--out", str(path / "run"), *SMALL]) == 0
-    return path
+@pytest.fixture
+def folder(trained_run):
+    """Folder of the trained run and its images, to be read only."""
+    return trained_run.parent
 
 
 def error_of(capsys, *arguments):
@@ -38,79 +32,116 @@ def error_of(capsys, *arguments):
     return error
 
 
-def test_train_leaves_a_whole_run(folder):
-    run = folder / "run"
-    latents = np.load(run / "latents.npy")
-    assert latents.shape == (100, 8)
-    state = el.PCAState.load(run / "state.npz")
+# --- train -------------------------------------------------------------------------------------------
+
+
+def test_train_leaves_a_whole_run(trained_run):
+    latents = np.load(trained_run / "latents.npy")
+    assert latents.shape == (250, 8)
+    state = el.PCAState.load(trained_run / "state.npz")
     np.testing.assert_allclose(state.mean, latents.mean(axis=0), rtol=1e-5, atol=1e-5)
-    assert {"config.json", "checkpoints", "metrics.jsonl"} <= {path.name for path in run.iterdir()}
+    assert {"config.json", "checkpoints", "metrics.jsonl"} <= {path.name for path in trained_run.iterdir()}
 
 
-def test_faces_are_mirrored_unless_told_otherwise(folder, tmp_path, monkeypatch):
-    def mirror(images, *options):
-        out = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
-        command = ["train", str(images), "--out", str(out), *SMALL, "--steps", "1", *options]
-        assert main(command) == 0
-        return load_run(out).training.horizontal_flip
-
-    assert mirror(folder / "images") is False
-
-    faces = procedural_faces(40, 16, key=el.key(0))
-    with_attributes = ImageSet(faces.images, attributes=faces.attributes)
-    monkeypatch.setattr("ellipsoid.models.images.load_image_set", lambda *_, **__: with_attributes)
-    assert mirror("faces") is True
-    assert mirror("faces", "--horizontal-flip", "False") is False
-    monkeypatch.setattr("ellipsoid.models.images.load_image_set", lambda *_, **__: ImageSet(faces.images))
-    assert mirror("lfw") is True
+def test_options_of_train_are_fields_of_the_configurations(trained_run):
+    run = load_run(trained_run)
+    config, training = run.autoencoder.config, run.training
+    assert (config.image_size, config.filters, config.latent_dim) == (16, (4, 8), 8)
+    assert (training.steps, training.batch_size, training.validation_fraction) == (24, 64, 0.2)
+    assert training.horizontal_flip is True
 
 
-def test_fit_a_mixture(folder, capsys):
-    run, out = str(folder / "run"), folder / "mixture.npz"
-    assert main(["fit", run, "--out", str(out), "--n-components", "4", "--n-parts", "1", "3"]) == 0
+def test_train_says_what_it_wrote_and_resumes(folder, run_copy, capsys):
+    """A complete run is left as it is, but for latents and state."""
+    command = ["train", str(folder / "images"), "--out", str(run_copy), *SMALL[:-2], "--resume"]
+    command += ["--steps", "24", "--batch-size", "64", "--validation-fraction", "0.2"]
+    assert main([*command, "--horizontal-flip", "True"]) == 0
+    said = capsys.readouterr().out
+    assert said.endswith(f"wrote {run_copy}: checkpoints, metrics.jsonl, latents.npy, state.npz\n")
+    assert "other settings (training.seed)" in error_of(
+        capsys, *command, "--horizontal-flip", "True", "--seed", "3"
+    )
+
+
+# --- fit ---------------------------------------------------------------------------------------------
+
+
+def test_fit_a_mixture(folder, tmp_path, capsys):
+    run, out = str(folder / "run"), tmp_path / "mixture.npz"
+    command = ["fit", run, "--out", str(out), "--n-components", "4"]
+    assert main([*command, "--n-parts", "1", "3"]) == 0
     assert "parts, 4 components" in capsys.readouterr().out
     assert el.Mixture.load(out).names == ()
 
-    labels = np.arange(100) % 3
-    np.save(folder / "labels.npy", labels)
-    np.savez(folder / "attributes.npz", first=labels == 0, odd=labels == 1)
-    for name, parts in (("labels.npy", 3), ("attributes.npz", 3)):
-        assert main(["fit", run, "--out", str(out), "--labels", str(folder / name)]) == 0
-        assert el.Mixture.load(out).n_parts == parts
-    assert el.Mixture.load(out).names == ("first", "odd")
-    several = ["--labels", str(folder / "labels.npy"), "--n-parts", "2"]
-    assert main(["fit", run, "--out", str(out), *several]) == 0
-    assert el.Mixture.load(out).n_parts == 6
+    labels = np.arange(250) % 3
+    np.save(tmp_path / "labels.npy", labels)
+    np.savez(tmp_path / "attributes.npz", first=labels == 0, odd=labels == 1)
+    for name, names in (("labels.npy", ("0", "1", "2")), ("attributes.npz", ("first", "odd"))):
+        assert main([*command, "--labels", str(tmp_path / name)]) == 0
+        mixture = el.Mixture.load(out)
+        assert (mixture.n_parts, mixture.names) == (3, names)
+    several = ["--n-parts", "2", "3", "--labels", str(tmp_path / "labels.npy")]
+    assert "expected one number for all labels" in error_of(capsys, *command, *several)
 
-    command = ["fit", run, "--out", str(out), "--n-parts", "2"]
-    assert "expected std for a mixture" in error_of(capsys, *command, "--half-width", "core")
-    assert "expected one number for all labels" in error_of(capsys, *command, "3", *several[:2])
+
+def test_fit_takes_a_share_of_the_variance_and_a_half_width(folder, tmp_path, capsys):
+    out, latents = tmp_path / "share.npz", folder / "run" / "latents.npy"
+    arguments = ["--n-components", "0.9", "--half-width", "mad"]
+    assert main(["fit", str(latents), "--out", str(out), *arguments]) == 0
+    expected = el.fit(np.load(latents), 0.9, "mad")
+    np.testing.assert_array_equal(el.PCAState.load(out).scale, expected.scale)
+    share = float(np.sum(expected.explained_variance_ratio))
+    said = capsys.readouterr().out
+    assert said == f"wrote {out}: {expected.n_components} components, {share:.1%} of the variance\n"
+
+
+def test_arrays_in_files(tmp_path):
+    array = np.arange(6).reshape(2, 3)
+    np.save(tmp_path / "x.npy", array)
+    np.savez(tmp_path / "x.npz", a=array, b=array[0])
+    np.testing.assert_array_equal(read_array("latents", tmp_path / "x.npy"), array)
+    assert read_arrays("labels", tmp_path / "x.npz").keys() == {"a", "b"}
+    with pytest.raises(ValueError, match=r"latents: expected a \.npy array; got .*x\.npz, with arrays a, b"):
+        read_array("latents", tmp_path / "x.npz")
+    (tmp_path / "x.npy").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"latents: expected a \.npy array; got .*x\.npy, which is not"):
+        read_array("latents", tmp_path / "x.npy")
+    with pytest.raises(FileNotFoundError, match=r"labels: expected .*; got .*no\.npy, no such file"):
+        read_arrays("labels", tmp_path / "no.npy")
+
+
+# --- sample and generate -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "label"),
+    [
+        ((), None),
+        (("Smiling", "Male"), ("Smiling", "Male")),
+        (("Smiling=true", "Male=False"), {"Smiling": True, "Male": False}),
+        (("Smiling", "Male=false"), {"Smiling": True, "Male": False}),
+        (("a=b=true",), {"a=b": True}),
+    ],
+)
+def test_labels_on_the_command_line(words, label):
+    assert as_label(words) == label
 
 
 def test_draw_from_a_mixture(folder, tmp_path, capsys):
     rng, mixture = np.random.default_rng(0), tmp_path / "mixture.npz"
-    attributes = {"Smiling": rng.random(100) < 0.5, "Male": rng.random(100) < 0.5}
+    attributes = {"Smiling": rng.random(250) < 0.5, "Male": rng.random(250) < 0.5}
     el.fit_by_label(np.load(folder / "run" / "latents.npy"), attributes, 4).save(mixture)
 
-    uniform = ("--law", "uniform")  # compiles in a third of the time, for each number of parts anew
-
-    def drawn(*options, name="z"):
-        out = tmp_path / f"{name}{len(list(tmp_path.iterdir()))}.npy"
-        assert main(["sample", str(mixture), "--n", "20", "--out", str(out), *uniform, *options]) == 0
-        return np.load(out)
-
-    def expected(label):
-        return el.sample(el.key(0), el.Mixture.load(mixture), 20, law="uniform", label=label).latents
-
-    np.testing.assert_array_equal(drawn(), expected(None))
-    np.testing.assert_array_equal(drawn("--label", "Smiling", "Male"), expected(["Smiling", "Male"]))
+    # The law compiles in a third of the time, for each number of parts anew.
+    options = ["--law", "uniform", "--label", "Smiling", "Male=False"]
+    out = tmp_path / "z.npy"
+    assert main(["sample", str(mixture), "--n", "3", "--out", str(out), *options]) == 0
     wanted = {"Smiling": True, "Male": False}
-    np.testing.assert_array_equal(drawn("--label", "Smiling=true", "Male=False"), expected(wanted))
-    np.testing.assert_array_equal(drawn("--label", "Smiling", "Male=false"), expected(wanted))
+    expected = el.sample(el.key(0), el.Mixture.load(mixture), 3, law="uniform", label=wanted).latents
+    np.testing.assert_array_equal(np.load(out), expected)
 
     pictures = ["generate", str(folder / "run"), "--n", "3", "--out", str(tmp_path / "pictures.npy")]
-    options = ["--state", str(mixture), *uniform, "--label", "Male", "--beside", "part"]
-    assert main([*pictures, *options]) == 0
+    assert main([*pictures, "--state", str(mixture), *options, "--beside", "part"]) == 0
     assert np.load(tmp_path / "pictures.npy").shape == (3, 16, 16, 3)
     assert np.load(tmp_path / "pictures.part.npy").shape == (3,)
 
@@ -119,28 +150,31 @@ def test_draw_from_a_mixture(folder, tmp_path, capsys):
     assert "expected Male=true or Male=false; got Male=1" in error_of(capsys, *sample, "--label", "Male=1")
 
 
-def test_fit_sample_and_generate(folder, capsys):
-    assert main(["fit", str(folder / "run"), "--out", str(folder / "s.npz"), "--n-components", "3"]) == 0
-    state = el.PCAState.load(folder / "s.npz")
+def test_fit_sample_and_generate(folder, tmp_path, capsys):
+    shape, z = tmp_path / "s.npz", tmp_path / "z.npy"
+    assert main(["fit", str(folder / "run"), "--out", str(shape), "--n-components", "3"]) == 0
+    state = el.PCAState.load(shape)
     assert state.n_components == 3
     assert "3 components" in capsys.readouterr().out
 
-    z = folder / "z.npy"
     arguments = ["--n", "100", "--law", "uniform", "--level", "2", "--fact", "0.5", "--seed", "7"]
-    assert main(["sample", str(folder / "s.npz"), "--out", str(z), *arguments]) == 0
+    assert main(["sample", str(shape), "--out", str(z), *arguments]) == 0
     expected = el.sample(el.key(7), state, 100, law="uniform", level=2.0, fact=0.5).latents
     np.testing.assert_array_equal(np.load(z), expected)
+    assert capsys.readouterr().out == f"wrote {z}: 100 latents, 0.0 MB\n"
 
-    assert main(["generate", str(folder / "run"), "--n", "5", "--out", str(folder / "pictures")]) == 0
-    assert len(list((folder / "pictures").glob("*.png"))) == 5
-    assert main(["generate", str(folder / "run"), "--n", "5", "--out", str(folder / "pictures.npy")]) == 0
-    pictures = np.load(folder / "pictures.npy")
+    generate = ["generate", str(folder / "run"), "--n", "5", "--out"]
+    assert main([*generate, str(tmp_path / "pictures")]) == 0
+    assert len(list((tmp_path / "pictures").glob("*.png"))) == 5
+    assert main([*generate, str(tmp_path / "pictures.npy")]) == 0
+    pictures = np.load(tmp_path / "pictures.npy")
     assert pictures.shape == (5, 16, 16, 3)
-    np.testing.assert_array_equal(np.asarray(Image.open(folder / "pictures" / "000004.png")), pictures[4])
+    picture = np.asarray(Image.open(tmp_path / "pictures" / "000004.png"))
+    np.testing.assert_array_equal(picture, pictures[4])
 
 
-def test_a_key_press_stops_and_the_same_command_goes_on(folder, monkeypatch, capsys):
-    out = folder / "stopped.npy"
+def test_a_key_press_stops_and_the_same_command_goes_on(folder, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "stopped.npy"
     write, starts = NpySink.write, []
 
     def interrupted(self, start, columns):
@@ -150,26 +184,26 @@ def test_a_key_press_stops_and_the_same_command_goes_on(folder, monkeypatch, cap
         return write(self, start, columns)
 
     monkeypatch.setattr(NpySink, "write", interrupted)
-    command = ["sample", str(folder / "run"), "--n", "20000", "--out", str(out), "--chunk", "100"]
+    command = ["sample", str(folder / "run"), "--n", "10000", "--out", str(out), "--chunk", "100"]
     command += ["--law", "uniform", "--dtype", "float16", "--beside", "gauge"]
     assert main(command) == 130
     error = capsys.readouterr().err
-    assert "of 20,000 rows are kept in" in error
+    assert "of 10,000 rows are kept in" in error
     assert "the same call goes on there" in error
     assert not out.exists()
     before = len(starts)
-    assert 2 <= before < 200
+    assert 2 <= before < 100
     assert main(command) == 0
-    assert sorted(starts) == list(range(0, 20_000, 100))
+    assert sorted(starts) == list(range(0, 10_000, 100))
     output = capsys.readouterr().out
-    assert f"wrote {out}: 20,000 latents" in output
+    assert f"wrote {out}: 10,000 latents" in output
     assert "of the latents outside of the region" in output
     assert main([*command, "--verify"]) == 0
-    assert len(np.load(folder / "stopped.gauge.npy")) == 20_000
+    assert len(np.load(tmp_path / "stopped.gauge.npy")) == 10_000
 
 
-def test_processes_share_a_command(folder, capsys):
-    out = folder / "shared"
+def test_processes_share_a_command(folder, tmp_path, capsys):
+    out = tmp_path / "shared"
     command = ["generate", str(folder / "run"), "--n", "40", "--out", str(out), "--chunk", "10"]
     assert main([*command, "--processes", "2", "--process-id", "1"]) == 0
     assert "this process's share" in capsys.readouterr().out
@@ -179,25 +213,16 @@ def test_processes_share_a_command(folder, capsys):
     assert len(list(out.glob("*.png"))) == 40
 
 
-def test_another_decoder_does_not_go_on(folder, tmp_path, capsys):
-    command = ["generate", folder / "run", "--n", 40, "--out", tmp_path / "x.npy", "--chunk", 10]
-    assert main([*map(str, command), "--processes", "2", "--process-id", "1"]) == 0
-    other = tmp_path / "other"
-    shutil.copytree(folder / "run", other)
-    images = folder / "images"
-    assert main(["train", str(images), "--out", str(tmp_path / "run"), *SMALL, "--seed", "5"]) == 0
-    shutil.rmtree(other / "checkpoints")
-    shutil.copytree(tmp_path / "run" / "checkpoints", other / "checkpoints")
-    command[1] = other
-    assert "decoder_digest" in error_of(capsys, *command)
+@pytest.mark.parametrize("command", ["sample", "generate"])
+def test_processes_find_each_other_before_anything_else(tmp_path, monkeypatch, capsys, command):
+    """JAX refuses to be told of other processes once it has computed anything."""
+    reached = []
+    monkeypatch.setattr("jax.distributed.initialize", lambda: reached.append(capsys.readouterr().out))
+    error_of(capsys, command, tmp_path / "none", "--n", 5, "--out", tmp_path / "x.npy", "--distributed")
+    assert reached == [""]
 
 
-def test_fit_takes_a_share_of_the_variance_and_a_half_width(folder):
-    out = folder / "share.npz"
-    arguments = ["--n-components", "0.9", "--half-width", "mad"]
-    assert main(["fit", str(folder / "run" / "latents.npy"), "--out", str(out), *arguments]) == 0
-    expected = el.fit(np.load(folder / "run" / "latents.npy"), 0.9, "mad")
-    np.testing.assert_array_equal(el.PCAState.load(out).scale, expected.scale)
+# --- errors and help ---------------------------------------------------------------------------------
 
 
 def test_errors_are_one_line_that_says_what_to_do(folder, tmp_path, capsys):
@@ -223,13 +248,20 @@ def test_errors_are_one_line_that_says_what_to_do(folder, tmp_path, capsys):
     assert "n_components" in error_of(
         capsys, "fit", tmp_path / "z.npy", "--out", tmp_path / "s.npz", "--n-components", 4
     )
+    assert "expected std for a mixture; got core" in error_of(
+        capsys, "fit", tmp_path / "z.npy", "--out", "s.npz", "--n-parts", 2, "--half-width", "core"
+    )
     assert "no such file" in error_of(capsys, "fit", tmp_path / "no.npy", "--out", tmp_path / "s.npz")
+    assert "latents.npy" in error_of(capsys, "fit", tmp_path / "empty", "--out", tmp_path / "s.npz")
     assert "exists" in error_of(capsys, "sample", run, "--n", 5, "--out", tmp_path / "z.npy")
     assert "not a run folder" in error_of(
         capsys, "generate", tmp_path / "empty", "--n", 5, "--out", tmp_path / "x"
     )
     assert "no state.npz" in error_of(
         capsys, "sample", tmp_path / "empty", "--n", 5, "--out", tmp_path / "x.npy"
+    )
+    assert "goal: expected none beside level; got fidelity" in error_of(
+        capsys, "sample", run, "--n", 5, "--out", "x.npy", "--goal", "fidelity", "--level", 2
     )
     assert "latents.npy" in error_of(capsys, "report", tmp_path / "empty")
     assert not (tmp_path / "new").exists()
@@ -243,7 +275,16 @@ def test_an_unknown_law_is_refused_with_the_choices(folder, capsys):
 
 def test_help_names_every_command():
     result = subprocess.run(
-        [sys.executable, "-m", "ellipsoid.cli", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "ellipsoid", "--help"], capture_output=True, text=True, check=True
     )
+    assert result.stdout.startswith("usage: ellipsoid ")
     for command in ("demo", "train", "fit", "sample", "generate", "report", "evaluate"):
         assert command in result.stdout
+
+
+@pytest.mark.parametrize("command", ["demo", "train", "fit", "sample", "generate", "report", "evaluate"])
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"usage: ellipsoid {command}" in capsys.readouterr().out

@@ -10,10 +10,10 @@ from PIL import Image
 
 import ellipsoid as el
 from ellipsoid.cli import main
-from ellipsoid.demo import DemoConfig, run_demo, training_faces
+from ellipsoid.demo import DemoConfig, run_demo
 from ellipsoid.models import AutoencoderConfig, TrainConfig, procedural_faces
-from ellipsoid.report import load_report_inputs
-from ellipsoid.runs import recorded_images
+from ellipsoid.report import load_report_inputs, write_report
+from ellipsoid.runs import drawn_faces, read_metrics, recorded_images
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SHEETS = {
@@ -30,19 +30,39 @@ SHEETS = {
     "trial_3",
 }
 
+IMAGE_CHAPTERS = (
+    "New images",
+    "Walks through the latent space",
+    "The autoencoder",
+    "Nearest training images",
+)
+
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """The demonstration at a size of seconds."""
-    out = tmp_path_factory.mktemp("demo") / "run"
+def demonstration(tmp_path_factory):
+    """The demonstration at a size of seconds: its folder, its summary, and what its report was made of."""
+    out, inputs = tmp_path_factory.mktemp("demo") / "run", []
     config = dataclasses.replace(
         DemoConfig.small(),
-        n_images=600,
-        n_test=100,
-        autoencoder=AutoencoderConfig(image_size=16, filters=(8, 16), latent_dim=12),
-        training=TrainConfig(steps=300, batch_size=64),
+        n_images=256,
+        n_test=50,
+        autoencoder=AutoencoderConfig(image_size=16, filters=(8, 16), latent_dim=4),
+        training=TrainConfig(steps=200, batch_size=32, learning_rate=1e-2),
     )
-    return out, run_demo(out, config, progress=False)
+
+    def recording(folder, material, **options):
+        inputs.append(material)
+        return write_report(folder, material, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ellipsoid.demo.write_report", recording)
+        summary = run_demo(out, config, progress=False)
+    return out, summary, inputs[0]
+
+
+@pytest.fixture(scope="module")
+def run(demonstration):
+    return demonstration[:2]
 
 
 def test_everything_lands_in_one_folder(run):
@@ -68,8 +88,8 @@ def test_the_summary_says_what_was_measured(run):
     share = float(summary["test error"].split()[-7].rstrip("%"))
     assert 1 < share < 60
     state = el.PCAState.load(out / "state.npz")
-    assert state.n_samples == 600
-    assert np.load(out / "latents.npy").shape == (600, 12)
+    assert state.n_samples == 256
+    assert np.load(out / "latents.npy").shape == (256, 4)
 
 
 def test_the_page_shows_the_summary_and_every_figure(run):
@@ -78,30 +98,46 @@ def test_the_page_shows_the_summary_and_every_figure(run):
     pictures = [path for path in (out / "figures").iterdir() if path.suffix != ".svg"]
     assert page.count("data:image/") == len(pictures)
     assert summary["images"] in page
+    for title in IMAGE_CHAPTERS:
+        assert f"<h2>{title}</h2>" in page
 
 
+def test_the_folder_and_the_images_are_all_that_a_report_needs(demonstration, tmp_path):
+    """What is read from them is what the demonstration's own report was made of."""
+    out, _, made_of = demonstration
+    np.save(tmp_path / "images.npy", made_of.images)
+    read = load_report_inputs(out, str(tmp_path / "images.npy"))
+    for name in ("mean", "components", "scale"):
+        np.testing.assert_array_equal(getattr(read.state, name), getattr(made_of.state, name))
+    np.testing.assert_array_equal(read.latents, made_of.latents)
+    np.testing.assert_array_equal(read.images, made_of.images)
+    np.testing.assert_array_equal(read.encode(made_of.images), made_of.encode(made_of.images))
+    np.testing.assert_array_equal(read.decode(made_of.latents), made_of.decode(made_of.latents))
+    assert read.history == made_of.history == read_metrics(out)
+    # In the demonstration they are images that were never trained on.
+    assert read.test_images is None
+    known = {image.tobytes() for image in made_of.images}
+    assert not known & {image.tobytes() for image in made_of.test_images}
+
+
+@pytest.mark.slow
 def test_the_report_can_be_made_from_the_folder_and_the_images(run, tmp_path):
     out, _ = run
     again = tmp_path / "again"
     shutil.copytree(out, again)
     (again / "report.html").unlink()
-    images = procedural_faces(600, 16, key=jr.split(el.key(0), 3)[0]).images  # the demonstration's own
+    images = procedural_faces(256, 16, key=jr.split(el.key(0), 3)[0]).images  # the demonstration's own
     np.save(tmp_path / "images.npy", images)
     assert main(["report", str(again), "--images", str(tmp_path / "images.npy")]) == 0
     page = (again / "report.html").read_text()
-    for title in (
-        "New images",
-        "Walks through the latent space",
-        "The autoencoder",
-        "Nearest training images",
-    ):
+    for title in IMAGE_CHAPTERS:
         assert f"<h2>{title}</h2>" in page
 
 
 def test_the_run_knows_its_images(run):
-    drawn = procedural_faces(600, 16, key=jr.split(el.key(0), 3)[0]).images
-    assert recorded_images(run[0]) == {"source": "demo", "n": 600, "seed": 0}
-    np.testing.assert_array_equal(training_faces(600, 16, 0), drawn)
+    drawn = procedural_faces(256, 16, key=jr.split(el.key(0), 3)[0]).images
+    assert recorded_images(run[0]) == {"source": "demo", "n": 256, "seed": 0}
+    np.testing.assert_array_equal(drawn_faces(256, 16, 0), drawn)
 
 
 def test_other_images_than_those_of_the_run_are_refused(run):
@@ -147,6 +183,20 @@ def browse(path, width, *options):
         timeout=120,
     )
     return done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(("options", "size"), [([], DemoConfig.small), (["--full"], DemoConfig.full)])
+def test_the_command_says_what_was_measured_and_where(tmp_path, monkeypatch, capsys, options, size):
+    asked = []
+    monkeypatch.setattr(
+        "ellipsoid.demo.run_demo", lambda *given: asked.append(given) or {"test error": "0.1"}
+    )
+    assert main(["demo", "--out", str(tmp_path), "--seed", "3", *options]) == 0
+    assert asked == [(tmp_path, size(3))]
+    said = " ".join(capsys.readouterr().out.split())
+    assert "│ test error │ 0.1 │" in said
+    assert f"wrote {tmp_path}; open " in said
+    assert "report.html in a browser" in said
 
 
 def test_it_does_not_overwrite(run):

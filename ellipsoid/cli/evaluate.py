@@ -1,0 +1,38 @@
+"""The command ``evaluate``."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from ellipsoid.cli.printing import print_table, say
+from ellipsoid.evaluation.runs import EvaluateConfig, evaluate_run
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Judge all ways to draw by their decoded images, against images that were never trained on.
+
+    The images that training kept back chose its best epoch. So they flatter the decoder a little, more than
+    those of --against; but no state or baseline has seen them: both are fitted to the other images.
+
+    May be interrupted; the same command goes on there. What it recommends is what generate and sample use.
+    """
+
+    folder: Annotated[Positional[Path], arg(name="run")]
+    """A run folder, as made by train or demo."""
+    config: Annotated[EvaluateConfig, arg(name="")] = field(default_factory=EvaluateConfig)
+
+    def run(self) -> None:
+        """Evaluate, recommend, write."""
+        from ellipsoid.evaluation import table_of
+
+        result = evaluate_run(self.folder, self.config)
+        # All columns, which no terminal is wide enough for, are in the files.
+        header = ("setting", "level", "precision", "recall", "Fréchet")
+        print_table([[line[name] for name in header] for line in table_of(result.evaluation)], header)
+        say(result.evaluation.note)
+        for recommendation in result.recommendations:
+            say(f"{recommendation.goal}: {recommendation.reason}")
+        say(f"wrote {', '.join(str(path) for path in result.written)}")

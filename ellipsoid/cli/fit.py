@@ -1,0 +1,53 @@
+"""The command ``fit``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tyro.conf import Positional
+
+from ellipsoid.cli.arrays import read_array, read_arrays
+from ellipsoid.cli.printing import say
+from ellipsoid.mixture import Mixture
+from ellipsoid.runs import RunFolder
+from ellipsoid.workflows import HalfWidth, fit_latents
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fit a PCA state to latents, or a mixture of several."""
+
+    latents: Positional[Path]
+    """A .npy array of latents, (n, D), from any framework; or a run folder."""
+    out: Path
+    """File for the state or mixture, a .npz file."""
+    n_components: int | float | None = None
+    """A number of components, or a share of the variance below 1; all that have variance by default."""
+    half_width: HalfWidth = "std"
+    """Method by which each component's standard deviation is read off the data. A mixture knows std only."""
+    n_parts: tuple[int, ...] = ()
+    """Number of parts of a mixture; of several numbers, the one under which rows held out are likeliest.
+    With labels, the number of parts for each label."""
+    labels: Path | None = None
+    """Labels, to fit a mixture with parts for each of them: a .npy array of labels, or a .npz file of
+    attributes, one array of booleans each."""
+
+    def run(self) -> None:
+        """Fit and save."""
+        if self.latents.is_dir():
+            latents = RunFolder(self.latents).read_latents()
+        else:
+            latents = read_array("latents", self.latents)
+        shape = fit_latents(
+            latents,
+            self.n_components,
+            self.half_width,
+            n_parts=self.n_parts,
+            labels=None if self.labels is None else read_arrays("labels", self.labels),
+        )
+        shape.save(self.out)
+        is_mixture = isinstance(shape, Mixture)
+        ratio = shape.shared.explained_variance_ratio if is_mixture else shape.explained_variance_ratio
+        parts = f"{shape.n_parts} parts, " if is_mixture else ""
+        share = float(np.sum(ratio))
+        say(f"wrote {self.out}: {parts}{shape.n_components} components, {share:.1%} of the variance")

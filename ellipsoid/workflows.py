@@ -1,0 +1,335 @@
+"""Whole jobs, one function each: train a run, fit a shape to latents, draw latents or images into files.
+
+They are what the commands of the command line do, but for parsing and printing.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from jax.typing import ArrayLike
+
+from ellipsoid.archive import digest
+from ellipsoid.evaluation.recommend import Recommendation, load_recommendation, recommend
+from ellipsoid.fitting import fit
+from ellipsoid.generation.generate import generate
+from ellipsoid.generation.sinks import choose_sink
+from ellipsoid.mixture import Mixture, load
+from ellipsoid.mixture_fitting import fit_by_label, fit_mixture
+from ellipsoid.random import key
+from ellipsoid.runs import RunFolder, check_run_folder, fit_run, record_images
+from ellipsoid.state import PCAState
+
+if TYPE_CHECKING:
+    from ellipsoid.models.autoencoder import Autoencoder, AutoencoderConfig
+    from ellipsoid.models.steps import TrainConfig
+
+HalfWidth = Literal["std", "histogram", "histogram_raw", "quantile", "mad", "core"]
+
+# Sets of faces without attributes.
+_FACES = ("olivetti", "lfw")
+
+
+# --- training ----------------------------------------------------------------------------------------
+
+
+def train_run(
+    images: str,
+    out: str | os.PathLike[str],
+    autoencoder: "AutoencoderConfig | None" = None,
+    training: "TrainConfig | None" = None,
+    *,
+    split: Literal["all", "train", "valid", "test"] = "all",
+    cache: Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> RunFolder:
+    """Train an autoencoder on images, and fit a PCA state to its latents.
+
+    Parameters
+    ----------
+    images : path or name
+        Images, as for :func:`ellipsoid.models.load_images`.
+    out : path
+        Run folder.
+    autoencoder : AutoencoderConfig, optional
+    training : TrainConfig, optional
+        Configuration of the training. If it leaves ``horizontal_flip`` open, images that are known to be of
+        faces are flipped.
+    split : {"all", "train", "valid", "test"}
+        Part of CelebA.
+    cache : path, optional
+        File of type ``.npy`` to keep decoded images in.
+    resume : bool
+        Go on from the newest checkpoint in the run folder.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    RunFolder
+        The run, with checkpoints, history, latents and state in it.
+
+    Raises
+    ------
+    FileExistsError
+        If the run folder holds anything and `resume` is off.
+    TypeError, ValueError
+        For images that can't be read or trained on, or settings that can't be trained with; and if the run
+        folder was made with other settings.
+    OSError
+        If a file can't be read or written.
+    RuntimeError
+        If the loss is no longer finite: :class:`ellipsoid.models.TrainingDiverged`.
+    KeyboardInterrupt
+        After Ctrl-C, when the epoch is recorded.
+    """
+    from flax import nnx
+
+    from ellipsoid.models.autoencoder import Autoencoder, AutoencoderConfig
+    from ellipsoid.models.images import load_image_set
+    from ellipsoid.models.steps import TrainConfig
+    from ellipsoid.models.training import train
+
+    check_run_folder(out, resume)
+    shape, training = autoencoder or AutoencoderConfig(), training or TrainConfig()
+    image_set = load_image_set(
+        images, shape.image_size, shape.channels, split=split, cache=cache, progress=progress
+    )
+    if training.horizontal_flip is None:
+        # Attributes are those of faces: CelebA's, or of the embedded ones.
+        is_faces = bool(image_set.attributes) or images in _FACES
+        training = dataclasses.replace(training, horizontal_flip=is_faces)
+    network = Autoencoder(shape, rngs=nnx.Rngs(training.seed))
+    train(network, image_set.images, training, out=out, resume=resume, progress=progress)
+    fit_run(network, image_set.images, out, progress=progress)
+    record_images(out, images, split=split, cache=cache)
+    return RunFolder(out)
+
+
+# --- fitting -----------------------------------------------------------------------------------------
+
+
+def fit_latents(
+    latents: ArrayLike,
+    n_components: int | float | None = None,
+    half_width: HalfWidth = "std",
+    *,
+    n_parts: Sequence[int] = (),
+    labels: Any = None,
+    progress: bool = True,
+) -> PCAState | Mixture:
+    """Fit a PCA state to latents, or a mixture of several.
+
+    Parameters
+    ----------
+    latents : array, shape (n, D)
+    n_components : int, float or None
+        Number of components, or a share of the variance below 1; all that have variance when absent.
+    half_width : {"std", "histogram", "histogram_raw", "quantile", "mad", "core"}
+        How each component's standard deviation is read off the data. A mixture knows "std" only.
+    n_parts : sequence of int
+        Number of parts of a mixture; of several, the one under which rows held out are likeliest. With
+        labels, the one number of parts for each label.
+    labels : array or dict of arrays, optional
+        Labels of a mixture, as for :func:`ellipsoid.fit_by_label`.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    PCAState or Mixture
+        A mixture if there are parts or labels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For latents or labels that can't be fitted to, and for a number of components or parts or a
+        half-width that does not go with them.
+    """
+    if not n_parts and labels is None:
+        return fit(latents, n_components, half_width)
+    if half_width != "std":
+        raise ValueError(f"half_width: expected std for a mixture; got {half_width}")
+    if labels is None:
+        return fit_mixture(latents, tuple(n_parts), n_components, progress=progress)
+    if len(n_parts) > 1:
+        raise ValueError(f"n_parts: expected one number for all labels; got {tuple(n_parts)}")
+    return fit_by_label(
+        latents, labels, n_components, n_parts=n_parts[0] if n_parts else 1, progress=progress
+    )
+
+
+# --- drawing -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A shape to draw from, and how.
+
+    Attributes
+    ----------
+    shape : PCAState or Mixture
+    options : dict
+        Those of law, level, fact and region that are not the defaults of :func:`ellipsoid.sample`.
+    recommendation : Recommendation or None
+        The advice that this follows; None if the caller has chosen.
+    """
+
+    shape: PCAState | Mixture
+    options: dict[str, Any]
+    recommendation: Recommendation | None = None
+
+
+def how_to_draw(
+    source: str | os.PathLike[str],
+    goal: Literal["fidelity", "balanced", "diversity"] | None = None,
+    *,
+    law: str | None = None,
+    level: float | None = None,
+    fact: float | None = None,
+    region: str | None = None,
+) -> Drawing:
+    """Load a shape and settle how to draw from it: as chosen, as measured, or else as theory recommends.
+
+    Parameters
+    ----------
+    source : path
+        A state or mixture (.npz), or a run folder.
+    goal : {"fidelity", "balanced", "diversity"}, optional
+        Goal to recommend for; balanced unless anything is chosen.
+    law, level, fact, region : optional
+        As for :func:`ellipsoid.sample`. If one is given, the others have their defaults.
+
+    Returns
+    -------
+    Drawing
+        Its shape is the recommended one if the run was evaluated and nothing is chosen.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file, or no state in the folder.
+    ValueError
+        For a goal beside a choice, an unknown goal, a damaged file, or a run that was changed since it was
+        evaluated.
+    """
+    given = {"law": law, "level": level, "fact": fact, "region": region}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if goal is not None and chosen:
+        raise ValueError(f"goal: expected none beside {', '.join(chosen)}; got {goal}")
+    if chosen:
+        return Drawing(_load_shape(source), chosen)
+    recommendation = load_recommendation(source, goal or "balanced") if Path(source).is_dir() else None
+    if recommendation is None:
+        recommendation = recommend(_load_shape(source), goal=goal or "balanced")
+    return Drawing(recommendation.state, recommendation.options, recommendation)
+
+
+def _load_shape(source: str | os.PathLike[str]) -> PCAState | Mixture:
+    if not Path(source).is_dir():
+        return load(source)
+    state = RunFolder(source).state
+    if not state.exists():
+        raise FileNotFoundError(
+            f"state: expected a state or mixture (.npz), or a run folder; got {source}, with no {state.name} "
+            "in it: fit a state first"
+        )
+    return load(state)
+
+
+@dataclass(frozen=True)
+class Written:
+    """Rows that were written, or this process's share of them.
+
+    Attributes
+    ----------
+    location : path or URL
+        The result, or, while shares of other processes are missing, where it is being made.
+    is_complete : bool
+        Whether the result has its name.
+    n_bytes : int
+        Size of the whole result.
+    n_judged, n_outside : int
+        Numbers of 16-bit latents that were looked at, and of those that rounding has put outside of the
+        region.
+    """
+
+    location: Path | str
+    is_complete: bool
+    n_bytes: int = 0
+    n_judged: int = 0
+    n_outside: int = 0
+
+
+def write_latents(
+    drawing: Drawing, n: int, out: str | os.PathLike[str], *, seed: int = 0, **options: Any
+) -> Written:
+    """Draw latents into files.
+
+    Parameters
+    ----------
+    drawing : Drawing
+    n : int
+        Number of rows.
+    out : path or URL
+        As for :func:`ellipsoid.generate`; what is there already goes on.
+    seed : int
+        Seed of the sequence.
+    **options
+        Further arguments of :func:`ellipsoid.generate`.
+
+    Returns
+    -------
+    Written
+
+    Raises
+    ------
+    FileExistsError, TypeError, ValueError, RuntimeError, OSError, KeyboardInterrupt
+        As :func:`ellipsoid.generate`.
+    """
+    sink = choose_sink(out)
+    location = generate(key(seed), drawing.shape, n, sink, **{**drawing.options, **options})
+    assert location is not None  # it is for functions only
+    content = sink.published()
+    if content is None:
+        return Written(location, is_complete=False)
+    manifest = json.loads(content)
+    return Written(location, True, manifest["bytes"], manifest["judged"], manifest["outside"])
+
+
+def write_images(
+    autoencoder: "Autoencoder",
+    drawing: Drawing,
+    n: int,
+    out: str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    **options: Any,
+) -> Written:
+    """Draw latents, decode them, and write the images.
+
+    Parameters
+    ----------
+    autoencoder : Autoencoder
+        The decoder's network. Rows that were written with other weights do not go on.
+    drawing, n, out, seed, **options
+        As for :func:`write_latents`.
+
+    Returns
+    -------
+    Written
+
+    Raises
+    ------
+    FileExistsError, TypeError, ValueError, RuntimeError, OSError, KeyboardInterrupt
+        As :func:`ellipsoid.generate`.
+    """
+    from ellipsoid.models.autoencoder import decode_function
+
+    decode = decode_function(autoencoder)
+    return write_latents(drawing, n, out, seed=seed, decode=decode, decoder_digest=digest(decode), **options)

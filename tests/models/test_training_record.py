@@ -1,0 +1,265 @@
+"""Checkpoints, interruptions, kills and full disks."""
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from small_runs import CONFIG, TRAINING, new, noise, same
+
+from ellipsoid.models import TrainConfig, train, training
+from ellipsoid.models.steps import Steps
+from ellipsoid.models.training_record import TrainingRecord
+from ellipsoid.runs import RunFolder, fit_run, load_autoencoder, load_run, read_metrics
+
+
+@pytest.fixture(scope="module")
+def images():
+    return noise(300)
+
+
+def saved_epochs(out):
+    return sorted(int(path.name) for path in RunFolder(out).checkpoints.iterdir())
+
+
+def losses(monkeypatch, *values):
+    """Let the epochs have these validation losses."""
+    left = iter(values)
+    monkeypatch.setattr(training, "_mean_loss", lambda *_: next(left))
+
+
+def at_step(monkeypatch, number, act):
+    """Call `act` before one step of the training."""
+    step = Steps.step
+
+    def acting(self, state, count, images, weight):
+        if count == number:
+            act()
+        return step(self, state, count, images, weight)
+
+    monkeypatch.setattr(Steps, "step", acting)
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+# --- newest and best ---------------------------------------------------------------------------------
+
+
+def test_the_newest_and_the_best_checkpoint_are_kept(images, tmp_path, monkeypatch):
+    losses(monkeypatch, 0.3, 0.1, 0.2, 0.4)
+    autoencoder = new()
+    train(autoencoder, images, TRAINING, out=tmp_path / "run", progress=False)
+    assert saved_epochs(tmp_path / "run") == [2, 4]
+    best, newest = load_run(tmp_path / "run"), load_run(tmp_path / "run", "newest")
+    assert (best.epoch, newest.epoch) == (2, 4)
+    assert same(best.autoencoder, autoencoder)
+    assert not same(newest.autoencoder, autoencoder)
+
+
+def test_the_best_epoch_survives_a_resume(images, tmp_path, monkeypatch):
+    losses(monkeypatch, 0.1, 0.3, 0.2, 0.4)
+    at_step(monkeypatch, 12, interrupt)
+    first, second = new(), new(seed=9)
+    with pytest.raises(KeyboardInterrupt):
+        train(first, images, TRAINING, out=tmp_path / "run", progress=False)
+    assert saved_epochs(tmp_path / "run") == [1, 3]
+    (tmp_path / "run" / "checkpoints" / "2" / "default").mkdir(parents=True)  # as a kill may leave it
+    train(second, images, TRAINING, out=tmp_path / "run", resume=True, progress=False)
+    assert saved_epochs(tmp_path / "run") == [1, 4]
+    assert same(first, second)
+    assert same(load_autoencoder(tmp_path / "run"), second)
+
+
+# --- interruptions -----------------------------------------------------------------------------------
+
+
+def test_a_key_press_ends_the_epoch_and_resuming_goes_on(images, tmp_path, monkeypatch):
+    whole, resumed = new(), new(seed=9)
+    train(whole, images, TRAINING, progress=False)
+    at_step(monkeypatch, 6, interrupt)
+    with pytest.raises(KeyboardInterrupt, match="stopped after epoch 2; resuming goes on from there"):
+        train(new(), images, TRAINING, out=tmp_path / "run", progress=False)
+    assert [record["step"] for record in read_metrics(tmp_path / "run")] == [5, 10]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    history = train(resumed, images, TRAINING, out=tmp_path / "run", resume=True, progress=False)
+    assert [record["step"] for record in history] == [5, 10, 15, 20]
+    assert same(resumed, whole)
+
+
+def test_a_second_key_press_stops_at_once(images, tmp_path, monkeypatch):
+    steps = []
+
+    def twice():
+        steps.append("reached")
+        interrupt()
+        interrupt()
+
+    at_step(monkeypatch, 6, twice)
+    at_step(monkeypatch, 7, lambda: steps.append("passed"))
+    with pytest.raises(KeyboardInterrupt):
+        train(new(), images, TRAINING, out=tmp_path / "run", progress=False)
+    assert steps == ["reached"]
+    assert saved_epochs(tmp_path / "run") == [1]
+
+
+def test_a_key_press_in_the_last_epoch_changes_nothing(images, monkeypatch):
+    at_step(monkeypatch, 18, interrupt)
+    assert len(train(new(), images, TRAINING, progress=False)) == 4
+
+
+def test_latents_of_earlier_weights_do_not_stay(images, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    at_step(monkeypatch, 6, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(new(), images, TRAINING, out=out, progress=False)
+    fit_run(load_autoencoder(out), images, out, progress=False)
+    assert load_run(out).state is not None
+    autoencoder = new()
+    train(autoencoder, images, TRAINING, out=out, resume=True, progress=False)
+    assert load_run(out).state is None
+    assert not (out / "latents.npy").exists()
+    fit_run(autoencoder, images, out, progress=False)
+    train(autoencoder, images, TRAINING, out=out, resume=True, progress=False)
+    assert load_run(out).state is not None  # a complete run is left as it is
+
+
+# --- kills -------------------------------------------------------------------------------------------
+
+# Everything random that a step can have, and a state that is not only weights.
+EVERYTHING = {"batch_size": 64, "ema_decay": 0.9, "horizontal_flip": True, "latent_noise": 0.1}
+
+
+class Killed(BaseException):
+    """End of a process, for which nothing is prepared."""
+
+
+def kill():
+    raise Killed
+
+
+def test_a_run_that_is_cut_in_the_middle_of_epochs_ends_with_the_same_weights(images, tmp_path, monkeypatch):
+    settings = TrainConfig(epochs=6, **EVERYTHING)
+    whole, out = new(), tmp_path / "run"
+    train(whole, images, settings, progress=False)
+    # In the first epoch, the third and the fourth; from then on everything must come from the checkpoint.
+    for step, seed in ((3, 0), (11, 0), (16, 9)):
+        with monkeypatch.context() as patch:
+            at_step(patch, step, kill)
+            with pytest.raises(Killed):
+                train(new(seed), images, settings, out=out, resume=True, progress=False)
+        assert len(read_metrics(out)) == step // 5
+        # What the process was about to record, and had begun to write.
+        with RunFolder(out).metrics.open("a") as file:
+            file.write(json.dumps({"epoch": step // 5 + 1}) + "\n")
+        (out / "checkpoints" / f"{step // 5 + 1}.orbax-checkpoint-tmp" / "default").mkdir(parents=True)
+    resumed = new(seed=8)
+    history = train(resumed, images, settings, out=out, resume=True, progress=False)
+    assert [record["epoch"] for record in history] == list(range(1, 7))
+    assert read_metrics(out) == history
+    assert same(resumed, whole)
+    assert same(load_autoencoder(out), whole)
+
+
+_SCRIPT = """
+import sys
+import numpy as np
+from flax import nnx
+from ellipsoid.models import Autoencoder, AutoencoderConfig, TrainConfig, train
+autoencoder = AutoencoderConfig(image_size=8, filters=(4,), latent_dim=4)
+images, out, settings = np.load(sys.argv[1]), sys.argv[2], TrainConfig(**eval(sys.argv[3]))
+train(Autoencoder(autoencoder, rngs=nnx.Rngs(0)), images, settings, out=out, resume=True, progress=False)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(images, tmp_path):
+    settings = {"epochs": 30, **EVERYTHING}
+    whole, out = new(), tmp_path / "run"
+    train(whole, images, TrainConfig(**settings), progress=False)
+    np.save(tmp_path / "images.npy", images)
+    command = [sys.executable, "-c", _SCRIPT, str(tmp_path / "images.npy"), str(out), repr(settings)]
+    # Most of the test would be compilation.
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    moments = random.Random(0)
+    for least in (1, 8, 16):
+        with subprocess.Popen(command, env=os.environ | cache) as process:
+            deadline = time.monotonic() + 120
+            while len(read_metrics(out)) < least and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.005)
+            time.sleep(moments.uniform(0, 0.05))
+            process.send_signal(signal.SIGKILL)
+        assert least <= len(read_metrics(out)) < 30
+
+    resumed = new(seed=9)  # everything must come from the checkpoint
+    history = train(resumed, images, TrainConfig(**settings), out=out, resume=True, progress=False)
+    assert [record["epoch"] for record in history] == list(range(1, 31))
+    assert same(resumed, whole)
+    assert same(load_autoencoder(out), whole)
+
+
+# --- disks -------------------------------------------------------------------------------------------
+
+
+# What Orbax has begun to write, on its own threads, fails with it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_full_disk_keeps_the_last_good_checkpoint(images, tmp_path, monkeypatch):
+    save = TrainingRecord.save
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def filling_up(self, state, history):
+        if len(history) == 3:
+            self.wait()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+        save(self, state, history)
+
+    monkeypatch.setattr(TrainingRecord, "save", filling_up)
+    autoencoder, out = new(), tmp_path / "run"
+    try:
+        with pytest.raises(
+            OSError, match=r"can't write a checkpoint \(.*File too large.*epoch 2, is in .*resume"
+        ):
+            train(autoencoder, images, TRAINING, out=out, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert load_run(out, "newest").epoch == 2
+    monkeypatch.undo()
+    assert len(train(autoencoder, images, TRAINING, out=out, resume=True, progress=False)) == 4
+    assert saved_epochs(out)[-1] == 4  # and nothing is left of the broken one
+
+
+def test_a_folder_that_can_not_be_made_is_refused_before_training(images, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    at_step(monkeypatch, 0, lambda: pytest.fail("trained"))
+    with pytest.raises(OSError, match="file"):
+        train(new(), images, TRAINING, out=tmp_path / "file" / "run", progress=False)
+    with pytest.raises(FileExistsError, match="a file of this name exists"):
+        train(new(), images, TRAINING, out=tmp_path / "file", progress=False)
+
+
+# --- other settings ----------------------------------------------------------------------------------
+
+
+def test_every_setting_that_differs_is_named(images, tmp_path):
+    def record(**changes):
+        options = {"resume": True, "validation": "split"} | changes
+        training = options.pop("training", TRAINING)
+        return TrainingRecord(RunFolder(tmp_path), CONFIG, training, **options)
+
+    record().close()
+    before = RunFolder(tmp_path).config.read_bytes()
+    with pytest.raises(ValueError, match=r"other settings \(training.epochs, training.max_shift\)"):
+        record(training=TrainConfig(epochs=5, batch_size=64, max_shift=1))
+    with pytest.raises(ValueError, match=r"other settings \(validation\)"):
+        record(validation="given")
+    with pytest.raises(FileExistsError, match="is not empty"):
+        record(resume=False)
+    assert RunFolder(tmp_path).config.read_bytes() == before

@@ -1,0 +1,200 @@
+"""Whole jobs: training a run, fitting shapes, settling how to draw, and drawing into files."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from flax import nnx
+
+import ellipsoid as el
+from ellipsoid import workflows
+from ellipsoid.evaluation.recommend import save_recommendations
+from ellipsoid.models import Autoencoder, AutoencoderConfig, ImageSet, TrainConfig, procedural_faces
+from ellipsoid.runs import RunFolder, load_autoencoder, load_run, recorded_images
+from ellipsoid.settings import DrawSettings
+from ellipsoid.workflows import (
+    Drawing,
+    fit_latents,
+    how_to_draw,
+    train_run,
+    write_images,
+    write_latents,
+)
+
+
+@pytest.fixture(scope="module")
+def latents():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(300, 6)) @ rng.normal(size=(6, 6))
+
+
+@pytest.fixture(scope="module")
+def state(latents):
+    return el.fit(latents)
+
+
+# --- training ----------------------------------------------------------------------------------------
+
+
+def test_faces_are_mirrored_unless_told_otherwise(tmp_path, monkeypatch):
+    class Reached(Exception):
+        pass
+
+    def train(autoencoder, images, config, **_):
+        raise Reached(config.horizontal_flip)
+
+    def flips(image_set, name="images", **options):
+        monkeypatch.setattr("ellipsoid.models.images.load_image_set", lambda *_, **__: image_set)
+        shape = AutoencoderConfig(image_size=16, filters=(4,), latent_dim=2)
+        with pytest.raises(Reached) as reached:
+            train_run(name, tmp_path / "run", shape, TrainConfig(**options))
+        return reached.value.args[0]
+
+    monkeypatch.setattr("ellipsoid.models.training.train", train)
+    faces = procedural_faces(4, 16, key=el.key(0))
+    plain, with_attributes = ImageSet(faces.images), ImageSet(faces.images, attributes=faces.attributes)
+    assert flips(plain) is False
+    assert flips(plain, horizontal_flip=True) is True
+    assert flips(with_attributes) is True
+    assert flips(with_attributes, horizontal_flip=False) is False
+    assert flips(plain, "lfw") is True
+
+
+def test_a_complete_run_is_gone_on_with_without_training(run_copy, monkeypatch):
+    """The same settings are taken from the run; latents and state are made anew."""
+    run, trained = RunFolder(run_copy), load_run(run_copy)
+    before, source = run.read_latents(), recorded_images(run)
+    monkeypatch.setattr("ellipsoid.models.steps.Steps.step", lambda *_: pytest.fail("trained"))
+    shape = trained.autoencoder.config
+    found = train_run(source["source"], run, shape, trained.training, resume=True, progress=False)
+    assert found.path == run.path
+    np.testing.assert_array_equal(run.read_latents(), before)
+    assert recorded_images(run) == source
+    with pytest.raises(FileExistsError, match="is not empty"):
+        train_run(source["source"], run, shape, trained.training)
+
+
+# --- fitting -----------------------------------------------------------------------------------------
+
+
+def test_one_state_unless_there_are_parts_or_labels(latents):
+    fitted, expected = fit_latents(latents, 0.9, "mad"), el.fit(latents, 0.9, "mad")
+    assert isinstance(fitted, el.PCAState)
+    np.testing.assert_array_equal(fitted.scale, expected.scale)
+    mixture = fit_latents(latents, 4, n_parts=(2,), progress=False)
+    assert isinstance(mixture, el.Mixture)
+    assert (mixture.n_parts, mixture.n_components) == (2, 4)
+
+
+def test_labels_and_numbers_of_parts_are_handed_on(latents, monkeypatch):
+    calls = []
+    for name in ("fit_mixture", "fit_by_label"):
+        monkeypatch.setattr(workflows, name, lambda *given, **options: calls.append((given[1:], options)))
+    labels = np.arange(300) % 3
+    fit_latents(latents, n_parts=[1, 3])
+    fit_latents(latents, 5, labels=labels, progress=False)
+    fit_latents(latents, labels=labels, n_parts=(2,))
+    assert calls == [
+        (((1, 3), None), {"progress": True}),
+        ((labels, 5), {"n_parts": 1, "progress": False}),
+        ((labels, None), {"n_parts": 2, "progress": True}),
+    ]
+
+
+def test_what_does_not_go_with_a_mixture(latents):
+    with pytest.raises(ValueError, match="half_width: expected std for a mixture; got core"):
+        fit_latents(latents, half_width="core", n_parts=(2,))
+    with pytest.raises(ValueError, match=r"n_parts: expected one number for all labels; got \(2, 3\)"):
+        fit_latents(latents, n_parts=(2, 3), labels=np.arange(300) % 3)
+
+
+# --- how to draw -------------------------------------------------------------------------------------
+
+
+def test_who_says_how_to_draw_gets_the_defaults_for_the_rest(state, tmp_path):
+    state.save(tmp_path / "state.npz")
+    for source in (tmp_path, tmp_path / "state.npz"):
+        for chosen in ({"law": "uniform"}, {"level": 2.0}, {"fact": 0.5}, {"region": "box", "law": "normal"}):
+            drawing = how_to_draw(source, **chosen)
+            assert (drawing.options, drawing.recommendation) == (chosen, None)
+            np.testing.assert_array_equal(drawing.shape.mean, state.mean)
+    with pytest.raises(ValueError, match="goal: expected none beside law, level; got fidelity"):
+        how_to_draw(tmp_path, "fidelity", law="uniform", level=2.0)
+    with pytest.raises(ValueError, match="goal: expected one of fidelity, balanced, diversity; got 'best'"):
+        how_to_draw(tmp_path, "best")
+
+
+@pytest.mark.parametrize("goal", [None, "fidelity", "balanced", "diversity"])
+def test_without_an_evaluation_theory_advises(state, tmp_path, goal):
+    """The one source of advice is asked; whoever says nothing gets the goal balanced."""
+    state.save(tmp_path / "state.npz")
+    drawing = how_to_draw(tmp_path / "state.npz", goal)
+    expected = el.recommend(state, goal=goal or "balanced")
+    assert drawing.options == expected.options
+    assert drawing.recommendation.reason == expected.reason
+    np.testing.assert_array_equal(drawing.shape.components, state.components)
+
+
+def test_an_evaluated_run_is_drawn_from_as_recommended(state, latents, tmp_path):
+    state.save(tmp_path / "state.npz")
+    other = el.fit(latents, 3)
+    settings = DrawSettings("uniform", 2.0)
+    chosen = dataclasses.replace(el.recommend(state), settings=settings, reason="Measured.")
+    fewer = dataclasses.replace(chosen, goal="diversity", state=other)
+    save_recommendations(tmp_path, state, [chosen, fewer])
+    assert how_to_draw(tmp_path).options == chosen.options
+    assert how_to_draw(tmp_path, "diversity").shape.n_components == 3
+    assert how_to_draw(tmp_path, law="normal").recommendation is None
+    # The state alone has nothing to do with the run.
+    assert how_to_draw(tmp_path / "state.npz").options == el.recommend(state).options
+
+
+def test_a_mixture_can_be_drawn_from(latents, tmp_path):
+    fit_latents(latents, 4, n_parts=(2,), progress=False).save(tmp_path / "mixture.npz")
+    assert how_to_draw(tmp_path / "mixture.npz").shape.n_parts == 2
+
+
+def test_a_folder_without_a_state(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"state: expected a state .*, with no state\.npz in it"):
+        how_to_draw(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        how_to_draw(tmp_path / "nowhere.npz")
+
+
+# --- drawing -----------------------------------------------------------------------------------------
+
+
+def test_latents_are_those_of_the_sequence(state, tmp_path):
+    drawing = Drawing(state, {"law": "uniform", "level": 2.0})
+    written = write_latents(drawing, 50, tmp_path / "z.npy", seed=7, progress=False)
+    assert (written.location, written.is_complete) == (tmp_path / "z.npy", True)
+    assert written.n_bytes == 50 * 6 * 4
+    assert (written.n_judged, written.n_outside) == (0, 0)
+    expected = el.sample(el.key(7), state, 50, law="uniform", level=2.0).latents
+    np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), expected)
+
+
+def test_a_share_is_not_the_whole(state, tmp_path):
+    drawing = Drawing(state, {"law": "uniform"})
+    options = {"chunk": 10, "processes": 2, "dtype": "float16", "progress": False}
+    one = write_latents(drawing, 40, tmp_path / "z.npy", process_id=1, **options)
+    assert not one.is_complete
+    assert not (tmp_path / "z.npy").exists()
+    whole = write_latents(drawing, 40, tmp_path / "z.npy", process_id=0, **options)
+    assert whole.is_complete
+    assert whole.n_judged == 40
+    assert 0 <= whole.n_outside <= 40
+
+
+def test_images_are_decoded_latents_of_the_same_decoder(trained_run, tmp_path):
+    autoencoder = load_autoencoder(trained_run)
+    drawing, options = how_to_draw(trained_run, law="uniform"), {"chunk": 10, "progress": False}
+    written = write_images(autoencoder, drawing, 12, tmp_path / "x.npy", beside=["latents"], **options)
+    assert written.is_complete
+    decoded = np.asarray(autoencoder.decode(np.load(tmp_path / "x.latents.npy"))) * 255
+    np.testing.assert_allclose(np.load(tmp_path / "x.npy"), decoded, atol=0.51)
+
+    write_images(autoencoder, drawing, 12, tmp_path / "y.npy", processes=2, process_id=1, **options)
+    other = Autoencoder(autoencoder.config, rngs=nnx.Rngs(5))
+    with pytest.raises(ValueError, match="decoder_digest"):
+        write_images(other, drawing, 12, tmp_path / "y.npy", **options)
