@@ -193,7 +193,7 @@ def _epoch(
     state: TrainState,
     first: int,
     batches: Iterable[tuple[np.ndarray, np.ndarray]],
-    run: RunFolder | None,
+    run: TrainingRecord | None,
     show: Callable[[float], None],
 ) -> tuple[TrainState, list[np.ndarray]]:
     """Take the steps of one epoch, from number `first` on: the new state, and the loss of each."""
@@ -220,7 +220,7 @@ def _mean_loss(
     return float(np.average(jax.device_get(losses), weights=counts))
 
 
-def _check_finite(loss: float, step: int, run: RunFolder | None) -> None:
+def _check_finite(loss: float, step: int, run: TrainingRecord | None) -> None:
     """Raise ``TrainingDiverged``, with advice, unless the loss is a finite number."""
     if math.isfinite(loss):
         return
