@@ -102,9 +102,7 @@ class NetworkFeatures:
             kind = fields.pop("format"), fields.pop("version")
             if kind != (_FORMAT, _FORMAT_VERSION):
                 raise ValueError(f"expected {_FORMAT} {_FORMAT_VERSION}; got {kind[0]} {kind[1]}")
-            config: dict[str, Any] = {
-                _FORMER_NAMES.get(name, name): value for name, value in fields["config"].items()
-            }
+            config = {str(_FORMER_NAMES.get(name, name)): value for name, value in fields["config"].items()}
             fields["config"] = FeatureNetworkConfig(**config)
             fields["image_shape"] = tuple(fields["image_shape"])
             shape = encoder_shape(fields["config"], fields["image_shape"][1], fields["image_shape"][2])
