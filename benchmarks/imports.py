@@ -22,7 +22,7 @@ def seconds(statement: str) -> float:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="Import of ellipsoid beside that of jax.")
     parser.add_argument("--runs", type=int, default=15)
     runs = parser.parse_args().runs
     for statement in STATEMENTS:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import gammainc, gammaincinv, ndtri
+import scipy
 
 from ellipsoid.blocks import row_slices
 from ellipsoid.checks import check_choice
@@ -22,7 +22,7 @@ from ellipsoid.moments import Moments
 #: Where a standard Gaussian has half of its maximum.
 HALF_MAXIMUM = math.sqrt(2 * math.log(2))
 #: Where a standard Gaussian has its upper quartile.
-QUARTILE = float(ndtri(0.75))
+QUARTILE = float(scipy.special.ndtri(0.75))
 
 
 def std(scores: np.ndarray) -> np.ndarray:
@@ -202,8 +202,8 @@ def _core(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if n < 5 * k:  # distances measured by a covariance of so few rows say little about them
         raise np.linalg.LinAlgError
     n_least = math.ceil(0.75 * n)
-    square_limit = 2 * gammaincinv(k / 2, 0.975)
-    square_median = 2 * gammaincinv(k / 2, 0.5)
+    square_limit = 2 * scipy.special.gammaincinv(k / 2, 0.975)
+    square_median = 2 * scipy.special.gammaincinv(k / 2, 0.5)
 
     square = np.einsum("nk,nk->n", u, u)
     kept = square <= np.partition(square, n_least - 1)[n_least - 1]
@@ -217,7 +217,8 @@ def _core(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         previous, kept = kept, square <= square_cut
         if np.sum(kept != previous) <= 1e-4 * n:  # too few to matter beside the standard error
             break
-        shrinkage = gammainc(k / 2 + 1, square_cut / 2) / gammainc(k / 2, square_cut / 2)
+        within, spread = (scipy.special.gammainc(a, square_cut / 2) for a in (k / 2, k / 2 + 1))
+        shrinkage = spread / within
         mean, covariance, square = _measure(u, kept, shrinkage)
     return mean, covariance
 

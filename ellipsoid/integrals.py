@@ -19,8 +19,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
 
 #: Smallest probability that a uniform number made from 32 bits resolves, as an exponent: -log(2^-33).
 #: The table of a spike's angle ends there.
@@ -82,7 +82,9 @@ def log_erf(x: ArrayLike) -> np.ndarray:
     """Log of erf, accurate at both ends: ``K * log(erf(x))`` would lose ``K * eps`` near 1."""
     x = np.asarray(x, np.float64)
     return np.where(
-        x > 0.5, np.log1p(-special.erfc(np.maximum(x, 0.5))), np.log(special.erf(np.minimum(x, 0.5)))
+        x > 0.5,
+        np.log1p(-scipy.special.erfc(np.maximum(x, 0.5))),
+        np.log(scipy.special.erf(np.minimum(x, 0.5))),
     )
 
 
@@ -144,8 +146,8 @@ def log_chi_cdf(radius: ArrayLike, k: int) -> np.ndarray:
         term = term * small / (a + n)
         series = series + term
     with np.errstate(divide="ignore"):
-        by_series = a * np.log(small) - small - special.gammaln(a + 1) + np.log(series)
-        return np.where(x < a, by_series, np.log(special.gammainc(a, x)))
+        by_series = a * np.log(small) - small - scipy.special.gammaln(a + 1) + np.log(series)
+        return np.where(x < a, by_series, np.log(scipy.special.gammainc(a, x)))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -158,7 +160,7 @@ def normal_radii(k: int, radius: float) -> np.ndarray:
     log_mass = float(log_chi_cdf(radius, k))
     # Leading term of the distribution function, an upper bound of it: a safe lower end of the grid.
     lowest = (-MAX_LOGIT + log_mass + math.lgamma(k / 2 + 1) + k / 2 * math.log(2)) / k
-    highest = min(math.log(radius), math.log(2 * special.gammainccinv(k / 2, 1e-12)) / 2)
+    highest = min(math.log(radius), math.log(2 * scipy.special.gammainccinv(k / 2, 1e-12)) / 2)
     lengths = np.linspace(min(lowest, highest - 1e-3), highest, 16_385)
     log_rank = np.minimum(log_chi_cdf(np.exp(lengths), k) - log_mass, 0)
     with np.errstate(divide="ignore"):

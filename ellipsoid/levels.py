@@ -8,7 +8,7 @@ Levels are in standard deviations: at level ``L`` the ellipse of a pair of compo
 import math
 
 import numpy as np
-from scipy import optimize
+import scipy
 
 from ellipsoid.checks import check_count, check_positive
 from ellipsoid.integrals import log_chi_cdf, log_erf, normal_pieces, uniform_second_moment
@@ -190,7 +190,7 @@ def joint_level(p: float, k: int, region: str | Region = "pairwise") -> float:
         low -= 1
     while excess(high) < 0:
         high += 1
-    return math.exp(float(optimize.brentq(excess, low, high, xtol=1e-11)))  # pyright: ignore[reportArgumentType]
+    return math.exp(float(scipy.optimize.brentq(excess, low, high, xtol=1e-11)))  # pyright: ignore[reportArgumentType]
 
 
 # sqrt(1 / E[u^2]) of the distributions without a closed form, simulated by benchmarks/matched_levels.py;

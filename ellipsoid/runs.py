@@ -62,8 +62,6 @@ class RunFolder:
         PCA state that was fitted to the latents.
     evaluation : Path
         Folder with the tables and figures of an evaluation.
-    evaluation_cache : Path
-        Folder of what was measured so far, from which an evaluation goes on.
     feature_network : Path
         Network in whose features images are compared.
     recommendation : Path
@@ -85,7 +83,6 @@ class RunFolder:
         self.test_latents = self.path / "latents_test.npy"
         self.state = self.path / "state.npz"
         self.evaluation = self.path / "evaluation"
-        self.evaluation_cache = self.evaluation / "cache"
         self.feature_network = self.evaluation / "network.npz"
         self.recommendation = self.path / "recommendation.json"
         self.report = self.path / "report.html"

@@ -179,10 +179,21 @@ def _draw_on_devices(
     return draws
 
 
-def _draw(
-    sequence: RowSequence, n: int, index: Any, *, verify: bool, sharding: Sharding | None
+def draw_rows(
+    sequence: RowSequence,
+    n: int,
+    index: Any = None,
+    *,
+    verify: bool = False,
+    sharding: Sharding | None = None,
 ) -> Draws | MixtureDraws:
-    """Draw the `n` rows that `index` names, or the first `n` rows where it is None."""
+    """Draw the `n` rows of a sequence that `index` names, or the first `n` rows where it is None.
+
+    Raises
+    ------
+    TypeError, ValueError, RuntimeError
+        As for :func:`sample`.
+    """
     if sequence.is_traced or is_traced(index):
         if verify:
             raise ValueError(
@@ -297,7 +308,7 @@ def sample(
     """
     n = check_count("n", n)
     sequence = _sequence(key, shape, DrawSettings(law, level, fact, region), label, dtype)
-    return _draw(sequence, n, None, verify=verify, sharding=sharding)
+    return draw_rows(sequence, n, verify=verify, sharding=sharding)
 
 
 def sample_at(
@@ -354,4 +365,4 @@ def sample_at(
     """
     index = _check_index(index)
     sequence = _sequence(key, shape, DrawSettings(law, level, fact, region), label, dtype)
-    return _draw(sequence, index.shape[0], index, verify=verify, sharding=sharding)
+    return draw_rows(sequence, index.shape[0], index, verify=verify, sharding=sharding)

@@ -18,10 +18,11 @@ from ellipsoid.evaluation.recommend import Recommendation, load_recommendation, 
 from ellipsoid.fitting import fit
 from ellipsoid.generation.generate import generate
 from ellipsoid.generation.sinks import choose_sink
-from ellipsoid.mixture import Mixture, load
+from ellipsoid.mixture import Mixture
 from ellipsoid.mixture_fitting import fit_by_label, fit_mixture
 from ellipsoid.random import key
 from ellipsoid.runs import RunFolder, check_run_folder, fit_run, record_images
+from ellipsoid.shapes import load
 from ellipsoid.state import PCAState
 
 if TYPE_CHECKING:

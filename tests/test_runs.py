@@ -51,7 +51,6 @@ def test_names_in_a_run_folder_stay_what_they_are():
         "test_latents": "latents_test.npy",
         "state": "state.npz",
         "evaluation": "evaluation",
-        "evaluation_cache": "evaluation/cache",
         "feature_network": "evaluation/network.npz",
         "recommendation": "recommendation.json",
         "report": "report.html",

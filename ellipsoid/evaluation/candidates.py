@@ -8,7 +8,6 @@ temperature of 0.7; so curves of different distributions can be compared point b
 
 import functools
 import math
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,14 +18,16 @@ from jax.typing import ArrayLike
 from scipy import optimize
 
 from ellipsoid.archive import digest
-from ellipsoid.checks import check_positive
+from ellipsoid.checks import check_count, check_positive
 from ellipsoid.evaluation import baselines
 from ellipsoid.integrals import log_chi_cdf
 from ellipsoid.levels import matched_level
 from ellipsoid.mixture import Mixture
 from ellipsoid.mixture_fitting import fit_mixture
-from ellipsoid.sampling import sample
+from ellipsoid.sampling import draw_rows
+from ellipsoid.sequence import RowSequence
 from ellipsoid.settings import DrawSettings
+from ellipsoid.shapes import check_shape
 from ellipsoid.state import PCAState
 
 SPREADS = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2)
@@ -119,10 +120,9 @@ class Recipe:
         TypeError, ValueError
             As :func:`ellipsoid.sample`.
         """
-        with warnings.catch_warnings():
-            # Draws that collapse towards the mean are warned of; how bad that is, is to be measured.
-            warnings.filterwarnings("ignore", message="level: ")
-            draws = sample(key, self.state(), n, **self.settings.options)
+        # `sample` would warn of draws that collapse towards the mean. How bad that is, is to be measured.
+        shape = check_shape(self.state())
+        draws = draw_rows(RowSequence.of(key, shape, self.settings, "float32"), check_count("n", n))
         return np.asarray(draws.latents)
 
 

@@ -18,17 +18,13 @@ from ellipsoid.files import replace_file
 from ellipsoid.metrics import Estimate
 from ellipsoid.mixture import Mixture
 from ellipsoid.regions import Region
+from ellipsoid.runs import RunFolder
 from ellipsoid.settings import DrawSettings
 from ellipsoid.shapes import load
 from ellipsoid.state import PCAState
 
 if TYPE_CHECKING:
     from ellipsoid.diagnostics import Diagnostics
-
-# Files in a run folder.
-FILE = "recommendation.json"
-STATE_FILE = "state.npz"
-_RECOMMENDED_STATE_FILE = "recommended-{goal}.npz"
 
 _FORMAT = "ellipsoid.recommendation"
 _FORMAT_VERSION = 1
@@ -290,32 +286,31 @@ def save_recommendations(
     FileNotFoundError
         If there is no ``state.npz``.
     """
-    run, goals, written = Path(run), {}, []
+    folder, goals, written = RunFolder(run), {}, []
     for recommendation in recommendations:
-        name = STATE_FILE
+        path = folder.state
         if recommendation.state is not state:
-            name = _state_file(recommendation.goal)
-            recommendation.state.save(run / name)
-            written.append(run / name)
+            path = folder.recommended_state(recommendation.goal)
+            recommendation.state.save(path)
+            written.append(path)
         goals[recommendation.goal] = {
             **recommendation.options,
             "n_components": recommendation.n_components,
             "reason": recommendation.reason,
-            "state": name,
-            "state_digest": _digest(run / name),
+            "state": path.name,
+            "state_digest": _digest(path),
         }
     content = {
         "format": _FORMAT,
         "format_version": _FORMAT_VERSION,
-        "run_state_digest": _digest(run / STATE_FILE),
+        "run_state_digest": _digest(folder.state),
         "goals": goals,
     }
-    replace_file(run / FILE, json.dumps(content, indent=1).encode() + b"\n")
-    used = {goal["state"] for goal in goals.values()}
-    for name in map(_state_file, GOALS):
-        if name not in used:
-            (run / name).unlink(missing_ok=True)
-    return [run / FILE, *written]
+    replace_file(folder.recommendation, json.dumps(content, indent=1).encode() + b"\n")
+    for path in map(folder.recommended_state, GOALS):
+        if path not in written:
+            path.unlink(missing_ok=True)
+    return [folder.recommendation, *written]
 
 
 def load_recommendation(run: str | os.PathLike[str], goal: str = "balanced") -> Recommendation | None:
@@ -338,8 +333,8 @@ def load_recommendation(run: str | os.PathLike[str], goal: str = "balanced") -> 
         or the recommended one is not the one that was evaluated.
     """
     check_goal(goal)
-    run = Path(run)
-    path = run / FILE
+    folder = RunFolder(run)
+    path = folder.recommendation
     if not path.exists():
         return None
     try:
@@ -355,27 +350,24 @@ def load_recommendation(run: str | os.PathLike[str], goal: str = "balanced") -> 
         )
     try:
         stored = goals[goal]
-        name = stored["state"]
-        if name not in (STATE_FILE, _state_file(goal)):
-            raise ValueError(f"state {name!r}")
+        states = {state.name: state for state in (folder.state, folder.recommended_state(goal))}
+        if stored["state"] not in states:
+            raise ValueError(f"state {stored['state']!r}")
+        recommended = states[stored["state"]]
         n_components, reason = int(stored["n_components"]), str(stored["reason"])
         level, fact = float(stored["level"]), float(stored["fact"])
         settings = DrawSettings(str(stored["law"]), level, fact, str(stored["region"]))
         settings.check(n_components)
-        digests = {STATE_FILE: content["run_state_digest"], name: stored["state_digest"]}
+        digests = {folder.state: content["run_state_digest"], recommended: stored["state_digest"]}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a recommendation ({error}); {_REMEDY}") from None
-    for name, expected in digests.items():
-        if not (run / name).is_file() or _digest(run / name) != expected:
-            raise ValueError(f"{path}: {name} is not the one that was evaluated; {_REMEDY}")
-    state = load(run / name)
+    for file, expected in digests.items():
+        if not file.is_file() or _digest(file) != expected:
+            raise ValueError(f"{path}: {file.name} is not the one that was evaluated; {_REMEDY}")
+    state = load(recommended)
     if state.n_components != n_components:
         raise ValueError(f"{path}: not a recommendation ({n_components} components); {_REMEDY}")
     return Recommendation(goal, state, settings, reason)
-
-
-def _state_file(goal: str) -> str:
-    return _RECOMMENDED_STATE_FILE.format(goal=goal)
 
 
 def _digest(path: Path) -> str:

@@ -23,6 +23,7 @@ from ellipsoid.state import PCAState
 if TYPE_CHECKING:
     from ellipsoid.models.autoencoder import Autoencoder
     from ellipsoid.models.features import FeatureSpace
+    from ellipsoid.models.images import Split
 
 # Neighbours of more images take long, and the errors are small.
 _MOST_UNSEEN = 5_000
@@ -184,7 +185,7 @@ def _load_material(folder: RunFolder, trained: Run, config: EvaluateConfig) -> _
     return _Material(latents, images, _as_classes(labels), unseen)
 
 
-def _load_unseen(source: str, split: str, trained: Run) -> np.ndarray:
+def _load_unseen(source: str, split: "Split", trained: Run) -> np.ndarray:
     from ellipsoid.models.images import load_images
     from ellipsoid.models.sources import has_splits
 

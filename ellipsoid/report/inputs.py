@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import ellipsoid as el
-from ellipsoid.report.paths import RunPaths
+from ellipsoid.runs import RunFolder, check_training_images, load_run
 
 
 @dataclass(frozen=True)
@@ -70,23 +70,22 @@ def load_report_inputs(
         If a file in it is damaged, if no state can be fitted to the latents, or if the images cannot be read,
         are not those of the run, or come without an autoencoder.
     """
-    paths = RunPaths(Path(run))
-    latents = _read_latents(paths)
-    state = el.PCAState.load(paths.state) if paths.state.exists() else el.fit(latents)
-    if not paths.checkpoints.is_dir():
+    folder = RunFolder(run)
+    latents = folder.read_latents()
+    state = el.PCAState.load(folder.state) if folder.state.exists() else el.fit(latents)
+    if not folder.checkpoints.is_dir():
         if images is not None:
             raise ValueError(f"images: expected a run with an autoencoder to go with them; {run} has none")
         return ReportInputs(state, latents)
 
     from ellipsoid.models.autoencoder import decode_latents, encode_images
     from ellipsoid.models.images import load_images
-    from ellipsoid.runs import load_run
 
-    trained = load_run(paths.folder)
+    trained = load_run(folder)
     autoencoder, config = trained.autoencoder, trained.autoencoder.config
     if images is not None:
         images = load_images(images, config.image_size, config.channels)
-        _check_images_of_latents(images, encode_images(autoencoder, images[:32]), latents)
+        check_training_images(images, autoencoder, latents)
     return ReportInputs(
         state,
         latents,
@@ -94,28 +93,5 @@ def load_report_inputs(
         encode=lambda x: encode_images(autoencoder, x),
         images=images,
         history=trained.metrics,
-        run=paths.folder,
+        run=folder.path,
     )
-
-
-def _read_latents(paths: RunPaths) -> np.ndarray:
-    if not paths.latents.is_file():
-        raise FileNotFoundError(
-            "run: expected a run folder, or a folder with latents.npy in it; "
-            f"got {paths.folder}, which holds none"
-        )
-    try:
-        return np.load(paths.latents, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{paths.latents}: not a readable .npy array ({error})") from None
-
-
-def _check_images_of_latents(images: np.ndarray, codes: np.ndarray, latents: np.ndarray) -> None:
-    """Raise ValueError if images have no latents: nearest neighbours among others would mean nothing."""
-    distances = np.array([np.min(np.linalg.norm(latents - code, axis=1)) for code in codes])
-    n_strangers = int(np.sum(distances > 0.01 * np.median(np.linalg.norm(latents - latents[0], axis=1))))
-    if n_strangers:
-        raise ValueError(
-            f"images: expected the training images of the run; got {len(images)}, and {n_strangers} of the "
-            f"first {len(codes)} have no latents in latents.npy"
-        )

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import ellipsoid as el
@@ -14,8 +13,8 @@ from ellipsoid.progress import progress_bar
 from ellipsoid.report.chapters import CHAPTERS
 from ellipsoid.report.inputs import ReportInputs
 from ellipsoid.report.page import write_page
-from ellipsoid.report.paths import RunPaths
 from ellipsoid.report.study import make_study
+from ellipsoid.runs import RunFolder
 
 
 def write_report(
@@ -61,10 +60,10 @@ def write_report(
         If the latents are not a finite real matrix of at least 8 rows that fits the state, or the state has
         one component only.
     """
-    paths = RunPaths(Path(run))
+    folder = RunFolder(run)
     measured = diagnostics.diagnose(inputs.state, inputs.latents, progress=progress)
     verdict = diagnostics.assess(inputs.state, measured)
-    study = make_study(inputs, measured, paths.figures, key=el.key(seed))
+    study = make_study(inputs, measured, folder.figures, key=el.key(seed))
     sections = []
     with progress_bar("report", len(CHAPTERS), enabled=progress, unit="chapters") as advance:
         for chapter in CHAPTERS:
@@ -75,9 +74,9 @@ def write_report(
         "law": verdict.law,
         "level": verdict.level,
     }
-    replace_file(paths.diagnostics, json.dumps(numbers, indent=1).encode() + b"\n")
+    replace_file(folder.diagnostics, json.dumps(numbers, indent=1).encode() + b"\n")
     write_page(
-        paths.report,
+        folder.report,
         title=title,
         lead=f"{verdict.headline} Draw with the law {verdict.law} at level {verdict.level:.3g}. "
         + verdict.reason,

@@ -49,16 +49,22 @@ def test_candidates_draw_from_their_state_at_the_level_of_their_spread(toy, monk
 
     calls = []
 
-    def sample(key, state, n, **options):
-        calls.append((state, n, options))
+    def draw_rows(sequence, n):
+        calls.append((sequence.law, sequence.region.name, sequence.radius, n))
         return Draws(np.zeros((n, 5)), None, None)
 
-    monkeypatch.setattr("ellipsoid.evaluation.candidates.sample", sample)
+    monkeypatch.setattr("ellipsoid.evaluation.candidates.draw_rows", draw_rows)
     for family in FAMILIES.values():
         region_candidate(family, toy.state, 0.7).draw(el.key(1), 50)
         level = level_of_spread(0.7, 5, family.law, family.region)
-        options = {"law": family.law, "level": level, "fact": 1.0, "region": family.region}
-        assert calls.pop() == (toy.state, 50, options)
+        assert calls.pop() == (family.law, family.region, level, 50)
+
+
+def test_candidates_that_collapse_are_drawn_without_a_warning(toy):
+    candidate = region_candidate(FAMILIES["uniform, ellipsoid"], toy.state, 0.4)
+    with pytest.warns(UserWarning, match="collapse towards the mean"):
+        expected = el.sample(el.key(1), toy.state, 50, **candidate.recipe.settings.options).latents
+    np.testing.assert_array_equal(candidate.draw(el.key(1), 50), expected)  # a warning would be an error
 
 
 def test_a_level_without_the_regions_own_scale_has_another_spread():
@@ -74,7 +80,11 @@ def test_a_level_without_the_regions_own_scale_has_another_spread():
         ((math.nan, 10, "normal", "pairwise"), ValueError, "spread: expected a finite number"),
         (("wide", 10, "normal", "pairwise"), TypeError, "spread: expected a number; got str"),
         ((0.5, 10, "laplace", "pairwise"), ValueError, "law: expected one of .*; got 'laplace'"),
-        ((0.5, 10, "redraw", "box"), ValueError, "law: 'redraw' does not exist on the region 'box'"),
+        (
+            (0.5, 10, "redraw", "box"),
+            ValueError,
+            "law: expected one that the region 'box' has, uniform, normal; got 'redraw'",
+        ),
         ((0.5, 10, "normal", "ball"), ValueError, "region: expected"),
         ((0.5, 0, "normal", "ellipsoid"), ValueError, "k: expected"),
         ((0.5, 0, "redraw", "pairwise"), ValueError, "k: expected"),

@@ -13,7 +13,7 @@ from ellipsoid.advice import GOALS, MeasuredLatents, advise
 from ellipsoid.archive import digest
 from ellipsoid.diagnostics import assess, diagnose
 from ellipsoid.evaluation import GAUSSIAN, load_recommendation, save_recommendations
-from ellipsoid.evaluation.recommend import FILE, choose_result
+from ellipsoid.evaluation.recommend import choose_result
 from ellipsoid.settings import DrawSettings
 
 
@@ -185,7 +185,7 @@ def run(state, tmp_path):
     evaluation = made_up(state, [result(state, 2, 0.9, 0.6), result(few, 3, 0.3, 0.9)])
     recommended = [el.recommend(state, evaluation, goal) for goal in GOALS]
     written = save_recommendations(tmp_path, state, recommended)
-    assert {path.name for path in written} == {FILE, "recommended-diversity.npz"}
+    assert {path.name for path in written} == {"recommendation.json", "recommended-diversity.npz"}
     return tmp_path, recommended
 
 
@@ -259,9 +259,9 @@ def test_another_state_is_not_drawn_from(run, state, name):
 )
 def test_damaged_recommendations_are_refused(run, name, value):
     folder, _ = run
-    content = json.loads((folder / FILE).read_text())
+    content = json.loads((folder / "recommendation.json").read_text())
     content["goals"]["diversity"][name] = value
-    (folder / FILE).write_text(json.dumps(content))
+    (folder / "recommendation.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match="not a recommendation"):
         load_recommendation(folder, "diversity")
 
@@ -279,6 +279,6 @@ def test_damaged_recommendations_are_refused(run, name, value):
 )
 def test_other_files_are_refused(run, content):
     folder, _ = run
-    (folder / FILE).write_text(content)
+    (folder / "recommendation.json").write_text(content)
     with pytest.raises(ValueError, match="not a recommendation"):
         load_recommendation(folder)

@@ -25,6 +25,7 @@ from ellipsoid.report.chapters.principal_frame import principal_frame
 from ellipsoid.report.chapters.region import blind_latents, location, without_the_region
 from ellipsoid.report.chapters.walks import walks
 from ellipsoid.report.study import N_DRAWS, Study, make_study
+from ellipsoid.settings import DrawSettings
 
 
 def uniform_scores(n, scale):
@@ -246,8 +247,10 @@ def evaluated(with_images, tmp_path, monkeypatch):
     """A study of a run that was evaluated for two goals of three, and one of its figures."""
     state = with_images.state
     recommended = {
-        "fidelity": Recommendation("fidelity", state.truncate(3), "normal", 1.5, 1.0, "box", 3, "Sharp."),
-        "diversity": Recommendation("diversity", state, "uniform", 2.25, 1.0, "pairwise", 6, "Wide."),
+        "fidelity": Recommendation(
+            "fidelity", state.truncate(3), DrawSettings("normal", 1.5, region="box"), "Sharp."
+        ),
+        "diversity": Recommendation("diversity", state, DrawSettings("uniform", 2.25), "Wide."),
     }
     monkeypatch.setattr(evaluation, "load_recommendation", lambda run, goal: recommended.get(goal))
     (tmp_path / "evaluation").mkdir()

@@ -6,8 +6,8 @@ import ellipsoid as el
 from ellipsoid import figures
 from ellipsoid.evaluation.recommend import GOALS, Recommendation, load_recommendation
 from ellipsoid.report.page import Section
-from ellipsoid.report.paths import RunPaths
 from ellipsoid.report.study import Study
+from ellipsoid.runs import RunFolder
 
 TITLE = "How good the images are"
 #: Figures of the evaluation that the chapter shows again, and their captions.
@@ -55,5 +55,5 @@ def _way_to_draw(study: Study, best: Recommendation) -> str:
 
 
 def _figures_of_evaluation(run: Path) -> list[tuple[Path, str]]:
-    pictures = [(RunPaths(run).evaluation / f"{name}.png", caption) for name, caption in CAPTIONS.items()]
+    pictures = [(RunFolder(run).evaluation_figure(name), caption) for name, caption in CAPTIONS.items()]
     return [(path, caption) for path, caption in pictures if path.is_file()]
