@@ -73,7 +73,7 @@ def gauge(
     >>> state = el.fit(np.random.default_rng(0).normal(size=(500, 8)))
     >>> el.gauge(state, state.mean).item()
     0.0
-    >>> twice_as_far = state.reconstruct(2 * 1.645 * state.scale * np.eye(8))
+    >>> twice_as_far = state.reconstruct(np.diag(2 * 1.645 * state.scale))
     >>> el.gauge(state, twice_as_far).round(3).tolist()
     [2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]
     """

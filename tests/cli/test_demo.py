@@ -146,7 +146,7 @@ def test_other_images_than_those_of_the_run_are_refused(run):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-@pytest.mark.parametrize("width", [1200, 500])
+@pytest.mark.parametrize("width", [1200, pytest.param(500, marks=pytest.mark.slow)])
 def test_the_page_opens_in_a_browser(run, tmp_path, width):
     """Every picture shows, nothing is wider than the window, and nothing is complained about."""
     out, _ = run

@@ -246,11 +246,10 @@ def test_walks_go_where_they_say(with_images, tmp_path):
 def evaluated(with_images, tmp_path, monkeypatch):
     """A study of a run that was evaluated for two goals of three, and one of its figures."""
     state = with_images.state
+    narrow, wide = DrawSettings("normal", 1.5, region="box"), DrawSettings("uniform", 2.25)
     recommended = {
-        "fidelity": Recommendation(
-            "fidelity", state.truncate(3), DrawSettings("normal", 1.5, region="box"), "Sharp."
-        ),
-        "diversity": Recommendation("diversity", state, DrawSettings("uniform", 2.25), "Wide."),
+        "fidelity": Recommendation("fidelity", state.truncate(3), narrow, "Sharp."),
+        "diversity": Recommendation("diversity", state, wide, "Wide."),
     }
     monkeypatch.setattr(evaluation, "load_recommendation", lambda run, goal: recommended.get(goal))
     (tmp_path / "evaluation").mkdir()
