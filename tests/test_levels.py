@@ -72,7 +72,9 @@ def test_pairwise_coverage_matches_quadrature(level, k):
     assert normal_pieces(k, level).spike_share == pytest.approx(math.exp(spikes - expected), rel=1e-8)
 
 
-@pytest.mark.parametrize(("level", "k"), [(1.645, 3), (2.35, 10), (4.0, 50), (4.0, 256)])
+@pytest.mark.parametrize(
+    ("level", "k"), [(1.645, 3), (2.35, 10), (4.0, 256), pytest.param(4.0, 50, marks=pytest.mark.slow)]
+)
 def test_pairwise_coverage_matches_gaussians(level, k):
     n = 400_000 if k <= 50 else 20_000
     assert coverage_z(el.joint_coverage(level, k), level, k, n) < 4
@@ -156,7 +158,7 @@ def test_matched_levels_of_the_procedures(k, redraw, sequential):
 
 
 @pytest.mark.parametrize("law", ["redraw", "sequential"])
-@pytest.mark.parametrize("k", [2, 13, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 6, 100))])
+@pytest.mark.parametrize("k", [13, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 2, 6, 100))])
 def test_matched_levels_of_the_procedures_against_draws(law, k):
     n = 20_000 if k < 50 else 4_000
     assert standard_errors_from_simulation(el.matched_level(k, law), law, k, n) < 4

@@ -94,7 +94,7 @@ def test_a_mask_binds_its_pairs_alone(state, law):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("law", ["redraw", "uniform"])
+@pytest.mark.parametrize("law", ["uniform", pytest.param("redraw", marks=pytest.mark.slow)])
 def test_16_bit_scores_are_rounded_inward(state, law, dtype):
     draws = el.sample(el.key(5), state, 20_000, law=law, dtype=dtype)
     full = el.sample(el.key(5), state, 20_000, law=law)
@@ -486,7 +486,10 @@ def test_an_ellipsoid_that_collapses_to_the_mean_warns(state):
         el.sample(el.key(0), state, 3, law="uniform", level=0.5)
 
 
-@pytest.mark.parametrize("law", ["redraw", "sequential", "uniform", "normal"])
+@pytest.mark.parametrize(
+    "law",
+    ["sequential", "uniform", *(pytest.param(law, marks=pytest.mark.slow) for law in ("redraw", "normal"))],
+)
 def test_64_bit_types_change_no_bit_and_counts_may_be_large(make_state, law):
     state = make_state(6, 9)
     expected = el.sample(el.key(0), state, 100, law=law)

@@ -13,10 +13,11 @@ from ellipsoid.cli import main
 from ellipsoid.demo import DemoConfig, run_demo
 from ellipsoid.models import AutoencoderConfig, TrainConfig, procedural_faces
 from ellipsoid.report import load_report_inputs, write_report
+from ellipsoid.report.chapters import CHAPTERS, autoencoder, images
 from ellipsoid.runs import drawn_faces, read_metrics, recorded_images
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-SHEETS = {
+GRIDS = {
     "components_and_facts",
     "generated",
     "laws",
@@ -38,10 +39,9 @@ IMAGE_CHAPTERS = (
 )
 
 
-@pytest.fixture(scope="module")
-def demonstration(tmp_path_factory):
-    """The demonstration at a size of seconds: its folder, its summary, and what its report was made of."""
-    out, inputs = tmp_path_factory.mktemp("demo") / "run", []
+def demonstrate(out, chapters=CHAPTERS):
+    """Run the demonstration at a size of seconds; give its folder, its summary, and its report's inputs."""
+    inputs = []
     config = dataclasses.replace(
         DemoConfig.small(),
         n_images=256,
@@ -56,8 +56,15 @@ def demonstration(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ellipsoid.demo.write_report", recording)
+        patch.setattr("ellipsoid.report.write.CHAPTERS", chapters)
         summary = run_demo(out, config, progress=False)
     return out, summary, inputs[0]
+
+
+@pytest.fixture(scope="module")
+def demonstration(tmp_path_factory):
+    """The demonstration, with two chapters in its report."""
+    return demonstrate(tmp_path_factory.mktemp("demo") / "run", (images.new_images, autoencoder.autoencoder))
 
 
 @pytest.fixture(scope="module")
@@ -65,20 +72,46 @@ def run(demonstration):
     return demonstration[:2]
 
 
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """The demonstration with its whole report."""
+    return demonstrate(tmp_path_factory.mktemp("whole") / "run")[:2]
+
+
+FILES = {
+    "checkpoints",
+    "config.json",
+    "diagnostics.json",
+    "figures",
+    "latents.npy",
+    "metrics.jsonl",
+    "report.html",
+    "state.npz",
+}
+
+
 def test_everything_lands_in_one_folder(run):
-    out, _ = run
-    assert {path.name for path in out.iterdir()} == {
-        "checkpoints",
-        "config.json",
-        "diagnostics.json",
-        "figures",
-        "latents.npy",
-        "metrics.jsonl",
-        "report.html",
-        "state.npz",
+    out, summary = run
+    assert {path.name for path in out.iterdir()} == FILES
+    assert {path.stem for path in (out / "figures").iterdir()} == {
+        "components_and_facts",
+        "generated",
+        "laws",
+        "reconstructions",
+        "training",
     }
+    page = (out / "report.html").read_text()
+    assert summary["images"] in page
+    for title in ("New images", "The autoencoder"):
+        assert f"<h2>{title}</h2>" in page
+
+
+@pytest.mark.slow
+def test_every_figure_lands_in_the_folder(whole_run):
+    out, _ = whole_run
+    assert {path.name for path in out.iterdir()} == FILES
     names = {path.name for path in (out / "figures").iterdir()}
-    assert {f"{name}.png" for name in SHEETS} <= names
+    assert {f"{name}.png" for name in GRIDS} <= names
     assert {"between_images.gif", "circle.gif", "calibration.png", "calibration.svg"} <= names
 
 
@@ -92,8 +125,9 @@ def test_the_summary_says_what_was_measured(run):
     assert np.load(out / "latents.npy").shape == (256, 4)
 
 
-def test_the_page_shows_the_summary_and_every_figure(run):
-    out, summary = run
+@pytest.mark.slow
+def test_the_page_shows_the_summary_and_every_figure(whole_run):
+    out, summary = whole_run
     page = (out / "report.html").read_text()
     pictures = [path for path in (out / "figures").iterdir() if path.suffix != ".svg"]
     assert page.count("data:image/") == len(pictures)
@@ -126,8 +160,8 @@ def test_the_report_can_be_made_from_the_folder_and_the_images(run, tmp_path):
     again = tmp_path / "again"
     shutil.copytree(out, again)
     (again / "report.html").unlink()
-    images = procedural_faces(256, 16, key=jr.split(el.key(0), 3)[0]).images  # the demonstration's own
-    np.save(tmp_path / "images.npy", images)
+    own = procedural_faces(256, 16, key=jr.split(el.key(0), 3)[0]).images
+    np.save(tmp_path / "images.npy", own)
     assert main(["report", str(again), "--images", str(tmp_path / "images.npy")]) == 0
     page = (again / "report.html").read_text()
     for title in IMAGE_CHAPTERS:
@@ -145,11 +179,12 @@ def test_other_images_than_those_of_the_run_are_refused(run):
         load_report_inputs(run[0], np.zeros((10, 16, 16, 3), np.uint8))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-@pytest.mark.parametrize("width", [1200, pytest.param(500, marks=pytest.mark.slow)])
-def test_the_page_opens_in_a_browser(run, tmp_path, width):
+@pytest.mark.parametrize("width", [1200, 500])
+def test_the_page_opens_in_a_browser(whole_run, tmp_path, width):
     """Every picture shows, nothing is wider than the window, and nothing is complained about."""
-    out, _ = run
+    out, _ = whole_run
     page = (out / "report.html").read_text()
     _, complaints = browse(out / "report.html", width, f"--screenshot={tmp_path / 'page.png'}")
     assert "CONSOLE" not in complaints

@@ -359,7 +359,10 @@ def every_figure(n, k, title):
     ]
 
 
-@pytest.mark.parametrize(("n", "k", "title"), [(20, 2, None), (3000, 256, "Title $ of the figure")])
+@pytest.mark.parametrize(
+    ("n", "k", "title"),
+    [(20, 2, None), pytest.param(3000, 256, "Title $ of the figure", marks=pytest.mark.slow)],
+)
 def test_text_can_be_read(n, k, title):
     for draw in every_figure(n, k, title):
         figure = draw()

@@ -174,6 +174,7 @@ def test_images_of_weight_zero_do_not_count(plain):
     assert steps.loss(weights, IMAGES, WEIGHT) != steps.loss(weights, other, WEIGHT)
 
 
+@pytest.mark.slow
 def test_several_devices_give_the_same_losses():
     """Of four, three share batches of nine; the last batch of an epoch is not full."""
     script = """
