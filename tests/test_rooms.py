@@ -133,4 +133,6 @@ print(*sys.modules)
         loaded = set(line.split())
         assert "jax" in loaded
         assert {name.partition(".")[0] for name in loaded} & HEAVY == set()
+        # SciPy itself is light, and loads what is used of it.
+        assert loaded & {"scipy.special", "scipy.optimize", "scipy.stats"} == set()
         assert {name for name in loaded if part_of_the_house(name) in ROOMS and "ellipsoid" in name} == set()
