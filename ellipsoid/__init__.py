@@ -29,16 +29,27 @@ from ellipsoid.sampling import sample_at as sample_at
 from ellipsoid.settings import DEFAULT_LEVEL as DEFAULT_LEVEL
 from ellipsoid.shapes import load as load
 from ellipsoid.state import PCAState as PCAState
+from ellipsoid.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from ellipsoid.evaluation import Recommendation as Recommendation
     from ellipsoid.evaluation import recommend as recommend
     from ellipsoid.generation import generate as generate
 
-__version__ = "0.1.0"
 
 # Rooms that are built on the core. They load on first use, so that the import of the core stays light.
-_ROOMS = ("diagnostics", "estimator", "evaluation", "figures", "generation", "metrics", "models", "report")
+_ROOMS = (
+    "diagnostics",
+    "estimator",
+    "evaluation",
+    "figures",
+    "generation",
+    "metrics",
+    "models",
+    "report",
+    "runs",
+    "workflows",
+)
 _FROM_ROOMS = {"generate": "generation", "Recommendation": "evaluation", "recommend": "evaluation"}
 
 

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from ellipsoid import __version__
 from ellipsoid.archive import digest
 from ellipsoid.evaluation.candidates import Family, Recipe, candidate_name
 from ellipsoid.files import replace_file
 from ellipsoid.metrics import Estimate
+from ellipsoid.version import __version__
 
 _FORMAT = "ellipsoid.evaluation"
 _FORMAT_VERSION = 2

@@ -154,6 +154,6 @@ def look(sink: Sink, source: RowSource, chunk: int | None, decoder_digest: str |
 
 
 def _versions() -> dict[str, str]:
-    from ellipsoid import __version__
+    from ellipsoid.version import __version__
 
     return {"ellipsoid": __version__, "jax": jax.__version__, "platform": jax.default_backend()}
