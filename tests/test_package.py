@@ -83,7 +83,8 @@ def test_a_checkout_without_symbolic_links_installs_and_imports(checkout_without
     # Without site packages' own .pth files, by which the tree under test would be found first.
     dependencies = [path for path in sys.path if path.endswith("site-packages")]
     code = (
-        f"import site, sys; sys.path += {dependencies!r}; site.addsitedir({str(installed)!r})\n"
+        f"import site, sys; sys.path[:0] = [{str(installed)!r}]; sys.path += {dependencies!r}\n"
+        f"site.addsitedir({str(installed)!r})\n"
         "import ellipsoid, ellipsoid.models.autoencoder, ellipsoid.report\n"
         "print(ellipsoid.__file__); print(ellipsoid.models.__file__)"
     )
