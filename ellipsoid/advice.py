@@ -23,7 +23,7 @@ _ABOUT_THE_FIT = {"half_widths", "few_images"}
 
 @dataclass(frozen=True)
 class MeasuredLatents:
-    """What the advice needs to know of latents that were measured.
+    """Measurements of latents that the advice rests on.
 
     Attributes
     ----------

@@ -86,7 +86,7 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
     Returns
     -------
     dict
-        What was measured, ready to print: label to value.
+        Measurements, ready to print: label to value.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
         "inside": f"{share_inside:.0%} of the draws meet all {n_pairs:,} pair conditions",
         "time": f"{(time.monotonic() - started) / 60:.1f} minutes until here",
     }
-    material = ReportInputs(
+    inputs = ReportInputs(
         state,
         latents,
         decode=lambda z: decode_latents(autoencoder, np.asarray(z)),
@@ -132,7 +132,7 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
         test_images=test_images,
         history=history,
     )
-    write_report(out, material, summary=list(summary.items()), seed=config.seed, progress=progress)
+    write_report(out, inputs, summary=list(summary.items()), seed=config.seed, progress=progress)
     return summary
 
 

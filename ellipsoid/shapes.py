@@ -14,7 +14,7 @@ from ellipsoid.archive import format_name
 from ellipsoid.mixture import Label, Mixture
 from ellipsoid.state import PCAState
 
-#: What the latents were found to look like.
+#: Any description of a set of latents that draws can be made from.
 Shape = PCAState | Mixture
 
 # By the name of the format in which they are saved.

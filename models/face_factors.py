@@ -1,4 +1,4 @@
-"""What a drawn face depends on: correlated normal factors, and the attributes that they show."""
+"""The factors of a drawn face, correlated and normal, and the attributes that they show."""
 
 from typing import NamedTuple
 

@@ -95,7 +95,7 @@ class TrainConfig:
 
 
 class TrainState(NamedTuple):
-    """What a step changes: a pytree, and the content of a checkpoint.
+    """The pytree that a step changes, and the content of a checkpoint.
 
     Attributes
     ----------

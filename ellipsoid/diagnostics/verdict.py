@@ -37,7 +37,7 @@ class Concern:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the numbers say, for a reader.
+    """The numbers in words, for a reader.
 
     Attributes
     ----------

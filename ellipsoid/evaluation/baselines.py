@@ -1,4 +1,4 @@
-"""What draws inside an ellipse are compared with: other ways to make latents for the same decoder.
+"""Baselines that draws inside an ellipse are compared with: other ways to make latents for the same decoder.
 
 Each function takes the training latents and gives ``draw(key, n)``, which makes n latents, shape (n, D)
 float32, in latent units. The same key and n give the same latents. :func:`reconstructions` and

@@ -77,7 +77,7 @@ def by_family(results: Sequence[Result]) -> Grouped:
 
 
 def best_families(grouped: Grouped, count: int = _MOST_FAMILIES) -> Grouped:
-    """As many families as a figure can show, in their order: the Gaussian, and those that score highest."""
+    """Families that fit into one figure, in their order: the Gaussian, and those that score highest."""
 
     def rank(family: Family) -> tuple[bool, Any]:
         return family == GAUSSIAN, max(result.measurements.f_score() for result in grouped[family])

@@ -56,7 +56,7 @@ class Recommendation:
     settings : DrawSettings
         Law, level, fact and region, which are attributes of the recommendation as well.
     reason : str
-        What was measured, and what it is compared with.
+        The measurements behind the recommendation, and the baseline.
     """
 
     goal: str

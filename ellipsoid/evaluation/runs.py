@@ -74,7 +74,7 @@ class RunEvaluation:
 
 
 @dataclass(frozen=True)
-class _Material:
+class _RunData:
     """Images and latents that a run is judged by; none of the unseen images are among the others."""
 
     latents: np.ndarray
@@ -129,21 +129,21 @@ def evaluate_run(
         check_count("n", config.n, MIN_IMAGES)
     folder, trained = RunFolder(run), load_run(run)
     autoencoder, run_state = trained.autoencoder, _fitted_state(folder, trained)
-    material = _load_material(folder, trained, config)
-    features = _features(folder, trained, config, material, progress)
+    data = _load_run_data(folder, trained, config)
+    features = _features(folder, trained, config, data, progress)
     if trained.training.horizontal_flip:
-        material = _with_mirrored(material, autoencoder)
+        data = _with_mirrored(data, autoencoder)
     # The run's own state was fitted to the images kept back, too.
-    state = fit(material.latents) if config.against is None else run_state
+    state = fit(data.latents) if config.against is None else run_state
     evaluation = evaluate(
-        material.latents,
+        data.latents,
         state,
         lambda z: decode_latents(autoencoder, z),
-        material.unseen,
+        data.unseen,
         features,
         key=key(config.seed),
-        train_images=material.images,
-        real_latents=encode_images(autoencoder, material.unseen),
+        train_images=data.images,
+        real_latents=encode_images(autoencoder, data.unseen),
         candidates="quick" if config.quick else "full",
         out=folder.evaluation,
         progress=progress,
@@ -167,7 +167,7 @@ def _fitted_state(folder: RunFolder, trained: Run) -> PCAState:
 # --- images ------------------------------------------------------------------------------------------
 
 
-def _load_material(folder: RunFolder, trained: Run, config: EvaluateConfig) -> _Material:
+def _load_run_data(folder: RunFolder, trained: Run, config: EvaluateConfig) -> _RunData:
     latents, images, labels = folder.read_latents(), None, None
     training_set = load_training_images(folder, config.images)
     if training_set is not None:
@@ -182,7 +182,7 @@ def _load_material(folder: RunFolder, trained: Run, config: EvaluateConfig) -> _
         labels = None if labels is None else labels[rows]
     n_known = len(latents if images is None else images)
     unseen = subset(unseen, min(_MOST_UNSEEN if config.n is None else config.n, n_known))
-    return _Material(latents, images, _as_classes(labels), unseen)
+    return _RunData(latents, images, _as_classes(labels), unseen)
 
 
 def _load_unseen(source: str, split: "Split", trained: Run) -> np.ndarray:
@@ -230,17 +230,17 @@ def _as_classes(labels: np.ndarray | None) -> np.ndarray | None:
     return classes.reshape(-1) if len(values) > 1 else None
 
 
-def _with_mirrored(material: _Material, autoencoder: "Autoencoder") -> _Material:
+def _with_mirrored(data: _RunData, autoencoder: "Autoencoder") -> _RunData:
     """Add the mirrored training images, which the autoencoder knows as well, where there are few images."""
     from ellipsoid.models.autoencoder import encode_images
 
-    latents, images = material.latents, material.images
+    latents, images = data.latents, data.images
     # Parts of mixtures can do with more rows.
     if images is None or len(images) != len(latents) or len(latents) >= MIXTURE_ROWS:
-        return material
+        return data
     mirrored = images[:, :, ::-1]
     return dataclasses.replace(
-        material,
+        data,
         latents=np.concatenate([latents, encode_images(autoencoder, mirrored)]),
         images=np.concatenate([images, mirrored]),
         labels=None,
@@ -248,14 +248,14 @@ def _with_mirrored(material: _Material, autoencoder: "Autoencoder") -> _Material
 
 
 def _features(
-    folder: RunFolder, trained: Run, config: EvaluateConfig, material: _Material, progress: bool
+    folder: RunFolder, trained: Run, config: EvaluateConfig, data: _RunData, progress: bool
 ) -> "FeatureSpace":
     from ellipsoid.models.features import feature_space
 
     return feature_space(
         config.features,
-        images=material.images,
-        labels=material.labels,
+        images=data.images,
+        labels=data.labels,
         autoencoder=trained.autoencoder,
         path=folder.feature_network,
         horizontal_flip=bool(trained.training.horizontal_flip),

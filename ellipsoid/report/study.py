@@ -1,4 +1,4 @@
-"""What the chapters of a report look at: latents, their diagnostics, draws and keys, all made once."""
+"""The study that all chapters of a report share: latents, diagnostics, draws and keys, made once."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -35,7 +35,7 @@ class InceptionFeatures:
 
     @property
     def note(self) -> str:
-        """What the features are, in one sentence."""
+        """One sentence that says what the features are."""
         if not self.comparable:
             return (
                 "2,048 features of Inception with weights of your own; published FID figures cannot be held "

@@ -22,7 +22,7 @@ class LatentFeatures:
 
     @property
     def note(self) -> str:
-        """What the features are, in one sentence."""
+        """One sentence that says what the features are."""
         return (
             f"{self.autoencoder.config.latent_dim} latents of the autoencoder, the space that is sampled: no "
             "independent judge; published FID figures cannot be held against it."

@@ -84,7 +84,7 @@ class FeatureNetworkConfig:
 
 
 class _Learner(nnx.Module):
-    """What is trained: the encoder, and a head for the classification."""
+    """The encoder, and a head for the classification: both are trained."""
 
     def __init__(self, shape: AutoencoderConfig, n_outputs: int, *, rngs: nnx.Rngs):
         self.encoder = Encoder(shape, rngs=rngs)

@@ -54,7 +54,7 @@ class NetworkFeatures:
 
     @property
     def note(self) -> str:
-        """What the features are, in one sentence."""
+        """One sentence that says what the features are."""
         task = (
             "to know an image again in another view"
             if self.n_labels is None

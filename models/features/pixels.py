@@ -29,7 +29,7 @@ class PixelFeatures:
 
     @property
     def note(self) -> str:
-        """What the features are, in one sentence."""
+        """One sentence that says what the features are."""
         return (
             f"Pixels on {len(self.components)} principal axes: coarse shape and shade, blind to fine detail; "
             "published FID figures cannot be held against them."

@@ -1,4 +1,4 @@
-"""What every feature space has in common."""
+"""The interface of every feature space."""
 
 from typing import Protocol
 
@@ -27,7 +27,7 @@ class FeatureSpace(Protocol):
 
     @property
     def note(self) -> str:
-        """What the features are, in one sentence."""
+        """One sentence that says what the features are."""
         ...
 
     def __call__(self, images: np.ndarray) -> np.ndarray:

@@ -50,9 +50,9 @@ def demonstrate(out, chapters=CHAPTERS):
         training=TrainConfig(steps=200, batch_size=32, learning_rate=1e-2),
     )
 
-    def recording(folder, material, **options):
-        inputs.append(material)
-        return write_report(folder, material, **options)
+    def recording(folder, inputs, **options):
+        inputs.append(inputs)
+        return write_report(folder, inputs, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ellipsoid.demo.write_report", recording)

@@ -1,4 +1,4 @@
-"""What an evaluation of the run measured, and what it recommends."""
+"""The results of an evaluation of the run, and its recommendations."""
 
 from pathlib import Path
 
