@@ -47,6 +47,9 @@ class Destination:
         Manifest of a result that is there and complete.
     differences : list of str
         Settings in which what lies there differs from what is asked for.
+    outdated : list of str
+        Versions that made what lies there, where they are not those of today. They matter only for chunks
+        that are still to be drawn.
     is_untidy : bool
         Whether a run was cut when its result was complete, but not all else was removed.
     """
@@ -58,20 +61,25 @@ class Destination:
     processes: dict[str, Manifest]
     complete: Manifest | None
     differences: list[str]
+    outdated: list[str]
     is_untidy: bool
 
     def refusal(self, *, verify: bool) -> Exception:
         """Error that says why nothing can be written there."""
-        name, location = self.sink.name, self.sink.location()
+        name = self.sink.name
         # A complete result of any settings just has the name, unless it is expected to be what is asked for.
         if self.differences and (verify or self.is_untidy or self.complete is None):
-            return ValueError(
-                f"sink: {location} was made with other settings ({'; '.join(self.differences)}); "
-                f"give those, choose another name, or remove it"
-            )
+            return self.mismatch(self.differences)
         if verify and not self.processes:
             return FileExistsError(f"{name} exists and has no manifest to verify it by: choose another name")
         return FileExistsError(f"{name} exists: choose another name, or remove it first")
+
+    def mismatch(self, differences: list[str]) -> ValueError:
+        """Error that says in which settings what lies there differs."""
+        return ValueError(
+            f"sink: {self.sink.location()} was made with other settings ({'; '.join(differences)}); "
+            f"give those, choose another name, or remove it"
+        )
 
     def tidy(self) -> None:
         """Remove what a run left that was cut when its result was complete."""
@@ -136,21 +144,39 @@ def look(sink: Sink, source: RowSource, chunk: int | None, decoder_digest: str |
         "decoder_digest": decoder_digest,
         "made_by": _versions(),
     }
-    all_differences = (manifest.differences(other.configuration, configuration) for other in begun)
-    differences = next(filter(None, all_differences), [])
+    configurations = [other.configuration for other in begun]
+    differences = _first_differences(configurations, configuration, without=("made_by",))
+    outdated = _first_differences(configurations, configuration)
 
     exists = sink.exists()
     n_recorded = len(manifest.merge_records(processes.values()))
-    if exists and (n_recorded < plan.n_chunks if processes else complete is None):
+    is_drawn = n_recorded == plan.n_chunks if processes else exists and complete is not None
+    if exists and not is_drawn:
         status, differences = Status.FOREIGN, []  # what has the name is not what was begun
-    elif differences:
-        status = Status.FOREIGN
+    elif differences or (outdated and not is_drawn):
+        status, differences = Status.FOREIGN, differences or outdated
     elif processes:
         status = Status.WRITTEN if exists else Status.UNFINISHED
     else:
         status = Status.COMPLETE if exists else Status.NEW
     complete = complete if exists else None  # a manifest alone is no result
-    return Destination(sink, plan, configuration, status, processes, complete, differences, is_untidy)
+    if outdated and not differences:
+        configuration = configurations[0]
+    return Destination(
+        sink, plan, configuration, status, processes, complete, differences, outdated, is_untidy
+    )
+
+
+def _first_differences(
+    begun: list[dict[str, Any]], asked: dict[str, Any], *, without: tuple[str, ...] = ()
+) -> list[str]:
+    """Name what the first configuration that is not what is asked for differs in."""
+    asked = {name: value for name, value in asked.items() if name not in without}
+    for configuration in begun:
+        kept = {name: value for name, value in configuration.items() if name not in without}
+        if differences := manifest.differences(kept, asked):
+            return differences
+    return []
 
 
 def _versions() -> dict[str, str]:

@@ -16,7 +16,7 @@ from ellipsoid.generation.destination import Destination
 from ellipsoid.generation.manifest import ChunkRecord, Recorder, Records, merge_records
 from ellipsoid.generation.rows import Rows, RowSource
 from ellipsoid.generation.sinks.base import Columns, WritePlan
-from ellipsoid.generation.verify import damaged_chunks
+from ellipsoid.generation.verify import forget_damaged
 from ellipsoid.progress import progress_bar
 
 
@@ -58,6 +58,8 @@ def write_missing_chunks(
     ------
     OSError
         If the disk has too little space, or is full.
+    ValueError
+        If damaged chunks are to be drawn again by other versions.
     KeyboardInterrupt
         After the chunks in hand are written.
     Exception
@@ -65,17 +67,17 @@ def write_missing_chunks(
     """
     sink, plan = destination.sink, destination.plan
     destination.tidy()
-    done = merge_records(destination.processes.values())
+    mine = share.chunks(plan)
+    if verify and destination.processes:
+        done = forget_damaged(destination, mine, progress=progress)
+    else:
+        done = merge_records(destination.processes.values())
     before = destination.processes.get(share.name)
     own = {} if before is None else before.records.copy()
-    mine = share.chunks(plan)
-    if verify:
-        recorded = {index: done[index] for index in mine if index in done}
-        for index in damaged_chunks(destination, recorded, progress=progress):
-            del done[index]
-            own.pop(index, None)
     missing = [index for index in mine if index not in done]
     if missing:
+        if destination.outdated:
+            raise destination.mismatch(destination.outdated)
         sink.check_space(source.first, plan.n - sum(record.rows for record in done.values()))
         sink.create()
         recorder = Recorder(sink, share.name, destination.configuration, own)

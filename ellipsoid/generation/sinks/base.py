@@ -145,6 +145,10 @@ class Sink:
         """Size and checksum of rows as they are stored, to compare with what :meth:`write` gave."""
         return Checksum()
 
+    def damaged_files(self) -> list[str]:
+        """Names of files that hold no rows, and are not as :meth:`create` makes them."""
+        return []
+
     def flush(self) -> None:
         """Return when all that was written is on disk."""
 

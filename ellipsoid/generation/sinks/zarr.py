@@ -28,6 +28,7 @@ from ellipsoid.generation.sinks.base import (
 from ellipsoid.generation.sinks.local import LocalSink
 
 _GROUP = json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {}}).encode()
+_GROUP_FILE = "zarr.json"
 _MANIFEST = "manifest.json"
 _READ_BYTES = 2**20
 
@@ -39,10 +40,10 @@ class _Arrays:
         import tensorstore
 
         self._arrays = {}
-        for name, column in plan.columns.items():
-            spec = {"driver": "zarr3", "kvstore": store(name), "metadata": _metadata(plan, column)}
+        for name in plan.columns:
             # Safe for several processes at once: one makes it, the others open it.
-            self._arrays[name] = tensorstore.open(spec, open=True, create=True).result()
+            opened = tensorstore.open(_spec(plan, name, store), open=True, create=True)
+            self._arrays[name] = opened.result()
 
     def write(self, start: int, columns: Columns) -> Checksum:
         checksum = Checksum()
@@ -60,6 +61,23 @@ class _Arrays:
             except ValueError:  # a damaged shard, which does not count
                 continue
         return checksum
+
+
+def _damaged_files(plan: WritePlan, group: bytes, store: Callable[[str], Any]) -> list[str]:
+    """Files that describe a group and its arrays, and do not say what belongs there."""
+    import tensorstore
+
+    damaged = [] if group == _GROUP else [_GROUP_FILE]
+    for name in plan.columns:
+        try:
+            tensorstore.open(_spec(plan, name, store), open=True).result()
+        except ValueError:  # it is missing, no description, or one of another array
+            damaged.append(f"{name}/{_GROUP_FILE}")
+    return damaged
+
+
+def _spec(plan: WritePlan, name: str, store: Callable[[str], Any]) -> dict[str, Any]:
+    return {"driver": "zarr3", "kvstore": store(name), "metadata": _metadata(plan, plan.columns[name])}
 
 
 def _metadata(plan: WritePlan, column: Column) -> dict[str, Any]:
@@ -108,8 +126,10 @@ class ZarrSink(LocalSink):
 
     @functools.cached_property
     def _group(self) -> _Arrays:
-        folder = self._folder.absolute()
-        return _Arrays(self.plan, lambda name: {"driver": "file", "path": f"{folder}/{name}/"})
+        return _Arrays(self.plan, self._store)
+
+    def _store(self, name: str) -> dict[str, str]:
+        return {"driver": "file", "path": f"{self._folder.absolute()}/{name}/"}
 
     def create(self) -> None:
         """Make the group and its arrays."""
@@ -117,7 +137,9 @@ class ZarrSink(LocalSink):
         # Made outside of what will be the result: a temporary file that a kill leaves is no part of it then.
         own = self._work / f"zarr.json.{os.getpid()}"
         replace_file(own, _GROUP)
-        own.replace(self._data / "zarr.json")
+        own.replace(self._data / _GROUP_FILE)
+        for file in self.damaged_files():
+            (self._data / file).unlink(missing_ok=True)
         _ = self._group
         self._reserve_space()
 
@@ -133,6 +155,11 @@ class ZarrSink(LocalSink):
     def read(self, start: int, stop: int) -> Checksum:
         """Size and checksum of rows, unpacked; what is damaged does not count."""
         return self._group.read(start, stop)
+
+    def damaged_files(self) -> list[str]:
+        """Names of files that describe the arrays, and are not as they were written."""
+        file = self._folder / _GROUP_FILE
+        return _damaged_files(self.plan, file.read_bytes() if file.exists() else b"", self._store)
 
     def flush(self) -> None:
         """Nothing is left to wait for."""
@@ -169,7 +196,10 @@ class RemoteZarrSink(Sink):
 
     @functools.cached_property
     def _group(self) -> _Arrays:
-        return _Arrays(self.plan, lambda name: f"{self._url}{name}/")
+        return _Arrays(self.plan, self._store)
+
+    def _store(self, name: str) -> str:
+        return f"{self._url}{name}/"
 
     def open(self, plan: WritePlan) -> None:
         """Learn what will be written."""
@@ -177,7 +207,9 @@ class RemoteZarrSink(Sink):
 
     def create(self) -> None:
         """Make the group and its arrays."""
-        self._files.write("zarr.json", _GROUP).result()
+        self._files.write(_GROUP_FILE, _GROUP).result()
+        for file in self.damaged_files():
+            self._files.write(file, None).result()
         _ = self._group
 
     def write(self, start: int, columns: Columns) -> Checksum:
@@ -187,6 +219,10 @@ class RemoteZarrSink(Sink):
     def read(self, start: int, stop: int) -> Checksum:
         """Size and checksum of rows, unpacked; what is damaged does not count."""
         return self._group.read(start, stop)
+
+    def damaged_files(self) -> list[str]:
+        """Names of files that describe the arrays, and are not as they were written."""
+        return _damaged_files(self.plan, self._files.read(_GROUP_FILE).result().value, self._store)
 
     def exists(self) -> bool:
         """Whether the result is complete."""
