@@ -201,3 +201,35 @@ def test_what_is_left_beside_a_complete_result_is_removed(state, tmp_path, sink)
     with pytest.raises(FileExistsError):
         generate(state, 100, tmp_path / sink, **OPTIONS)
     assert (work / "data" / "precious").exists()
+
+
+@pytest.mark.parametrize("sink", ["x.npy", "folder", "x.zarr"])
+def test_files_of_other_people_in_the_work_folder_stay(state, tmp_path, sink):
+    work = tmp_path / f"{sink}.partial"
+    for name in ("notes.txt", "part-one.json", "manifest.json", ".part-0.json.tmp", "reserve.d/notes"):
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_text("precious")
+    before = contents(work)
+    path = generate(state, 100, tmp_path / sink, **OPTIONS)
+    assert path == tmp_path / sink
+    assert contents(work) == before
+    assert generate(state, 100, tmp_path / sink, verify=True, **OPTIONS) == path
+    assert contents(work) == before
+    with pytest.raises(FileExistsError):
+        generate(state, 100, tmp_path / sink, level=2.0, **OPTIONS)
+    assert contents(work) == before
+    for name in ("reserve", ".part-0.json.0a1b2c3d.tmp"):  # as a kill leaves them
+        (work / name).touch()
+    generate(state, 100, tmp_path / sink, verify=True, **OPTIONS)
+    assert contents(work) == before
+
+
+@pytest.mark.parametrize("sink", ["x.npy", "folder", "x.zarr"])
+def test_rows_are_not_put_among_other_files(state, tmp_path, sink):
+    data = tmp_path / f"{sink}.partial" / "data"
+    data.mkdir(parents=True)
+    (data / "notes.txt").write_text("precious")
+    before = contents(tmp_path)
+    with pytest.raises(FileExistsError, match=r"\.partial holds something else; choose another name"):
+        generate(state, 100, tmp_path / sink, **OPTIONS)
+    assert contents(tmp_path) == before

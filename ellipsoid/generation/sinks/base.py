@@ -8,6 +8,7 @@ undone after a run was cut.
 
 import importlib.util
 import math
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -223,9 +224,10 @@ def record_file(process: str) -> str:
     return f"part-{process}.json"
 
 
-def process_of(file: str) -> str:
-    """Process whose records are stored under this name, by its number."""
-    return file.removeprefix("part-").removesuffix(".json")
+def process_of(file: str) -> str | None:
+    """Process whose records are stored under this name, by its number; None for any other name."""
+    name = re.fullmatch(r"part-(\d+)\.json", file)
+    return None if name is None else name[1]
 
 
 def require(module: str, extra: str) -> None:

@@ -6,6 +6,7 @@ rename.
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,6 +25,9 @@ from ellipsoid.generation.sinks.base import (
 
 _RESERVED_BYTES = 2**14
 _RESERVED_BYTES_PER_CHUNK = 64
+# Files that runs make in the work folder, and what a kill leaves of one that is being replaced.
+_FILES = r"reserve|part-\d+\.json|_?manifest\.json\.\d+|zarr\.json\.\d+"
+_OURS = re.compile(rf"{_FILES}|\.({_FILES})\.[0-9a-f]{{8}}\.tmp")
 
 
 class LocalSink(Sink):
@@ -98,12 +102,25 @@ class LocalSink(Sink):
 
     def create(self) -> None:
         """Make the work folder and the arrays in it."""
-        self._data.mkdir(parents=True, exist_ok=True)
+        self._make_work()
         for array in self._arrays.values():
             array.create(self._data)
-        self._reserve_space()
 
-    def _reserve_space(self) -> None:
+    def _make_work(self) -> None:
+        """Make the work folder, or find it as a run left it.
+
+        Raises
+        ------
+        FileExistsError
+            If something has its name that no run made.
+        """
+        # In this order: another process may be at the same step.
+        has_rows = self._data.exists() and any(self._data.iterdir())
+        if has_rows and not any(_OURS.fullmatch(path.name) for path in self._work.iterdir()):
+            raise FileExistsError(
+                f"sink: {self._work} holds something else; choose another name, or move it away"
+            )
+        self._data.mkdir(parents=True, exist_ok=True)
         # Given up when the disk is full, for the records that say what is on it.
         reserve = self._work / "reserve"
         if not reserve.exists():
@@ -159,8 +176,10 @@ class LocalSink(Sink):
         contents = {}
         for path in sorted(self._work.glob(record_file("*"))):
             # Another process may just be removing them, since the result is complete.
+            process = process_of(path.name)
             with contextlib.suppress(FileNotFoundError):
-                contents[process_of(path.name)] = path.read_bytes()
+                if process is not None:
+                    contents[process] = path.read_bytes()
         return contents
 
     def read(self, start: int, stop: int) -> Checksum:
@@ -182,7 +201,8 @@ class LocalSink(Sink):
 
     def location(self) -> Path:
         """Where the rows are now."""
-        return self._work if self._work.exists() else self.path
+        is_begun = self._data.exists() or (self._work.exists() and not self._manifest.exists())
+        return self._work if is_begun else self.path
 
     # --- the end ---
 
@@ -214,20 +234,35 @@ class LocalSink(Sink):
             raise FileNotFoundError(
                 f"{missing[0]}: its rows were removed from {self._data} before it was complete"
             )
-        shutil.rmtree(self._work, ignore_errors=True)
+        self._remove_work()
+
+    def _remove_work(self) -> None:
+        """Remove what runs make in the work folder, and the folder if nothing else is in it."""
+        # Another process may do so at the same time.
+        with contextlib.suppress(OSError):
+            for path in self._work.iterdir():
+                if _OURS.fullmatch(path.name) and not path.is_dir():
+                    path.unlink(missing_ok=True)
+        for folder in (self._data, self._work):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def published(self) -> bytes | None:
         """Manifest of a complete result, if there is one."""
         return self._manifest.read_bytes() if self._manifest.exists() else None
 
     def is_untidy(self) -> bool:
-        """Whether there is a manifest of a complete result, and a work folder without rows."""
-        has_rows = self._data.exists() and any(self._data.iterdir())
-        return self._manifest.exists() and self._work.exists() and not has_rows
+        """Whether there is a manifest of a complete result, and a work folder of a run without rows."""
+        if not (self._manifest.exists() and self._work.is_dir()):
+            return False
+        if self._data.exists() and any(self._data.iterdir()):
+            return False
+        names = [path.name for path in self._work.iterdir()]
+        return not names or any(name == self._data.name or _OURS.fullmatch(name) for name in names)
 
     def tidy(self) -> None:
-        """Remove the work folder if no rows are in it."""
+        """Remove what runs made in the work folder, if no rows are in it."""
         with contextlib.suppress(OSError):
             self._data.rmdir()
         if not self._data.exists():
-            shutil.rmtree(self._work, ignore_errors=True)  # another process may do so at the same time
+            self._remove_work()

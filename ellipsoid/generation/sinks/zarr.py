@@ -133,7 +133,7 @@ class ZarrSink(LocalSink):
 
     def create(self) -> None:
         """Make the group and its arrays."""
-        self._data.mkdir(parents=True, exist_ok=True)
+        self._make_work()
         # Made outside of what will be the result: a temporary file that a kill leaves is no part of it then.
         own = self._work / f"zarr.json.{os.getpid()}"
         replace_file(own, _GROUP)
@@ -141,7 +141,6 @@ class ZarrSink(LocalSink):
         for file in self.damaged_files():
             (self._data / file).unlink(missing_ok=True)
         _ = self._group
-        self._reserve_space()
 
     def write(self, start: int, columns: Columns) -> Checksum:
         """Write rows from number `start` on; they are on disk on return."""
@@ -228,16 +227,18 @@ class RemoteZarrSink(Sink):
         """Whether the result is complete."""
         return self.published() is not None
 
-    def _record_files(self) -> list[str]:
+    def _record_files(self) -> dict[str, str]:
         import tensorstore
 
         # Not all keys: every shard has one.
         names = tensorstore.KvStore.KeyRange("part-", "part.")
-        return sorted(key.decode() for key in self._files.list(names).result())
+        files = sorted(key.decode() for key in self._files.list(names).result())
+        return {process: file for file in files if (process := process_of(file))}
 
     def records(self) -> dict[str, bytes]:
         """Give what each process of an unfinished run has recorded, by number of process."""
-        contents = {process_of(file): self._files.read(file).result().value for file in self._record_files()}
+        files = self._record_files().items()
+        contents = {process: self._files.read(file).result().value for process, file in files}
         return {process: content for process, content in contents.items() if content}
 
     def record(self, process: str, content: bytes) -> None:
@@ -259,7 +260,7 @@ class RemoteZarrSink(Sink):
 
     def tidy(self) -> None:
         """Remove the records of the processes."""
-        for file in self._record_files():
+        for file in self._record_files().values():
             self._files.write(file, None).result()
 
     def location(self) -> str:
