@@ -6,7 +6,7 @@ on its way, so memory does not depend on n. A chunk that is finished is recorded
 """
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -74,20 +74,29 @@ def write_missing_chunks(
         done = merge_records(destination.processes.values())
     before = destination.processes.get(share.name)
     own = {} if before is None else before.records.copy()
-    missing = [index for index in mine if index not in done]
-    if missing:
+    # Not a list: there may be billions of chunks.
+    n_missing = len(mine) - sum(index in mine for index in done)
+    if n_missing:
         if destination.outdated:
             raise destination.mismatch(destination.outdated)
         sink.check_space(source.first, plan.n - sum(record.rows for record in done.values()))
         sink.create()
         recorder = Recorder(sink, share.name, destination.configuration, own)
         with _saying_what_is_kept(destination, recorder):
-            _write_chunks(destination, source, missing, recorder, progress=progress)
+            missing = (index for index in mine if index not in done)
+            n_rows = plan.n_rows(mine) - sum(done[index].rows for index in done if index in mine)
+            _write_chunks(destination, source, missing, n_rows, recorder, progress=progress)
     return own
 
 
 def _write_chunks(
-    destination: Destination, source: RowSource, chunks: list[int], recorder: Recorder, *, progress: bool
+    destination: Destination,
+    source: RowSource,
+    chunks: Iterable[int],
+    n_rows: int,
+    recorder: Recorder,
+    *,
+    progress: bool,
 ) -> None:
     sink, plan = destination.sink, destination.plan
 
@@ -101,7 +110,6 @@ def _write_chunks(
         recorder.add(index, record)
         return record
 
-    n_rows = sum(stop - start for start, stop in map(plan.rows, chunks))
     n_bytes = 0
     computed = ((index, source.compute(*plan.rows(index))) for index in chunks)
     # On the way out, whatever the reason, the threads finish the chunks in hand; then they are recorded.

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import threading
+import time
+import tracemalloc
 
 import jax
 import numpy as np
@@ -111,6 +113,31 @@ def test_too_little_space_is_said_before_the_start(state, tmp_path, monkeypatch)
     assert list(tmp_path.iterdir()) == []
     usage = usage._replace(free=usage.free + 1)
     generate(state, 1000, tmp_path / "z.npy")
+
+
+@pytest.mark.parametrize(
+    ("sink", "n", "chunk"),
+    [
+        ("x.tar", 10**13, None),
+        ("x.tar", 10**13, 100),
+        ("x.npy", 10**15, 1),
+        ("x.zarr", 10**15, 100),
+        ("x.zarr", 10**15, 10**9 + 7),
+        ("x.parquet", 10**13, 100),
+    ],
+)
+def test_nothing_is_made_for_each_chunk_before_the_space_is_checked(state, tmp_path, sink, n, chunk):
+    if sink == "x.parquet":
+        pytest.importorskip("pyarrow")
+    started = time.monotonic()
+    tracemalloc.start()
+    with pytest.raises(OSError, match="make room"):
+        generate(state, n, tmp_path / sink, chunk=chunk, batch=100)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 5e7
+    assert time.monotonic() - started < 5
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_loses_nothing(state, tmp_path):

@@ -71,6 +71,11 @@ class WritePlan:
         """First row of a chunk, and the one after its last."""
         return index * self.chunk, min((index + 1) * self.chunk, self.n)
 
+    def n_rows(self, chunks: range) -> int:
+        """Rows of some chunks together."""
+        last = self.n_chunks - 1
+        return len(chunks) * self.chunk - ((last + 1) * self.chunk - self.n if last in chunks else 0)
+
 
 class Checksum:
     """Size and checksum of bytes, which are added a piece at a time.

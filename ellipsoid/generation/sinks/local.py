@@ -5,6 +5,7 @@ rename.
 """
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -160,16 +161,27 @@ class LocalSink(Sink):
 
     def exists(self) -> bool:
         """Whether the result, or a file of it, has its name."""
-        return any(path.exists() for path in [self.path, *self._targets()])
+        if self.path.exists():
+            return True
+        if self._is_folder or not self.path.parent.is_dir():
+            return False
+        # Not name by name: there may be billions of chunks.
+        return any(self._is_target(name) for name in os.listdir(self.path.parent))
 
-    def _targets(self) -> list[Path]:
+    def _is_target(self, name: str) -> bool:
+        """Whether the complete result has a file of this name beside its own."""
+        return name in self._array_files().values()
+
+    def _targets(self) -> Iterator[Path]:
         """Paths of the complete result, the one that was asked for last."""
         if self._is_folder:
-            return [self.path]
-        names = [*self._array_files().values()]
-        for index in range(self.plan.n_chunks):
-            names += self._chunk_files(*self.plan.rows(index))
-        return [self.path.with_name(name) for name in reversed(names)]
+            yield self.path
+            return
+        for index in reversed(range(self.plan.n_chunks)):
+            for name in self._chunk_files(*self.plan.rows(index)):
+                yield self.path.with_name(name)
+        for name in reversed(self._array_files().values()):
+            yield self.path.with_name(name)
 
     def records(self) -> dict[str, bytes]:
         """Give what each process of an unfinished run has recorded, by number of process."""
@@ -223,16 +235,18 @@ class LocalSink(Sink):
         own = self._work / f"{self._manifest_name}.{os.getpid()}"
         replace_file(own, manifest)
         if self._is_folder:
-            moves = [(own, self._data / self._manifest_name), (self._data, self.path)]
+            moves = iter([(own, self._data / self._manifest_name), (self._data, self.path)])
         else:
-            moves = [(own, self._manifest), *((self._data / path.name, path) for path in self._targets())]
+            rows = ((self._data / path.name, path) for path in self._targets())
+            moves = itertools.chain([(own, self._manifest)], rows)
         for source, target in moves:
             with contextlib.suppress(FileNotFoundError):
                 source.replace(target)
-        missing = [str(path) for path in [self._manifest, *self._targets()] if not path.exists()]
-        if missing:
+        result = itertools.chain([self._manifest], self._targets())
+        missing = next((path for path in result if not path.exists()), None)
+        if missing is not None:
             raise FileNotFoundError(
-                f"{missing[0]}: its rows were removed from {self._data} before it was complete"
+                f"{missing}: its rows were removed from {self._data} before it was complete"
             )
         self._remove_work()
 

@@ -31,6 +31,7 @@ _GROUP = json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {}}).
 _GROUP_FILE = "zarr.json"
 _MANIFEST = "manifest.json"
 _READ_BYTES = 2**20
+_INDEX_BYTES = 16  # of a block, at the end of its shard
 
 
 class _Arrays:
@@ -80,10 +81,14 @@ def _spec(plan: WritePlan, name: str, store: Callable[[str], Any]) -> dict[str, 
     return {"driver": "zarr3", "kvstore": store(name), "metadata": _metadata(plan, plan.columns[name])}
 
 
+def _block_rows(plan: WritePlan, column: Column) -> int:
+    """Rows of a block, the least that is read of a shard: the most that divide it and are a megabyte."""
+    most = min(plan.chunk, max(_READ_BYTES // column.n_bytes, 1))
+    return next(size for size in range(most, 0, -1) if plan.chunk % size == 0)
+
+
 def _metadata(plan: WritePlan, column: Column) -> dict[str, Any]:
-    # A reader fetches at least one block of a shard: the most rows that divide it and are a megabyte.
-    sizes = (size for size in range(plan.chunk, 0, -1) if plan.chunk % size == 0)
-    block = next((size for size in sizes if size * column.n_bytes <= _READ_BYTES), 1)
+    block = _block_rows(plan, column)
     to_bytes = [{"name": "bytes", "configuration": {"endian": "little"}}]
     # Images compress; the digits of latents are random.
     compressed = [{"name": "zstd", "configuration": {"level": 1}}] if column.dtype == np.uint8 else []
@@ -164,7 +169,10 @@ class ZarrSink(LocalSink):
         """Nothing is left to wait for."""
 
     def _row_bytes(self, first: Columns) -> float:
-        return sum(column.n_bytes for column in self.plan.columns.values())
+        columns = self.plan.columns.values()
+        blocks = sum(self.plan.chunk // _block_rows(self.plan, column) for column in columns)
+        index = blocks * _INDEX_BYTES / min(self.plan.chunk, self.plan.n)
+        return sum(column.n_bytes for column in columns) + index
 
 
 class RemoteZarrSink(Sink):

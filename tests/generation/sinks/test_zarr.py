@@ -5,6 +5,9 @@ import pytest
 import tensorstore
 from batches import draws_of, generate, latents_of
 
+from ellipsoid.generation.sinks import Column, WritePlan
+from ellipsoid.generation.sinks.zarr import _block_rows
+
 
 def open_zarr(path):
     spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}
@@ -55,3 +58,11 @@ def test_a_store_that_is_opened_by_its_url(state, tmp_path):
     records.write_bytes(content)  # as left by a run that was cut at its last step
     assert generate(state, 250, url) == url
     assert not records.exists()
+
+
+@pytest.mark.parametrize(
+    ("chunk", "row", "block"), [(12, 2**18, 4), (12, 2**20, 1), (7, 2**18, 1), (12, 2**21, 1), (12, 1, 12)]
+)
+def test_a_block_is_the_largest_that_divides_a_shard(chunk, row, block):
+    column = Column(np.dtype(np.uint8), (row,))
+    assert _block_rows(WritePlan(100, chunk, {"images": column}), column) == block
