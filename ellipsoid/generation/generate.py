@@ -59,7 +59,8 @@ def generate(
 
     The result appears under its name when it is complete. Until then it lies in ``NAME.partial`` beside
     it; the same call goes on there, whatever stopped the one before, and leaves the same bytes as a call
-    that was never stopped. The file ``NAME.json`` beside a result, or ``manifest.json`` in a folder, tells
+    that was never stopped. The same call after the result is complete changes nothing, and gives its place
+    again. The file ``NAME.json`` beside a result, or ``manifest.json`` in a folder, tells
     what a finished result was made of.
 
     Parameters
@@ -86,7 +87,8 @@ def generate(
         [0, 1], which are rounded and clipped. It is given the values that are written, also where those have
         16 bits. Latents alone are written when it is absent.
     decoder_digest : str, optional
-        Anything that tells the decoder from others. A run that goes on with another is refused.
+        Anything that tells the decoder from others. A run that goes on with another is refused; so is a call
+        for images that are complete already, unless this tells that the same decoder made them.
     batch : int
         Rows that `decode` is given, always exactly so many.
     beside : sequence of {"latents", "scores", "gauge", "part"}
@@ -115,7 +117,8 @@ def generate(
     Raises
     ------
     FileExistsError
-        If the sink is complete already, or something else has its name.
+        If something else has the name of the sink: a file that was not made here, a complete result of other
+        settings, or complete images where no `decoder_digest` tells that the same decoder made them.
     FileNotFoundError
         If rows were removed before the result was complete.
     ImportError

@@ -5,23 +5,27 @@ from collections.abc import Iterable
 from ellipsoid.blocks import map_ahead
 from ellipsoid.generation.destination import Destination
 from ellipsoid.generation.manifest import Records, dump, merge_records
+from ellipsoid.generation.sinks.base import IMAGES
 from ellipsoid.progress import progress_bar
 
 
 def confirm(destination: Destination, *, verify: bool, progress: bool) -> None:
-    """Accept a complete result of the same settings, if there is a reason to ask for it again.
-
-    The reason is that all of it is to be compared, or that something was left to remove.
+    """Accept a complete result of the same settings; and compare all of it, if that is asked for.
 
     Raises
     ------
     FileExistsError
-        If there is none.
+        If nothing tells whether its images were made by the same decoder.
     RuntimeError
         If the result is damaged.
     """
-    if not (verify or destination.is_untidy):
-        raise destination.refusal(verify=verify)
+    configuration = destination.configuration
+    has_unknown_decoder = IMAGES in configuration["columns"] and configuration["decoder_digest"] is None
+    if has_unknown_decoder and not (verify or destination.is_untidy):
+        raise FileExistsError(
+            f"{destination.sink.name} exists, and without a decoder_digest nothing tells whether this "
+            f"decoder made it: choose another name, or remove it first"
+        )
     destination.tidy()
     if not verify:
         return

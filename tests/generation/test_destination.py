@@ -101,11 +101,25 @@ def test_what_exists_is_not_overwritten(state, tmp_path):
         generate(state, 10, tmp_path / "x.npy", beside=("gauge",))
 
 
-def test_a_complete_result_is_not_written_again(state, tmp_path):
-    generate(state, 10, tmp_path / "z.npy")
-    for options in ({}, {"level": 2.0}):
-        with pytest.raises(FileExistsError, match=r"z\.npy exists: choose another name"):
-            generate(state, 10, tmp_path / "z.npy", **options)
+@pytest.mark.parametrize("sink", ["z.npy", "z.tar", "z.zarr", "folder", "file://{folder}/z.zarr"])
+def test_a_complete_result_is_not_written_again(state, tmp_path, sink):
+    sink = sink.format(folder=tmp_path) if "://" in sink else tmp_path / sink
+    options = OPTIONS | {"decoder_digest": "one"}
+    path = generate(state, 100, sink, **options)
+    before = contents(tmp_path)
+    again = Stop()
+    assert generate(state, 100, sink, **options | {"decode": again}) == path
+    assert again.calls == 1  # one call looks at the first rows
+    for change in ({"level": 2.0}, {"decoder_digest": "other"}, {"chunk": 20}, {"n": 101}):
+        with pytest.raises(FileExistsError, match=r"exists: choose another name"):
+            generate(state, **{"n": 100, "sink": sink, **options} | change)
+    assert contents(tmp_path) == before
+
+
+def test_complete_images_of_a_decoder_that_nothing_tells_from_others_are_refused(state, tmp_path):
+    generate(state, 100, tmp_path / "x.npy", **OPTIONS)
+    with pytest.raises(FileExistsError, match=r"x\.npy exists, and without a decoder_digest nothing tells"):
+        generate(state, 100, tmp_path / "x.npy", **OPTIONS)
 
 
 @pytest.fixture(scope="module")
