@@ -60,8 +60,8 @@ def generate(
     The result appears under its name when it is complete. Until then it lies in ``NAME.partial`` beside
     it; the same call goes on there, whatever stopped the one before, and leaves the same bytes as a call
     that was never stopped. The same call after the result is complete changes nothing, and gives its place
-    again. The file ``NAME.json`` beside a result, or ``manifest.json`` in a folder, tells
-    what a finished result was made of.
+    again. The file ``NAME.json`` beside a result, or ``manifest.json`` in a folder of images or
+    arrays, tells what a finished result was made of.
 
     Parameters
     ----------

@@ -24,6 +24,7 @@ from ellipsoid.generation.sinks.base import (
     record_file,
 )
 
+_MANIFEST = "manifest.json"
 _RESERVED_BYTES = 2**14
 _RESERVED_BYTES_PER_CHUNK = 64
 # Files that runs make in the work folder, and what a kill leaves of one that is being replaced.
@@ -46,7 +47,7 @@ class LocalSink(Sink):
 
     workers = 2
     _is_folder = True  # the result is one folder; otherwise files beside each other
-    _manifest_name = "manifest.json"  # in the folder
+    _manifest_is_inside = True  # in the folder; otherwise beside the result
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -220,8 +221,8 @@ class LocalSink(Sink):
 
     @property
     def _manifest(self) -> Path:
-        if self._is_folder:
-            return self.path / self._manifest_name
+        if self._is_folder and self._manifest_is_inside:
+            return self.path / _MANIFEST
         return self.path.with_name(f"{self.path.name}.json")
 
     def publish(self, manifest: bytes) -> None:
@@ -232,14 +233,12 @@ class LocalSink(Sink):
         FileNotFoundError
             If rows are neither where they were written nor where they belong.
         """
-        own = self._work / f"{self._manifest_name}.{os.getpid()}"
+        own = self._work / f"{_MANIFEST}.{os.getpid()}"
         replace_file(own, manifest)
-        if self._is_folder:
-            moves = iter([(own, self._data / self._manifest_name), (self._data, self.path)])
-        else:
-            rows = ((self._data / path.name, path) for path in self._targets())
-            moves = itertools.chain([(own, self._manifest)], rows)
-        for source, target in moves:
+        is_inside = self._is_folder and self._manifest_is_inside
+        first = (own, self._data / _MANIFEST if is_inside else self._manifest)
+        rows = ((self._data if self._is_folder else self._data / path.name, path) for path in self._targets())
+        for source, target in itertools.chain([first], rows):
             with contextlib.suppress(FileNotFoundError):
                 source.replace(target)
         result = itertools.chain([self._manifest], self._targets())
