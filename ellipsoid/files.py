@@ -55,3 +55,31 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
     """
     with published(path) as temporary:
         temporary.write_bytes(content)
+
+
+def create_file(path: str | os.PathLike[str], content: bytes) -> bool:
+    """Write a file, complete or not at all, unless something has its name; give whether it was written.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links
+            if path.exists():
+                return False
+            os.replace(temporary, path)
+        return True
+    finally:
+        temporary.unlink(missing_ok=True)

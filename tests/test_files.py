@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from ellipsoid.files import published, replace_file
+from ellipsoid.files import create_file, published, replace_file
 
 
 def test_a_file_is_replaced_and_folders_are_made(tmp_path):
@@ -45,3 +45,16 @@ def test_a_folder_appears_when_it_is_complete(tmp_path):
         (temporary / "part").touch()
         assert not path.exists()
     assert [entry.name for entry in path.iterdir()] == ["part"]
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_file_is_created_once(tmp_path, monkeypatch, has_links):
+    def refusing(*_):
+        raise PermissionError("no links here")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", refusing)
+    assert create_file(tmp_path / "file", b"first")
+    assert not create_file(tmp_path / "file", b"second")
+    assert (tmp_path / "file").read_bytes() == b"first"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

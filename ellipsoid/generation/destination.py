@@ -92,11 +92,18 @@ class Destination:
         Raises
         ------
         RuntimeError
-            If they have not the right number of rows.
+            If they have not the right number of rows, or were drawn with other settings.
         FileNotFoundError
             If rows were removed before the result was complete.
         """
-        records = records | manifest.merge_records(manifest.load_processes(self.sink).values())
+        processes = manifest.load_processes(self.sink)
+        for process, stored in processes.items():
+            if differences := manifest.differences(stored.configuration, self.configuration):
+                raise RuntimeError(
+                    f"{self.sink.name}: process {process} has drawn rows with other settings "
+                    f"({'; '.join(differences)}); remove {self.sink.location()} and generate it again"
+                )
+        records = records | manifest.merge_records(processes.values())
         if len(records) < self.plan.n_chunks:
             return
         if sum(record.rows for record in records.values()) != self.plan.n:
@@ -131,7 +138,9 @@ def look(sink: Sink, source: RowSource, chunk: int | None, decoder_digest: str |
     processes = {} if is_untidy else manifest.load_processes(sink)
     content = None if processes else sink.published()
     complete = None if content is None else manifest.load(content, sink.name)
-    begun = [*processes.values()] if complete is None else [complete]
+    claim = None if is_untidy else sink.claimed()
+    claims = [] if claim is None else [manifest.load(claim, f"{sink.name}, claim")]
+    begun = [*processes.values(), *claims] if complete is None else [complete]
 
     known = begun[0].configuration["chunk"] if begun and chunk is None else chunk
     plan = WritePlan(source.n, source.default_chunk() if known is None else known, source.columns)
@@ -155,7 +164,7 @@ def look(sink: Sink, source: RowSource, chunk: int | None, decoder_digest: str |
         status, differences = Status.FOREIGN, []  # what has the name is not what was begun
     elif differences or (outdated and not is_drawn):
         status, differences = Status.FOREIGN, differences or outdated
-    elif processes:
+    elif processes or (claims and not exists):
         status = Status.WRITTEN if exists else Status.UNFINISHED
     else:
         status = Status.COMPLETE if exists else Status.NEW

@@ -13,7 +13,15 @@ from typing import NamedTuple
 
 from ellipsoid.blocks import map_ahead
 from ellipsoid.generation.destination import Destination
-from ellipsoid.generation.manifest import ChunkRecord, Recorder, Records, merge_records
+from ellipsoid.generation.manifest import (
+    ChunkRecord,
+    Recorder,
+    Records,
+    differences,
+    dump,
+    load,
+    merge_records,
+)
 from ellipsoid.generation.rows import Rows, RowSource
 from ellipsoid.generation.sinks.base import Columns, WritePlan
 from ellipsoid.generation.verify import forget_damaged
@@ -44,6 +52,32 @@ class Share(NamedTuple):
         return range(self.process, plan.n_chunks, self.processes)
 
 
+@contextmanager
+def share_taken(destination: Destination, source: RowSource, share: Share) -> Iterator[None]:
+    """Take the share of one process, from before its first row to after its last.
+
+    Raises
+    ------
+    FileExistsError
+        If a living process has it, or if something else has the name of the unfinished result.
+    ValueError
+        If another process has begun with other settings.
+    OSError
+        If the disk has too little space.
+    """
+    sink, plan = destination.sink, destination.plan
+    destination.tidy()
+    done = merge_records(destination.processes.values())
+    mine = share.chunks(plan)
+    if sum(index in mine for index in done) < len(mine):
+        sink.check_space(source.first, plan.n - sum(record.rows for record in done.values()))
+    claim = load(sink.claim(dump(destination.configuration, {})), f"{sink.name}, claim")
+    if other := differences(claim.configuration, destination.configuration):
+        raise destination.mismatch(other)
+    with sink.hold(share.name):
+        yield
+
+
 def write_missing_chunks(
     destination: Destination, source: RowSource, share: Share, *, verify: bool, progress: bool
 ) -> Records:
@@ -57,7 +91,7 @@ def write_missing_chunks(
     Raises
     ------
     OSError
-        If the disk has too little space, or is full.
+        If the disk is full.
     ValueError
         If damaged chunks are to be drawn again by other versions.
     KeyboardInterrupt
@@ -66,7 +100,6 @@ def write_missing_chunks(
         Whatever the source or the sink raises, likewise, with a note of what is kept.
     """
     sink, plan = destination.sink, destination.plan
-    destination.tidy()
     mine = share.chunks(plan)
     if verify and destination.processes:
         done = forget_damaged(destination, mine, progress=progress)
@@ -79,7 +112,6 @@ def write_missing_chunks(
     if n_missing:
         if destination.outdated:
             raise destination.mismatch(destination.outdated)
-        sink.check_space(source.first, plan.n - sum(record.rows for record in done.values()))
         sink.create()
         recorder = Recorder(sink, share.name, destination.configuration, own)
         with _saying_what_is_kept(destination, recorder):

@@ -11,6 +11,7 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -139,6 +140,17 @@ class Sink:
         ImportError
             If it needs a package that is missing.
         """
+
+    def claim(self, manifest: bytes) -> bytes:
+        """Say what will be written, once for all processes; give what the first of them has said."""
+        return manifest
+
+    def claimed(self) -> bytes | None:
+        """Give what the first process of an unfinished run has said, if one has."""
+
+    def hold(self, process: str) -> AbstractContextManager[None]:
+        """Give a context in which no other living process has the same number."""
+        return nullcontext()
 
     def create(self) -> None:
         """Make the storage, or find it as an earlier run left it."""

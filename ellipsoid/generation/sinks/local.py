@@ -10,9 +10,10 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from ellipsoid.files import replace_file
+from ellipsoid.files import create_file, replace_file
 from ellipsoid.generation.sinks.array_file import ArrayFile
 from ellipsoid.generation.sinks.base import (
     Checksum,
@@ -23,12 +24,14 @@ from ellipsoid.generation.sinks.base import (
     process_of,
     record_file,
 )
+from ellipsoid.generation.sinks.holding import held
 
 _MANIFEST = "manifest.json"
+_CLAIM = "claim.json"
 _RESERVED_BYTES = 2**14
 _RESERVED_BYTES_PER_CHUNK = 64
 # Files that runs make in the work folder, and what a kill leaves of one that is being replaced.
-_FILES = r"reserve|part-\d+\.json|_?manifest\.json\.\d+|zarr\.json\.\d+"
+_FILES = r"reserve|claim\.json|holder-\d+\.json|part-\d+\.json|_?manifest\.json\.\d+|zarr\.json\.\d+"
 _OURS = re.compile(rf"{_FILES}|\.({_FILES})\.[0-9a-f]{{8}}\.tmp")
 
 
@@ -102,19 +105,15 @@ class LocalSink(Sink):
         files = sum(len(content) for _, content in self._encode(0, first))
         return arrays + files / n_rows(first)
 
-    def create(self) -> None:
-        """Make the work folder and the arrays in it."""
-        self._make_work()
-        for array in self._arrays.values():
-            array.create(self._data)
-
-    def _make_work(self) -> None:
-        """Make the work folder, or find it as a run left it.
+    def claim(self, manifest: bytes) -> bytes:
+        """Say what will be written, once for all processes; give what the first of them has said.
 
         Raises
         ------
         FileExistsError
-            If something has its name that no run made.
+            If the work folder holds rows that no run made.
+        OSError
+            If it cannot be made.
         """
         # In this order: another process may be at the same step.
         has_rows = self._data.exists() and any(self._data.iterdir())
@@ -122,6 +121,31 @@ class LocalSink(Sink):
             raise FileExistsError(
                 f"sink: {self._work} holds something else; choose another name, or move it away"
             )
+        while True:
+            self._work.mkdir(parents=True, exist_ok=True)
+            # Another process may just have removed the folder, since the result is complete.
+            with contextlib.suppress(FileNotFoundError):
+                create_file(self._work / _CLAIM, manifest)
+                return (self._work / _CLAIM).read_bytes()
+
+    def claimed(self) -> bytes | None:
+        """Give what the first process of an unfinished run has said, if one has."""
+        try:
+            return (self._work / _CLAIM).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def hold(self, process: str) -> AbstractContextManager[None]:
+        """Give a context in which no other living process has the same number."""
+        return held(self._work / f"holder-{process}.json", self.name)
+
+    def create(self) -> None:
+        """Make the work folder and the arrays in it."""
+        self._make_work()
+        for array in self._arrays.values():
+            array.create(self._data)
+
+    def _make_work(self) -> None:
         self._data.mkdir(parents=True, exist_ok=True)
         # Given up when the disk is full, for the records that say what is on it.
         reserve = self._work / "reserve"

@@ -30,6 +30,7 @@ from ellipsoid.generation.sinks.local import LocalSink
 _GROUP = json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {}}).encode()
 _GROUP_FILE = "zarr.json"
 _MANIFEST = "manifest.json"
+_CLAIM = "claim.json"
 _READ_BYTES = 2**20
 _INDEX_BYTES = 16  # of a block, at the end of its shard
 
@@ -243,6 +244,17 @@ class RemoteZarrSink(Sink):
         files = sorted(key.decode() for key in self._files.list(names).result())
         return {process: file for file in files if (process := process_of(file))}
 
+    def claim(self, manifest: bytes) -> bytes:
+        """Say what will be written, once for all processes; give what the first of them has said."""
+        absent = self._files.read(_CLAIM).result()
+        if not absent.value:
+            self._files.write(_CLAIM, manifest, if_equal=absent.stamp.generation).result()
+        return self._files.read(_CLAIM).result().value or manifest
+
+    def claimed(self) -> bytes | None:
+        """Give what the first process of an unfinished run has said, if one has."""
+        return self._files.read(_CLAIM).result().value or None
+
     def records(self) -> dict[str, bytes]:
         """Give what each process of an unfinished run has recorded, by number of process."""
         files = self._record_files().items()
@@ -263,12 +275,12 @@ class RemoteZarrSink(Sink):
         return self._files.read(_MANIFEST).result().value or None
 
     def is_untidy(self) -> bool:
-        """Whether records of processes lie beside the manifest of the complete result."""
-        return self.published() is not None and bool(self._record_files())
+        """Whether something of the processes lies beside the manifest of the complete result."""
+        return self.published() is not None and bool(self._record_files() or self.claimed())
 
     def tidy(self) -> None:
-        """Remove the records of the processes."""
-        for file in self._record_files().values():
+        """Remove the records of the processes, and what the first of them has said."""
+        for file in [*self._record_files().values(), _CLAIM]:
             self._files.write(file, None).result()
 
     def location(self) -> str:
