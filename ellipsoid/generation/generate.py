@@ -2,11 +2,11 @@
 
 Each step of a call is a module of this room. A row source (:mod:`~ellipsoid.generation.rows`) makes what is
 to be written. The destination is looked at (:mod:`~ellipsoid.generation.destination`), and the share of this
-process taken, so that no other command writes the same rows or other ones. Chunks that are missing are written (:mod:`~ellipsoid.generation.writing`) and recorded
-(:mod:`~ellipsoid.generation.manifest`), or all are read back (:mod:`~ellipsoid.generation.verify`). Row ``i``
-depends on the key, ``i``, the shape and the settings alone, and a chunk that is written again leaves the same
-bytes. A run may therefore be cut at any moment, and neither chunk, nor the number of processes, nor a restart
-changes the result.
+process taken, so that no other command writes the same rows or other ones. Chunks that are missing are
+written (:mod:`~ellipsoid.generation.writing`) and recorded (:mod:`~ellipsoid.generation.manifest`), or all
+are read back (:mod:`~ellipsoid.generation.verify`). Row ``i`` depends on the key, ``i``, the shape and the
+settings alone, and a chunk that is written again leaves the same bytes. A run may therefore be cut at any
+moment, and neither chunk, nor the number of processes, nor a restart changes the result.
 """
 
 import os
@@ -134,9 +134,10 @@ def generate(
     TypeError
         For arguments of the wrong kind, and images that are neither uint8 nor floats.
     ValueError
-        For a sink that cannot hold what is asked for, an unfinished result of other settings, also one that
-        another process has just begun, a damaged manifest, images of another shape than ``(batch, H, W, C)``, latents that a 16-bit `dtype` cannot
-        hold, and for what :func:`ellipsoid.sample` refuses.
+        For a sink that cannot hold what is asked for, a name that ends as files of other formats do, an
+        unfinished result of other settings, also one that another process has just begun, a damaged manifest,
+        images of another shape than ``(batch, H, W, C)``, latents that a 16-bit `dtype` cannot hold, and for
+        what :func:`ellipsoid.sample` refuses.
     Exception
         Whatever else `decode` or a function raises, with a note of what is kept.
 

@@ -156,12 +156,31 @@ def test_a_full_disk_loses_nothing(state, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), latents_of(state, 1000))
 
 
-def test_the_records_find_room_on_a_full_disk(state, tmp_path, monkeypatch):
-    def replace_if_there_is_room(path, content):
-        if path.with_name("reserve").exists():
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        path.write_bytes(content)
+def replace_if_there_is_room(path, content):
+    """Write a file where only the reserve has room for it."""
+    if path.with_name("reserve").exists():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    path.write_bytes(content)
 
+
+@pytest.mark.parametrize("sink", ["x.npy", "folder", "x.tar", "x.zarr"])
+def test_the_manifest_finds_room_on_a_full_disk(state, tmp_path, monkeypatch, sink):
+    options = {"decode": decode, "batch": 10, "chunk": 10}
+    generate(state, 50, tmp_path / "one" / sink, **options)
+    full = choose_sink(tmp_path / "two" / sink)
+    publish = full.publish
+
+    def publishing(manifest):
+        assert (tmp_path / "two" / f"{sink}.partial" / "reserve").exists()
+        monkeypatch.setattr("ellipsoid.generation.sinks.local.replace_file", replace_if_there_is_room)
+        publish(manifest)
+
+    full.publish = publishing
+    generate(state, 50, full, **options)
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+
+
+def test_the_records_find_room_on_a_full_disk(state, tmp_path, monkeypatch):
     monkeypatch.setattr("ellipsoid.generation.sinks.local.replace_file", replace_if_there_is_room)
     with pytest.raises(KeyboardInterrupt):
         generate(state, 50, tmp_path / "x.npy", decode=Stop(KeyboardInterrupt(), at=4), batch=10, chunk=10)

@@ -175,7 +175,10 @@ class LocalSink(Sink):
 
     def record(self, process: str, content: bytes) -> None:
         """Replace the records of one process."""
-        path = self._work / record_file(process)
+        self._replace_file(self._work / record_file(process), content)
+
+    def _replace_file(self, path: Path, content: bytes) -> None:
+        """Replace a file, on a full disk in the space that was kept for that."""
         try:
             replace_file(path, content)
         except OSError:
@@ -258,7 +261,7 @@ class LocalSink(Sink):
             If rows are neither where they were written nor where they belong.
         """
         own = self._work / f"{_MANIFEST}.{os.getpid()}"
-        replace_file(own, manifest)
+        self._replace_file(own, manifest)
         is_inside = self._is_folder and self._manifest_is_inside
         first = (own, self._data / _MANIFEST if is_inside else self._manifest)
         rows = ((self._data if self._is_folder else self._data / path.name, path) for path in self._targets())

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from ellipsoid.files import replace_file
 from ellipsoid.generation.sinks.base import (
     Checksum,
     Column,
@@ -142,7 +141,7 @@ class ZarrSink(LocalSink):
         self._make_work()
         # Made outside of what will be the result: a temporary file that a kill leaves is no part of it then.
         own = self._work / f"zarr.json.{os.getpid()}"
-        replace_file(own, _GROUP)
+        self._replace_file(own, _GROUP)
         own.replace(self._data / _GROUP_FILE)
         for file in self.damaged_files():
             (self._data / file).unlink(missing_ok=True)
