@@ -1,4 +1,5 @@
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,33 @@ def test_what_exists_is_not_overwritten(state, tmp_path):
     (tmp_path / "x.gauge.npy").write_bytes(b"precious")
     with pytest.raises(FileExistsError, match=r"x\.npy exists"):
         generate(state, 10, tmp_path / "x.npy", beside=("gauge",))
+
+
+@pytest.mark.parametrize("taken", ["x.npy", "x.gauge.npy", "x.npy.json"])
+def test_a_pipe_or_a_device_is_not_replaced(state, tmp_path, taken):
+    os.mkfifo(tmp_path / taken)
+    with pytest.raises(FileExistsError, match=r"x\.npy exists: choose another name"):
+        generate(state, 100, tmp_path / "x.npy", beside=("gauge",), **OPTIONS)
+    assert (tmp_path / taken).is_fifo()
+    (tmp_path / taken).unlink()
+    (tmp_path / taken).symlink_to(os.devnull)
+    with pytest.raises(FileExistsError, match=r"x\.npy exists: choose another name"):
+        generate(state, 100, tmp_path / "x.npy", beside=("gauge",), **OPTIONS)
+    assert [path.name for path in tmp_path.iterdir()] == [taken]
+
+
+@pytest.mark.parametrize("sink", ["x.npy", "folder", "x.tar", "x.zarr"])
+def test_a_link_is_followed_to_where_nothing_is_yet(state, tmp_path, sink):
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near" / sink).symlink_to(tmp_path / "far" / sink)
+    options = OPTIONS | {"decoder_digest": "one"}
+    path = generate(state, 100, tmp_path / "near" / sink, **options)
+    assert path == tmp_path / "far" / sink
+    assert generate(state, 100, tmp_path / "near" / sink, **options) == path
+    generate(state, 100, tmp_path / "whole" / sink, **options)
+    assert contents(tmp_path / "far") == contents(tmp_path / "whole")
+    assert (tmp_path / "near" / sink).is_symlink()
+    assert len(list((tmp_path / "near").iterdir())) == 1
 
 
 @pytest.mark.parametrize("sink", ["z.npy", "z.tar", "z.zarr", "folder", "file://{folder}/z.zarr"])

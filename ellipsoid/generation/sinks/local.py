@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from ellipsoid.files import create_file, replace_file
+from ellipsoid.files import create_file, followed, replace_file
 from ellipsoid.generation.sinks.array_file import ArrayFile
 from ellipsoid.generation.sinks.base import (
     Checksum,
@@ -45,7 +45,7 @@ class LocalSink(Sink):
     Parameters
     ----------
     path : path
-        Name of the complete result.
+        Name of the complete result; a symbolic link is followed.
     """
 
     workers = 2
@@ -53,7 +53,7 @@ class LocalSink(Sink):
     _manifest_is_inside = True  # in the folder; otherwise beside the result
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = followed(path)
         self.name = str(path)
         self._work = self.path.with_name(self.path.name + ".partial")
         self._data = self._work / "data"
@@ -189,7 +189,7 @@ class LocalSink(Sink):
 
     def exists(self) -> bool:
         """Whether the result, or a file of it, has its name."""
-        if self.path.exists():
+        if self.path.exists() or (os.path.lexists(self._manifest) and not self._manifest.is_file()):
             return True
         if self._is_folder or not self.path.parent.is_dir():
             return False
@@ -289,11 +289,11 @@ class LocalSink(Sink):
 
     def published(self) -> bytes | None:
         """Manifest of a complete result, if there is one."""
-        return self._manifest.read_bytes() if self._manifest.exists() else None
+        return self._manifest.read_bytes() if self._manifest.is_file() else None
 
     def is_untidy(self) -> bool:
         """Whether there is a manifest of a complete result, and a work folder of a run without rows."""
-        if not (self._manifest.exists() and self._work.is_dir()):
+        if not (self._manifest.is_file() and self._work.is_dir()):
             return False
         if self._data.exists() and any(self._data.iterdir()):
             return False
