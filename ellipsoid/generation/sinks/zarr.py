@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ellipsoid.generation.sinks.base import (
+    IMAGES,
     Checksum,
     Column,
     Columns,
@@ -30,6 +31,8 @@ _GROUP = json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {}}).
 _GROUP_FILE = "zarr.json"
 _MANIFEST = "manifest.json"
 _CLAIM = "claim.json"
+# Names of the dimensions of a row, by which xarray reads a group.
+_DIMENSIONS = {"latents": ("latent",), "scores": ("component",), IMAGES: ("height", "width", "channel")}
 _READ_BYTES = 2**20
 _INDEX_BYTES = 16  # of a block, at the end of its shard
 
@@ -42,9 +45,15 @@ class _Arrays:
 
         self._arrays = {}
         for name in plan.columns:
-            # Safe for several processes at once: one makes it, the others open it.
-            opened = tensorstore.open(_spec(plan, name, store), open=True, create=True)
-            self._arrays[name] = opened.result()
+            spec = _spec(plan, name, store)
+            try:
+                # Also arrays of runs that gave their dimensions no names.
+                array = tensorstore.open(spec, open=True).result()
+            except ValueError:
+                spec["metadata"]["dimension_names"] = ["row", *_DIMENSIONS.get(name, ())]
+                # Safe for several processes at once: one makes it, the others open it.
+                array = tensorstore.open(spec, open=True, create=True).result()
+            self._arrays[name] = array
 
     def write(self, start: int, columns: Columns) -> Checksum:
         checksum = Checksum()
