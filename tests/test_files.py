@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from ellipsoid.files import published, replace_file
+from ellipsoid.files import create_file, followed, published, replace_file
 
 
 def test_a_file_is_replaced_and_folders_are_made(tmp_path):
@@ -45,3 +45,42 @@ def test_a_folder_appears_when_it_is_complete(tmp_path):
         (temporary / "part").touch()
         assert not path.exists()
     assert [entry.name for entry in path.iterdir()] == ["part"]
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_file_is_created_once(tmp_path, monkeypatch, has_links):
+    def refusing(*_):
+        raise PermissionError("no links here")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", refusing)
+    assert create_file(tmp_path / "file", b"first")
+    assert not create_file(tmp_path / "file", b"second")
+    assert (tmp_path / "file").read_bytes() == b"first"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_link_is_followed_and_stays(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "old").write_bytes(b"old")
+    for target in ("old", "new"):  # there is none of the second name
+        link = tmp_path / f"link-{target}"
+        link.symlink_to(tmp_path / "far" / target)
+        replace_file(link, b"content")
+        assert link.is_symlink()
+        assert (tmp_path / "far" / target).read_bytes() == b"content"
+    assert {entry.name for entry in (tmp_path / "far").iterdir()} == {"old", "new"}
+    assert followed(tmp_path / "far") == tmp_path / "far"
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(OSError, match="symbolic links"):
+        replace_file(tmp_path / "loop", b"content")
+
+
+def test_a_pipe_and_a_device_are_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(os.devnull)
+    for path in (tmp_path / "pipe", tmp_path / "link", os.devnull):
+        with pytest.raises(OSError, match=r"path: expected the name of a file or folder; got .*, a device"):
+            replace_file(path, b"content")
+    assert (tmp_path / "pipe").is_fifo()
+    assert {entry.name for entry in tmp_path.iterdir()} == {"pipe", "link"}

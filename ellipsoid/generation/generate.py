@@ -1,12 +1,12 @@
 """Drawing many rows into files, a chunk at a time: in bounded memory, and so that a cut run can go on.
 
 Each step of a call is a module of this room. A row source (:mod:`~ellipsoid.generation.rows`) makes what is
-to be written. The destination is looked at once (:mod:`~ellipsoid.generation.destination`). Chunks that are
-missing are written (:mod:`~ellipsoid.generation.writing`) and recorded
-(:mod:`~ellipsoid.generation.manifest`), or all are read back (:mod:`~ellipsoid.generation.verify`). Row ``i``
-depends on the key, ``i``, the shape and the settings alone, and a chunk that is written again leaves the same
-bytes. A run may therefore be cut at any moment, and neither chunk, nor the number of processes, nor a restart
-changes the result.
+to be written. The destination is looked at (:mod:`~ellipsoid.generation.destination`), and the share of this
+process taken, so that no other command writes the same rows or other ones. Chunks that are missing are
+written (:mod:`~ellipsoid.generation.writing`) and recorded (:mod:`~ellipsoid.generation.manifest`), or all
+are read back (:mod:`~ellipsoid.generation.verify`). Row ``i`` depends on the key, ``i``, the shape and the
+settings alone, and a chunk that is written again leaves the same bytes. A run may therefore be cut at any
+moment, and neither chunk, nor the number of processes, nor a restart changes the result.
 """
 
 import os
@@ -19,13 +19,13 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from ellipsoid.checks import check_count, check_integer
-from ellipsoid.generation.destination import Status, look
+from ellipsoid.generation.destination import Destination, Status, look
 from ellipsoid.generation.manifest import merge_records
 from ellipsoid.generation.rows import RowSource, column_names
 from ellipsoid.generation.sinks.base import Sink
 from ellipsoid.generation.sinks.choose import choose_sink
 from ellipsoid.generation.verify import confirm
-from ellipsoid.generation.writing import Share, write_missing_chunks
+from ellipsoid.generation.writing import Share, share_taken, write_missing_chunks
 from ellipsoid.mixture import Label, Mixture
 from ellipsoid.regions import Region, as_region
 from ellipsoid.settings import DEFAULT_LEVEL, DrawSettings
@@ -59,8 +59,9 @@ def generate(
 
     The result appears under its name when it is complete. Until then it lies in ``NAME.partial`` beside
     it; the same call goes on there, whatever stopped the one before, and leaves the same bytes as a call
-    that was never stopped. The file ``NAME.json`` beside a result, or ``manifest.json`` in a folder, tells
-    what a finished result was made of.
+    that was never stopped. The same call after the result is complete changes nothing, and gives its place
+    again. The file ``NAME.json`` beside a result, or ``manifest.json`` in a folder of images or
+    arrays, tells what a finished result was made of.
 
     Parameters
     ----------
@@ -86,7 +87,8 @@ def generate(
         [0, 1], which are rounded and clipped. It is given the values that are written, also where those have
         16 bits. Latents alone are written when it is absent.
     decoder_digest : str, optional
-        Anything that tells the decoder from others. A run that goes on with another is refused.
+        Anything that tells the decoder from others. A run that goes on with another is refused; so is a call
+        for images that are complete already, unless this tells that the same decoder made them.
     batch : int
         Rows that `decode` is given, always exactly so many.
     beside : sequence of {"latents", "scores", "gauge", "part"}
@@ -115,7 +117,9 @@ def generate(
     Raises
     ------
     FileExistsError
-        If the sink is complete already, or something else has its name.
+        If something else has the name of the sink: a file that was not made here, a complete result of other
+        settings, or complete images where no `decoder_digest` tells that the same decoder made them. Also if
+        a living process is writing the same rows; one that is dead is followed.
     FileNotFoundError
         If rows were removed before the result was complete.
     ImportError
@@ -126,13 +130,14 @@ def generate(
         If the disk has too little space, or is full; then all that was written is kept.
     RuntimeError
         If `verify` finds a complete result damaged; if images change their shape on the way; or if the
-        records of a result do not add up to `n` rows.
+        records of a result do not add up to `n` rows, or are not of one configuration.
     TypeError
         For arguments of the wrong kind, and images that are neither uint8 nor floats.
     ValueError
-        For a sink that cannot hold what is asked for, an unfinished result of other settings, a damaged
-        manifest, images of another shape than ``(batch, H, W, C)``, latents that a 16-bit `dtype` cannot
-        hold, and for what :func:`ellipsoid.sample` refuses.
+        For a sink that cannot hold what is asked for, a name that ends as files of other formats do, an
+        unfinished result of other settings, also one that another process has just begun, a damaged manifest,
+        images of another shape than ``(batch, H, W, C)``, latents that a 16-bit `dtype` cannot hold, and for
+        what :func:`ellipsoid.sample` refuses.
     Exception
         Whatever else `decode` or a function raises, with a note of what is kept.
 
@@ -171,6 +176,19 @@ def generate(
 
     source = RowSource(key, shape, settings, n, names, dtype, batch, decode)
     destination = look(choose_sink(sink), source, chunk, decoder_digest)
+    if destination.status in (Status.NEW, Status.UNFINISHED):
+        with share_taken(destination, source, share):
+            # Again: another process may have gone on, or come to the end, in between.
+            destination = look(destination.sink, source, chunk, decoder_digest)
+            _finish(destination, source, share, verify=verify, progress=progress)
+    else:
+        _finish(destination, source, share, verify=verify, progress=progress)
+    return destination.sink.location()
+
+
+def _finish(
+    destination: Destination, source: RowSource, share: Share, *, verify: bool, progress: bool
+) -> None:
     match destination.status:
         case Status.FOREIGN:
             raise destination.refusal(verify=verify)
@@ -181,7 +199,6 @@ def generate(
         case Status.NEW | Status.UNFINISHED:
             own = write_missing_chunks(destination, source, share, verify=verify, progress=progress)
             destination.publish(own)
-    return destination.sink.location()
 
 
 def _share(processes: int | None, process_id: int | None) -> Share:

@@ -68,14 +68,20 @@ def dump(configuration: Mapping[str, Any], records: Records) -> bytes:
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "configuration": configuration,
-        "rows": sum(record.rows for record in records.values()),
-        "bytes": sum(record.n_bytes for record in records.values()),
-        "judged": sum(record.judged for record in records.values()),
-        "outside": sum(record.outside for record in records.values()),
+        **_totals(records),
         "chunk_fields": ChunkRecord._fields,
         "chunks": dict(sorted(records.items())),
     }
     return json.dumps(content).encode()
+
+
+def _totals(records: Records) -> dict[str, int]:
+    return {
+        "rows": sum(record.rows for record in records.values()),
+        "bytes": sum(record.n_bytes for record in records.values()),
+        "judged": sum(record.judged for record in records.values()),
+        "outside": sum(record.outside for record in records.values()),
+    }
 
 
 def load(content: bytes, where: str) -> Manifest:
@@ -84,15 +90,20 @@ def load(content: bytes, where: str) -> Manifest:
     Raises
     ------
     ValueError
-        If it is something else, damaged, or of another format version.
+        If it is something else, of another format version, or damaged: also if its totals are not those of
+        its chunks.
     """
     try:
         manifest = json.loads(content)
         if manifest["format"] != FORMAT or manifest["format_version"] != FORMAT_VERSION:
             raise ValueError(f"format {manifest['format']} {manifest['format_version']}")
+        configuration = dict(manifest["configuration"])
         records = {int(index): ChunkRecord(*fields) for index, fields in manifest["chunks"].items()}
-        return Manifest(manifest["configuration"], records)
-    except (ValueError, TypeError, KeyError) as error:
+        stored = {name: manifest[name] for name in _totals({})}
+        if stored != _totals(records):
+            raise ValueError(f"totals {stored} of chunks that have {_totals(records)}")
+        return Manifest(configuration, records)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{where}: expected a manifest of format {FORMAT} {FORMAT_VERSION}; got {error!r}"
         ) from None

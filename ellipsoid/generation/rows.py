@@ -175,7 +175,9 @@ class RowSource:
                 f"decode: expected images ({self.batch}, H, W, C) of {self.batch} latents; "
                 f"got shape {np.shape(images)}"
             )
-        return as_uint8(images)
+        pixels = as_uint8(images)
+        # A copy: a decoder may fill the same buffer again before these images are written.
+        return pixels if isinstance(pixels, jax.Array) else np.array(pixels)
 
 
 def column_names(shape: PCAState | Mixture, *, has_images: bool, beside: Iterable[str]) -> list[str]:

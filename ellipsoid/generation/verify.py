@@ -1,38 +1,79 @@
 """Reading back what was written, and comparing it with its checksums."""
 
+from collections.abc import Iterable
+
 from ellipsoid.blocks import map_ahead
 from ellipsoid.generation.destination import Destination
-from ellipsoid.generation.manifest import Records
+from ellipsoid.generation.manifest import Records, dump, merge_records
+from ellipsoid.generation.sinks.base import IMAGES
 from ellipsoid.progress import progress_bar
 
 
 def confirm(destination: Destination, *, verify: bool, progress: bool) -> None:
-    """Accept a complete result of the same settings, if there is a reason to ask for it again.
-
-    The reason is that all of it is to be compared, or that something was left to remove.
+    """Accept a complete result of the same settings; and compare all of it, if that is asked for.
 
     Raises
     ------
     FileExistsError
-        If there is none.
+        If nothing tells whether its images were made by the same decoder.
     RuntimeError
         If the result is damaged.
     """
-    if not (verify or destination.is_untidy):
-        raise destination.refusal(verify=verify)
+    configuration = destination.configuration
+    has_unknown_decoder = IMAGES in configuration["columns"] and configuration["decoder_digest"] is None
+    if has_unknown_decoder and not (verify or destination.is_untidy):
+        raise FileExistsError(
+            f"{destination.sink.name} exists, and without a decoder_digest nothing tells whether this "
+            f"decoder made it: choose another name, or remove it first"
+        )
     destination.tidy()
     if not verify:
         return
     assert destination.complete is not None
-    plan, records = destination.plan, destination.complete.records
+    name, plan, records = destination.sink.name, destination.plan, destination.complete.records
+    if files := destination.sink.damaged_files():
+        raise RuntimeError(
+            f"{name} is damaged: {', '.join(files)} is not as it was written; remove the result and generate "
+            f"it again"
+        )
     damaged = damaged_chunks(destination, records, progress=progress)
     if damaged or len(records) < plan.n_chunks:
         first, _ = plan.rows(min(damaged, default=len(records)))
         raise RuntimeError(
-            f"{destination.sink.name} is damaged: {len(damaged)} of {plan.n_chunks} chunks, of "
-            f"{plan.chunk:,} rows each, do not have their checksum, from row {first:,} on; remove it and "
-            f"generate it again"
+            f"{name} is damaged: {len(damaged)} of {plan.n_chunks} chunks, of {plan.chunk:,} rows each, do "
+            f"not have their checksum, from row {first:,} on; remove it and generate it again"
         )
+    if sum(record.rows for record in records.values()) != plan.n:
+        raise RuntimeError(f"{name} is damaged: the chunks of its manifest do not add up to {plan.n:,} rows")
+
+
+def forget_damaged(destination: Destination, chunks: Iterable[int], *, progress: bool) -> Records:
+    """Take the damaged ones of some chunks out of the records, and save those before anything is written.
+
+    A run that is cut before the damaged chunks are written again then knows that they are missing.
+
+    Returns
+    -------
+    dict of int to ChunkRecord
+        Records of all processes that remain.
+
+    Raises
+    ------
+    OSError
+        If the records cannot be saved.
+    """
+    recorded = merge_records(destination.processes.values())
+    if destination.sink.damaged_files():
+        destination.sink.create()
+    mine = {index: recorded[index] for index in chunks if index in recorded}
+    damaged = set(damaged_chunks(destination, mine, progress=progress))
+    for process, stored in destination.processes.items():
+        # A process that ran among another number of processes may have recorded the same chunk.
+        if damaged & stored.records.keys():
+            for index in damaged:
+                stored.records.pop(index, None)
+            destination.sink.record(process, dump(stored.configuration, stored.records))
+    return merge_records(destination.processes.values())
 
 
 def damaged_chunks(destination: Destination, records: Records, *, progress: bool) -> list[int]:

@@ -6,17 +6,25 @@ on its way, so memory does not depend on n. A chunk that is finished is recorded
 """
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from ellipsoid.blocks import map_ahead
 from ellipsoid.generation.destination import Destination
-from ellipsoid.generation.manifest import ChunkRecord, Recorder, Records, merge_records
+from ellipsoid.generation.manifest import (
+    ChunkRecord,
+    Recorder,
+    Records,
+    differences,
+    dump,
+    load,
+    merge_records,
+)
 from ellipsoid.generation.rows import Rows, RowSource
 from ellipsoid.generation.sinks.base import Columns, WritePlan
-from ellipsoid.generation.verify import damaged_chunks
+from ellipsoid.generation.verify import forget_damaged
 from ellipsoid.progress import progress_bar
 
 
@@ -44,6 +52,32 @@ class Share(NamedTuple):
         return range(self.process, plan.n_chunks, self.processes)
 
 
+@contextmanager
+def share_taken(destination: Destination, source: RowSource, share: Share) -> Iterator[None]:
+    """Take the share of one process, from before its first row to after its last.
+
+    Raises
+    ------
+    FileExistsError
+        If a living process has it, or if something else has the name of the unfinished result.
+    ValueError
+        If another process has begun with other settings.
+    OSError
+        If the disk has too little space.
+    """
+    sink, plan = destination.sink, destination.plan
+    destination.tidy()
+    done = merge_records(destination.processes.values())
+    mine = share.chunks(plan)
+    if sum(index in mine for index in done) < len(mine):
+        sink.check_space(source.first, plan.n - sum(record.rows for record in done.values()))
+    claim = load(sink.claim(dump(destination.configuration, {})), f"{sink.name}, claim")
+    if other := differences(claim.configuration, destination.configuration):
+        raise destination.mismatch(other)
+    with sink.hold(share.name):
+        yield
+
+
 def write_missing_chunks(
     destination: Destination, source: RowSource, share: Share, *, verify: bool, progress: bool
 ) -> Records:
@@ -57,35 +91,44 @@ def write_missing_chunks(
     Raises
     ------
     OSError
-        If the disk has too little space, or is full.
+        If the disk is full.
+    ValueError
+        If damaged chunks are to be drawn again by other versions.
     KeyboardInterrupt
         After the chunks in hand are written.
     Exception
         Whatever the source or the sink raises, likewise, with a note of what is kept.
     """
     sink, plan = destination.sink, destination.plan
-    destination.tidy()
-    done = merge_records(destination.processes.values())
+    mine = share.chunks(plan)
+    if verify and destination.processes:
+        done = forget_damaged(destination, mine, progress=progress)
+    else:
+        done = merge_records(destination.processes.values())
     before = destination.processes.get(share.name)
     own = {} if before is None else before.records.copy()
-    mine = share.chunks(plan)
-    if verify:
-        recorded = {index: done[index] for index in mine if index in done}
-        for index in damaged_chunks(destination, recorded, progress=progress):
-            del done[index]
-            own.pop(index, None)
-    missing = [index for index in mine if index not in done]
-    if missing:
-        sink.check_space(source.first, plan.n - sum(record.rows for record in done.values()))
+    # Not a list: there may be billions of chunks.
+    n_missing = len(mine) - sum(index in mine for index in done)
+    if n_missing:
+        if destination.outdated:
+            raise destination.mismatch(destination.outdated)
         sink.create()
         recorder = Recorder(sink, share.name, destination.configuration, own)
         with _saying_what_is_kept(destination, recorder):
-            _write_chunks(destination, source, missing, recorder, progress=progress)
+            missing = (index for index in mine if index not in done)
+            n_rows = plan.n_rows(mine) - sum(done[index].rows for index in done if index in mine)
+            _write_chunks(destination, source, missing, n_rows, recorder, progress=progress)
     return own
 
 
 def _write_chunks(
-    destination: Destination, source: RowSource, chunks: list[int], recorder: Recorder, *, progress: bool
+    destination: Destination,
+    source: RowSource,
+    chunks: Iterable[int],
+    n_rows: int,
+    recorder: Recorder,
+    *,
+    progress: bool,
 ) -> None:
     sink, plan = destination.sink, destination.plan
 
@@ -99,7 +142,6 @@ def _write_chunks(
         recorder.add(index, record)
         return record
 
-    n_rows = sum(stop - start for start, stop in map(plan.rows, chunks))
     n_bytes = 0
     computed = ((index, source.compute(*plan.rows(index))) for index in chunks)
     # On the way out, whatever the reason, the threads finish the chunks in hand; then they are recorded.

@@ -1,4 +1,5 @@
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -101,11 +102,52 @@ def test_what_exists_is_not_overwritten(state, tmp_path):
         generate(state, 10, tmp_path / "x.npy", beside=("gauge",))
 
 
-def test_a_complete_result_is_not_written_again(state, tmp_path):
-    generate(state, 10, tmp_path / "z.npy")
-    for options in ({}, {"level": 2.0}):
-        with pytest.raises(FileExistsError, match=r"z\.npy exists: choose another name"):
-            generate(state, 10, tmp_path / "z.npy", **options)
+@pytest.mark.parametrize("taken", ["x.npy", "x.gauge.npy", "x.npy.json"])
+def test_a_pipe_or_a_device_is_not_replaced(state, tmp_path, taken):
+    os.mkfifo(tmp_path / taken)
+    with pytest.raises(FileExistsError, match=r"x\.npy exists: choose another name"):
+        generate(state, 100, tmp_path / "x.npy", beside=("gauge",), **OPTIONS)
+    assert (tmp_path / taken).is_fifo()
+    (tmp_path / taken).unlink()
+    (tmp_path / taken).symlink_to(os.devnull)
+    with pytest.raises(FileExistsError, match=r"x\.npy exists: choose another name"):
+        generate(state, 100, tmp_path / "x.npy", beside=("gauge",), **OPTIONS)
+    assert [path.name for path in tmp_path.iterdir()] == [taken]
+
+
+@pytest.mark.parametrize("sink", ["x.npy", "folder", "x.tar", "x.zarr"])
+def test_a_link_is_followed_to_where_nothing_is_yet(state, tmp_path, sink):
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near" / sink).symlink_to(tmp_path / "far" / sink)
+    options = OPTIONS | {"decoder_digest": "one"}
+    path = generate(state, 100, tmp_path / "near" / sink, **options)
+    assert path == tmp_path / "far" / sink
+    assert generate(state, 100, tmp_path / "near" / sink, **options) == path
+    generate(state, 100, tmp_path / "whole" / sink, **options)
+    assert contents(tmp_path / "far") == contents(tmp_path / "whole")
+    assert (tmp_path / "near" / sink).is_symlink()
+    assert len(list((tmp_path / "near").iterdir())) == 1
+
+
+@pytest.mark.parametrize("sink", ["z.npy", "z.tar", "z.zarr", "folder", "file://{folder}/z.zarr"])
+def test_a_complete_result_is_not_written_again(state, tmp_path, sink):
+    sink = sink.format(folder=tmp_path) if "://" in sink else tmp_path / sink
+    options = OPTIONS | {"decoder_digest": "one"}
+    path = generate(state, 100, sink, **options)
+    before = contents(tmp_path)
+    again = Stop()
+    assert generate(state, 100, sink, **options | {"decode": again}) == path
+    assert again.calls == 1  # one call looks at the first rows
+    for change in ({"level": 2.0}, {"decoder_digest": "other"}, {"chunk": 20}, {"n": 101}):
+        with pytest.raises(FileExistsError, match=r"exists: choose another name"):
+            generate(state, **{"n": 100, "sink": sink, **options} | change)
+    assert contents(tmp_path) == before
+
+
+def test_complete_images_of_a_decoder_that_nothing_tells_from_others_are_refused(state, tmp_path):
+    generate(state, 100, tmp_path / "x.npy", **OPTIONS)
+    with pytest.raises(FileExistsError, match=r"x\.npy exists, and without a decoder_digest nothing tells"):
+        generate(state, 100, tmp_path / "x.npy", **OPTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -201,3 +243,35 @@ def test_what_is_left_beside_a_complete_result_is_removed(state, tmp_path, sink)
     with pytest.raises(FileExistsError):
         generate(state, 100, tmp_path / sink, **OPTIONS)
     assert (work / "data" / "precious").exists()
+
+
+@pytest.mark.parametrize("sink", ["x.npy", "folder", "x.zarr"])
+def test_files_of_other_people_in_the_work_folder_stay(state, tmp_path, sink):
+    work = tmp_path / f"{sink}.partial"
+    for name in ("notes.txt", "part-one.json", "manifest.json", ".part-0.json.tmp", "reserve.d/notes"):
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_text("precious")
+    before = contents(work)
+    path = generate(state, 100, tmp_path / sink, **OPTIONS)
+    assert path == tmp_path / sink
+    assert contents(work) == before
+    assert generate(state, 100, tmp_path / sink, verify=True, **OPTIONS) == path
+    assert contents(work) == before
+    with pytest.raises(FileExistsError):
+        generate(state, 100, tmp_path / sink, level=2.0, **OPTIONS)
+    assert contents(work) == before
+    for name in ("reserve", ".part-0.json.0a1b2c3d.tmp"):  # as a kill leaves them
+        (work / name).touch()
+    generate(state, 100, tmp_path / sink, verify=True, **OPTIONS)
+    assert contents(work) == before
+
+
+@pytest.mark.parametrize("sink", ["x.npy", "folder", "x.zarr"])
+def test_rows_are_not_put_among_other_files(state, tmp_path, sink):
+    data = tmp_path / f"{sink}.partial" / "data"
+    data.mkdir(parents=True)
+    (data / "notes.txt").write_text("precious")
+    before = contents(tmp_path)
+    with pytest.raises(FileExistsError, match=r"\.partial holds something else; choose another name"):
+        generate(state, 100, tmp_path / sink, **OPTIONS)
+    assert contents(tmp_path) == before

@@ -16,7 +16,17 @@ def test_what_is_composed_is_read_back():
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b"{}", b'{"format": "ellipsoid.generation", "format_version": 2}']
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"[" * 100_000,
+        b'{"format": "ellipsoid.generation", "format_version": 2}',
+        b'{"format": "ellipsoid.generation", "format_version": 1, "configuration": {}, "chunks": []}',
+        b'{"format": "ellipsoid.generation", "format_version": 1, "configuration": 3, "chunks": {}}',
+        manifest.dump({}, RECORDS).replace(b'"bytes": 800', b'"bytes": 801'),
+    ],
 )
 def test_anything_else_is_refused(content):
     with pytest.raises(ValueError, match=r"x: expected a manifest of format ellipsoid\.generation 1; got"):

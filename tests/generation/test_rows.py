@@ -60,6 +60,19 @@ def test_a_decoder_may_write_to_what_it_is_given(state, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), images_of(latents_of(state, 70)))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_decoder_may_use_its_buffer_again(state, tmp_path, dtype):
+    buffer = np.empty((16, 4, 4, 3), dtype)
+
+    def reusing(z):
+        images = np.clip(decode(z), 0, 1)
+        buffer[:] = np.round(images * 255) if dtype == np.uint8 else images
+        return buffer
+
+    generate(state, 70, tmp_path / "x.npy", decode=reusing, chunk=30, batch=16)
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), images_of(latents_of(state, 70)))
+
+
 @pytest.mark.parametrize(
     ("images", "error", "message"),
     [

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import threading
+import time
+import tracemalloc
 
 import jax
 import numpy as np
@@ -113,6 +115,31 @@ def test_too_little_space_is_said_before_the_start(state, tmp_path, monkeypatch)
     generate(state, 1000, tmp_path / "z.npy")
 
 
+@pytest.mark.parametrize(
+    ("sink", "n", "chunk"),
+    [
+        ("x.tar", 10**13, None),
+        ("x.tar", 10**13, 100),
+        ("x.npy", 10**15, 1),
+        ("x.zarr", 10**15, 100),
+        ("x.zarr", 10**15, 10**9 + 7),
+        ("x.parquet", 10**13, 100),
+    ],
+)
+def test_nothing_is_made_for_each_chunk_before_the_space_is_checked(state, tmp_path, sink, n, chunk):
+    if sink == "x.parquet":
+        pytest.importorskip("pyarrow")
+    started = time.monotonic()
+    tracemalloc.start()
+    with pytest.raises(OSError, match="make room"):
+        generate(state, n, tmp_path / sink, chunk=chunk, batch=100)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 5e7
+    assert time.monotonic() - started < 5
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_full_disk_loses_nothing(state, tmp_path):
     class Full(NpySink):
         def write(self, start, columns):
@@ -129,12 +156,31 @@ def test_a_full_disk_loses_nothing(state, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), latents_of(state, 1000))
 
 
-def test_the_records_find_room_on_a_full_disk(state, tmp_path, monkeypatch):
-    def replace_if_there_is_room(path, content):
-        if path.with_name("reserve").exists():
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        path.write_bytes(content)
+def replace_if_there_is_room(path, content):
+    """Write a file where only the reserve has room for it."""
+    if path.with_name("reserve").exists():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    path.write_bytes(content)
 
+
+@pytest.mark.parametrize("sink", ["x.npy", "folder", "x.tar", "x.zarr"])
+def test_the_manifest_finds_room_on_a_full_disk(state, tmp_path, monkeypatch, sink):
+    options = {"decode": decode, "batch": 10, "chunk": 10}
+    generate(state, 50, tmp_path / "one" / sink, **options)
+    full = choose_sink(tmp_path / "two" / sink)
+    publish = full.publish
+
+    def publishing(manifest):
+        assert (tmp_path / "two" / f"{sink}.partial" / "reserve").exists()
+        monkeypatch.setattr("ellipsoid.generation.sinks.local.replace_file", replace_if_there_is_room)
+        publish(manifest)
+
+    full.publish = publishing
+    generate(state, 50, full, **options)
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+
+
+def test_the_records_find_room_on_a_full_disk(state, tmp_path, monkeypatch):
     monkeypatch.setattr("ellipsoid.generation.sinks.local.replace_file", replace_if_there_is_room)
     with pytest.raises(KeyboardInterrupt):
         generate(state, 50, tmp_path / "x.npy", decode=Stop(KeyboardInterrupt(), at=4), batch=10, chunk=10)

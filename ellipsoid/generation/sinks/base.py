@@ -8,8 +8,10 @@ undone after a run was cut.
 
 import importlib.util
 import math
+import re
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,6 +71,11 @@ class WritePlan:
     def rows(self, index: int) -> tuple[int, int]:
         """First row of a chunk, and the one after its last."""
         return index * self.chunk, min((index + 1) * self.chunk, self.n)
+
+    def n_rows(self, chunks: range) -> int:
+        """Rows of some chunks together."""
+        last = self.n_chunks - 1
+        return len(chunks) * self.chunk - ((last + 1) * self.chunk - self.n if last in chunks else 0)
 
 
 class Checksum:
@@ -134,6 +141,17 @@ class Sink:
             If it needs a package that is missing.
         """
 
+    def claim(self, manifest: bytes) -> bytes:
+        """Say what will be written, once for all processes; give what the first of them has said."""
+        return manifest
+
+    def claimed(self) -> bytes | None:
+        """Give what the first process of an unfinished run has said, if one has."""
+
+    def hold(self, process: str) -> AbstractContextManager[None]:
+        """Give a context in which no other living process has the same number."""
+        return nullcontext()
+
     def create(self) -> None:
         """Make the storage, or find it as an earlier run left it."""
 
@@ -144,6 +162,10 @@ class Sink:
     def read(self, start: int, stop: int) -> Checksum:
         """Size and checksum of rows as they are stored, to compare with what :meth:`write` gave."""
         return Checksum()
+
+    def damaged_files(self) -> list[str]:
+        """Names of files that hold no rows, and are not as :meth:`create` makes them."""
+        return []
 
     def flush(self) -> None:
         """Return when all that was written is on disk."""
@@ -219,9 +241,10 @@ def record_file(process: str) -> str:
     return f"part-{process}.json"
 
 
-def process_of(file: str) -> str:
-    """Process whose records are stored under this name, by its number."""
-    return file.removeprefix("part-").removesuffix(".json")
+def process_of(file: str) -> str | None:
+    """Process whose records are stored under this name, by its number; None for any other name."""
+    name = re.fullmatch(r"part-(\d+)\.json", file)
+    return None if name is None else name[1]
 
 
 def require(module: str, extra: str) -> None:

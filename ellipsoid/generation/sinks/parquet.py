@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +22,7 @@ class ParquetSink(LocalSink):
     """
 
     format = "parquet"
-    _manifest_name = "_manifest.json"  # readers of such folders pass over names that begin so
+    _manifest_is_inside = False  # some readers take every file of such a folder for a table
 
     def open(self, plan: WritePlan) -> None:
         """Learn what will be written.
@@ -37,6 +38,11 @@ class ParquetSink(LocalSink):
         if IMAGES in plan.columns:
             raise ValueError("sink: .parquet is for latents; write images to a folder, .npy, .zarr or .tar")
         super().open(plan)
+
+    @property
+    def _manifest(self) -> Path:
+        inside = self.path / "_manifest.json"  # where it was before
+        return inside if inside.exists() else super()._manifest
 
     def _chunk_files(self, start: int, stop: int) -> list[str]:
         return [f"part-{start // self.plan.chunk:06d}.parquet"]

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import tarfile
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -51,6 +52,12 @@ class TarSink(LocalSink):
 
     def _chunk_files(self, start: int, stop: int) -> list[str]:
         return [f"{self.path.stem}-{start // self.plan.chunk:06d}.tar"]
+
+    def _is_target(self, name: str) -> bool:
+        shard = re.fullmatch(rf"{re.escape(self.path.stem)}-(\d{{6,}})\.tar", name)
+        if shard is None or int(shard[1]) >= self.plan.n_chunks:
+            return False
+        return [name] == self._chunk_files(*self.plan.rows(int(shard[1])))
 
     def _encode(self, start: int, columns: Columns) -> Iterator[tuple[str, memoryview]]:
         shard = io.BytesIO()

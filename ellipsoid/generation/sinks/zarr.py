@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ellipsoid.files import replace_file
 from ellipsoid.generation.sinks.base import (
+    IMAGES,
     Checksum,
     Column,
     Columns,
@@ -28,8 +28,13 @@ from ellipsoid.generation.sinks.base import (
 from ellipsoid.generation.sinks.local import LocalSink
 
 _GROUP = json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {}}).encode()
+_GROUP_FILE = "zarr.json"
 _MANIFEST = "manifest.json"
+_CLAIM = "claim.json"
+# Names of the dimensions of a row, by which xarray reads a group.
+_DIMENSIONS = {"latents": ("latent",), "scores": ("component",), IMAGES: ("height", "width", "channel")}
 _READ_BYTES = 2**20
+_INDEX_BYTES = 16  # of a block, at the end of its shard
 
 
 class _Arrays:
@@ -39,10 +44,16 @@ class _Arrays:
         import tensorstore
 
         self._arrays = {}
-        for name, column in plan.columns.items():
-            spec = {"driver": "zarr3", "kvstore": store(name), "metadata": _metadata(plan, column)}
-            # Safe for several processes at once: one makes it, the others open it.
-            self._arrays[name] = tensorstore.open(spec, open=True, create=True).result()
+        for name in plan.columns:
+            spec = _spec(plan, name, store)
+            try:
+                # Also arrays of runs that gave their dimensions no names.
+                array = tensorstore.open(spec, open=True).result()
+            except ValueError:
+                spec["metadata"]["dimension_names"] = ["row", *_DIMENSIONS.get(name, ())]
+                # Safe for several processes at once: one makes it, the others open it.
+                array = tensorstore.open(spec, open=True, create=True).result()
+            self._arrays[name] = array
 
     def write(self, start: int, columns: Columns) -> Checksum:
         checksum = Checksum()
@@ -62,10 +73,31 @@ class _Arrays:
         return checksum
 
 
+def _damaged_files(plan: WritePlan, group: bytes, store: Callable[[str], Any]) -> list[str]:
+    """Files that describe a group and its arrays, and do not say what belongs there."""
+    import tensorstore
+
+    damaged = [] if group == _GROUP else [_GROUP_FILE]
+    for name in plan.columns:
+        try:
+            tensorstore.open(_spec(plan, name, store), open=True).result()
+        except ValueError:  # it is missing, no description, or one of another array
+            damaged.append(f"{name}/{_GROUP_FILE}")
+    return damaged
+
+
+def _spec(plan: WritePlan, name: str, store: Callable[[str], Any]) -> dict[str, Any]:
+    return {"driver": "zarr3", "kvstore": store(name), "metadata": _metadata(plan, plan.columns[name])}
+
+
+def _block_rows(plan: WritePlan, column: Column) -> int:
+    """Rows of a block, the least that is read of a shard: the most that divide it and are a megabyte."""
+    most = min(plan.chunk, max(_READ_BYTES // column.n_bytes, 1))
+    return next(size for size in range(most, 0, -1) if plan.chunk % size == 0)
+
+
 def _metadata(plan: WritePlan, column: Column) -> dict[str, Any]:
-    # A reader fetches at least one block of a shard: the most rows that divide it and are a megabyte.
-    sizes = (size for size in range(plan.chunk, 0, -1) if plan.chunk % size == 0)
-    block = next((size for size in sizes if size * column.n_bytes <= _READ_BYTES), 1)
+    block = _block_rows(plan, column)
     to_bytes = [{"name": "bytes", "configuration": {"endian": "little"}}]
     # Images compress; the digits of latents are random.
     compressed = [{"name": "zstd", "configuration": {"level": 1}}] if column.dtype == np.uint8 else []
@@ -108,18 +140,21 @@ class ZarrSink(LocalSink):
 
     @functools.cached_property
     def _group(self) -> _Arrays:
-        folder = self._folder.absolute()
-        return _Arrays(self.plan, lambda name: {"driver": "file", "path": f"{folder}/{name}/"})
+        return _Arrays(self.plan, self._store)
+
+    def _store(self, name: str) -> dict[str, str]:
+        return {"driver": "file", "path": f"{self._folder.absolute()}/{name}/"}
 
     def create(self) -> None:
         """Make the group and its arrays."""
-        self._data.mkdir(parents=True, exist_ok=True)
+        self._make_work()
         # Made outside of what will be the result: a temporary file that a kill leaves is no part of it then.
         own = self._work / f"zarr.json.{os.getpid()}"
-        replace_file(own, _GROUP)
-        own.replace(self._data / "zarr.json")
+        self._replace_file(own, _GROUP)
+        own.replace(self._data / _GROUP_FILE)
+        for file in self.damaged_files():
+            (self._data / file).unlink(missing_ok=True)
         _ = self._group
-        self._reserve_space()
 
     def write(self, start: int, columns: Columns) -> Checksum:
         """Write rows from number `start` on; they are on disk on return."""
@@ -134,11 +169,19 @@ class ZarrSink(LocalSink):
         """Size and checksum of rows, unpacked; what is damaged does not count."""
         return self._group.read(start, stop)
 
+    def damaged_files(self) -> list[str]:
+        """Names of files that describe the arrays, and are not as they were written."""
+        file = self._folder / _GROUP_FILE
+        return _damaged_files(self.plan, file.read_bytes() if file.exists() else b"", self._store)
+
     def flush(self) -> None:
         """Nothing is left to wait for."""
 
     def _row_bytes(self, first: Columns) -> float:
-        return sum(column.n_bytes for column in self.plan.columns.values())
+        columns = self.plan.columns.values()
+        blocks = sum(self.plan.chunk // _block_rows(self.plan, column) for column in columns)
+        index = blocks * _INDEX_BYTES / min(self.plan.chunk, self.plan.n)
+        return sum(column.n_bytes for column in columns) + index
 
 
 class RemoteZarrSink(Sink):
@@ -169,7 +212,10 @@ class RemoteZarrSink(Sink):
 
     @functools.cached_property
     def _group(self) -> _Arrays:
-        return _Arrays(self.plan, lambda name: f"{self._url}{name}/")
+        return _Arrays(self.plan, self._store)
+
+    def _store(self, name: str) -> str:
+        return f"{self._url}{name}/"
 
     def open(self, plan: WritePlan) -> None:
         """Learn what will be written."""
@@ -177,7 +223,9 @@ class RemoteZarrSink(Sink):
 
     def create(self) -> None:
         """Make the group and its arrays."""
-        self._files.write("zarr.json", _GROUP).result()
+        self._files.write(_GROUP_FILE, _GROUP).result()
+        for file in self.damaged_files():
+            self._files.write(file, None).result()
         _ = self._group
 
     def write(self, start: int, columns: Columns) -> Checksum:
@@ -188,20 +236,37 @@ class RemoteZarrSink(Sink):
         """Size and checksum of rows, unpacked; what is damaged does not count."""
         return self._group.read(start, stop)
 
+    def damaged_files(self) -> list[str]:
+        """Names of files that describe the arrays, and are not as they were written."""
+        return _damaged_files(self.plan, self._files.read(_GROUP_FILE).result().value, self._store)
+
     def exists(self) -> bool:
         """Whether the result is complete."""
         return self.published() is not None
 
-    def _record_files(self) -> list[str]:
+    def _record_files(self) -> dict[str, str]:
         import tensorstore
 
         # Not all keys: every shard has one.
         names = tensorstore.KvStore.KeyRange("part-", "part.")
-        return sorted(key.decode() for key in self._files.list(names).result())
+        files = sorted(key.decode() for key in self._files.list(names).result())
+        return {process: file for file in files if (process := process_of(file))}
+
+    def claim(self, manifest: bytes) -> bytes:
+        """Say what will be written, once for all processes; give what the first of them has said."""
+        absent = self._files.read(_CLAIM).result()
+        if not absent.value:
+            self._files.write(_CLAIM, manifest, if_equal=absent.stamp.generation).result()
+        return self._files.read(_CLAIM).result().value or manifest
+
+    def claimed(self) -> bytes | None:
+        """Give what the first process of an unfinished run has said, if one has."""
+        return self._files.read(_CLAIM).result().value or None
 
     def records(self) -> dict[str, bytes]:
         """Give what each process of an unfinished run has recorded, by number of process."""
-        contents = {process_of(file): self._files.read(file).result().value for file in self._record_files()}
+        files = self._record_files().items()
+        contents = {process: self._files.read(file).result().value for process, file in files}
         return {process: content for process, content in contents.items() if content}
 
     def record(self, process: str, content: bytes) -> None:
@@ -218,12 +283,12 @@ class RemoteZarrSink(Sink):
         return self._files.read(_MANIFEST).result().value or None
 
     def is_untidy(self) -> bool:
-        """Whether records of processes lie beside the manifest of the complete result."""
-        return self.published() is not None and bool(self._record_files())
+        """Whether something of the processes lies beside the manifest of the complete result."""
+        return self.published() is not None and bool(self._record_files() or self.claimed())
 
     def tidy(self) -> None:
-        """Remove the records of the processes."""
-        for file in self._record_files():
+        """Remove the records of the processes, and what the first of them has said."""
+        for file in [*self._record_files().values(), _CLAIM]:
             self._files.write(file, None).result()
 
     def location(self) -> str:

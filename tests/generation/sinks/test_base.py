@@ -25,6 +25,7 @@ def test_a_sink_of_ones_own_needs_a_write_alone(state):
 def test_a_plan_cuts_rows_into_chunks():
     plan = WritePlan(25, 10, {"latents": Column(np.dtype(np.float16), (12,))})
     assert [plan.rows(index) for index in range(plan.n_chunks)] == [(0, 10), (10, 20), (20, 25)]
+    assert [plan.n_rows(range(i, 3, 2)) for i in range(3)] == [15, 10, 5]
     assert plan.columns["latents"].n_bytes == 24
     assert Column(np.dtype(np.float32), ()).n_bytes == 4
 

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 from batches import generate
+from helpers import decode
 
 from ellipsoid.generation.sinks import (
     CallbackSink,
@@ -21,10 +22,15 @@ from ellipsoid.generation.sinks import (
     [
         ("x.npy", NpySink),
         ("x.zarr", ZarrSink),
+        ("x.NPY", NpySink),
+        ("X.Zarr", ZarrSink),
+        ("x.npz.npy", NpySink),
         ("x.tar", TarSink),
         ("x.parquet", ParquetSink),
         ("images", PngSink),
         ("images.2026", PngSink),
+        ("level-1.645", PngSink),
+        ("run.v2", PngSink),
         ("gs://bucket/x.zarr", RemoteZarrSink),
     ],
 )
@@ -33,6 +39,18 @@ def test_a_sink_is_chosen_by_the_end_of_its_name(name, kind):
     assert type(sink) is kind
     assert choose_sink(sink) is sink
     assert sink.name == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["z.npz", "z.NPZ", "z.h5", "z.csv", "z.json", "z.zip", "z.tar.gz", "z.tgz", "z.pt", "z.pkl", "z.png"],
+)
+def test_names_of_other_formats_are_refused(state, tmp_path, name):
+    with pytest.raises(
+        ValueError, match=rf"sink: expected a name that ends in \.npy, \.zarr, \.tar, \.parquet, .*{name}'"
+    ):
+        generate(state, 10, tmp_path / name, decode=decode)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_other_sinks_are_refused():

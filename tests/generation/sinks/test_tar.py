@@ -3,6 +3,7 @@ import json
 import tarfile
 
 import numpy as np
+import pytest
 from batches import draws_of, generate, images_of
 from helpers import decode
 from PIL import Image
@@ -34,3 +35,23 @@ def test_tar_shards_hold_a_group_of_members_for_each_row(state, tmp_path):
             assert about == {"row": row, "gauge": float(draws.gauge[row])}
             row += 1
     assert row == 25
+
+
+@pytest.mark.parametrize(
+    ("name", "is_taken"),
+    [
+        ("x-000002.tar", True),
+        ("x-000003.tar", False),  # there are three shards
+        ("x-0000002.tar", False),
+        ("x-2.tar", False),
+        ("y-000002.tar", False),
+    ],
+)
+def test_a_shard_that_is_there_is_not_overwritten(state, tmp_path, name, is_taken):
+    (tmp_path / name).write_bytes(b"precious")
+    if is_taken:
+        with pytest.raises(FileExistsError, match=r"x\.tar exists"):
+            generate(state, 25, tmp_path / "x.tar", chunk=10)
+    else:
+        generate(state, 25, tmp_path / "x.tar", chunk=10)
+    assert (tmp_path / name).read_bytes() == b"precious"

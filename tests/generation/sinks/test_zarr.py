@@ -4,6 +4,10 @@ import numpy as np
 import pytest
 import tensorstore
 from batches import draws_of, generate, latents_of
+from helpers import decode
+
+from ellipsoid.generation.sinks import Column, WritePlan
+from ellipsoid.generation.sinks.zarr import _block_rows
 
 
 def open_zarr(path):
@@ -49,9 +53,51 @@ def test_a_store_that_is_opened_by_its_url(state, tmp_path):
     )
     entries = {path.name for path in (tmp_path / "z.zarr").iterdir()}
     assert entries == {"latents", "manifest.json", "zarr.json"}
+    assert generate(state, 250, url) == url
     with pytest.raises(FileExistsError, match="exists"):
-        generate(state, 250, url)
+        generate(state, 250, url, level=2.0)
     assert generate(state, 250, url, verify=True) == url
     records.write_bytes(content)  # as left by a run that was cut at its last step
     assert generate(state, 250, url) == url
     assert not records.exists()
+
+
+def test_dimensions_have_names(state, tmp_path):
+    beside = ("latents", "scores", "gauge")
+    path = generate(state, 20, tmp_path / "x.zarr", decode=decode, beside=beside, chunk=10, batch=10)
+    names = {
+        name: json.loads((path / name / "zarr.json").read_text())["dimension_names"]
+        for name in ("images", *beside)
+    }
+    assert names == {
+        "images": ["row", "height", "width", "channel"],
+        "latents": ["row", "latent"],
+        "scores": ["row", "component"],
+        "gauge": ["row"],
+    }
+
+
+def test_an_unfinished_result_without_names_and_claim_goes_on(state, tmp_path):
+    """Earlier versions left such ones."""
+    path = tmp_path / "z.zarr"
+    generate(state, 250, path, chunk=100, processes=2, process_id=1)
+    (tmp_path / "z.zarr.partial" / "claim.json").unlink()
+    description = tmp_path / "z.zarr.partial" / "data" / "latents" / "zarr.json"
+    content = json.loads(description.read_text())
+    del content["dimension_names"]
+    description.write_text(json.dumps(content))
+    before = description.read_bytes()
+    with pytest.raises(ValueError, match=r"level: 1\.645, not 2\.0"):
+        generate(state, 250, path, level=2.0)
+    assert generate(state, 250, path) == path
+    assert (path / "latents" / "zarr.json").read_bytes() == before
+    np.testing.assert_array_equal(open_zarr(path / "latents").read().result(), latents_of(state, 250))
+    assert generate(state, 250, path, verify=True) == path
+
+
+@pytest.mark.parametrize(
+    ("chunk", "row", "block"), [(12, 2**18, 4), (12, 2**20, 1), (7, 2**18, 1), (12, 2**21, 1), (12, 1, 12)]
+)
+def test_a_block_is_the_largest_that_divides_a_shard(chunk, row, block):
+    column = Column(np.dtype(np.uint8), (row,))
+    assert _block_rows(WritePlan(100, chunk, {"images": column}), column) == block
