@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ellipsoid.advice import MeasuredLatents
+from ellipsoid.archive import digest
 from ellipsoid.blocks import row_slices
 from ellipsoid.files import published, replace_file
 from ellipsoid.fitting import fit_moments
 from ellipsoid.moments import Moments
+from ellipsoid.shapes import Shape
 from ellipsoid.state import PCAState
 
 if TYPE_CHECKING:
@@ -188,6 +191,29 @@ class RunFolder:
             return np.load(self.latents, allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
             raise ValueError(f"{self.latents}: not a readable .npy array ({error})") from None
+
+    def read_measured(self, shape: Shape) -> MeasuredLatents | None:
+        """Read what the report measured of the latents; None if there is none, or it is about another shape.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged.
+        """
+        if not self.diagnostics.exists():
+            return None
+        try:
+            numbers = json.loads(self.diagnostics.read_bytes())
+            if numbers.get("state_digest") != digest(shape):
+                return None
+            levels = numbers["levels_holding"]
+            return MeasuredLatents(
+                frozenset(numbers["concerns"]), float(levels["0.9"]), float(levels["0.99"])
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{self.diagnostics}: expected the numbers of a report; got {error!r}; make the report again"
+            ) from None
 
     def remove_fitted(self) -> None:
         """Remove latents and state, which belong to weights that training is about to change."""

@@ -195,7 +195,9 @@ def how_to_draw(
     fact: float | None = None,
     region: str | None = None,
 ) -> Drawing:
-    """Load a shape and settle how to draw from it: as chosen, as measured, or else as theory recommends.
+    """Load a shape and settle how to draw from it: as chosen, as evaluated, or by the common advice.
+
+    The advice knows what a report has measured of the run's latents: it is that of the report's verdict.
 
     Parameters
     ----------
@@ -227,7 +229,9 @@ def how_to_draw(
         return Drawing(_load_shape(source), chosen)
     recommendation = load_recommendation(source, goal or "balanced") if Path(source).is_dir() else None
     if recommendation is None:
-        recommendation = recommend(_load_shape(source), goal=goal or "balanced")
+        shape = _load_shape(source)
+        measured = RunFolder(source).read_measured(shape) if Path(source).is_dir() else None
+        recommendation = recommend(shape, goal=goal or "balanced", diagnostics=measured)
     return Drawing(recommendation.state, recommendation.options, recommendation)
 
 

@@ -10,6 +10,7 @@ import ellipsoid as el
 from ellipsoid import workflows
 from ellipsoid.evaluation.recommend import save_recommendations
 from ellipsoid.models import Autoencoder, AutoencoderConfig, ImageSet, TrainConfig, procedural_faces
+from ellipsoid.report import load_report_inputs, write_report
 from ellipsoid.runs import RunFolder, load_autoencoder, load_run, recorded_images
 from ellipsoid.settings import DrawSettings
 from ellipsoid.workflows import (
@@ -198,3 +199,25 @@ def test_images_are_decoded_latents_of_the_same_decoder(trained_run, tmp_path):
     other = Autoencoder(autoencoder.config, rngs=nnx.Rngs(5))
     with pytest.raises(ValueError, match="decoder_digest"):
         write_images(other, drawing, 12, tmp_path / "y.npy", **options)
+
+
+def test_a_run_is_drawn_from_as_the_verdict_of_its_report_says(tmp_path):
+    """Gaussian latents raise no concern: the verdict, the advice and the command line's default are one."""
+    latents = np.random.default_rng(0).normal(size=(2000, 4)).astype(np.float32)
+    np.save(tmp_path / "latents.npy", latents)
+    state = el.fit(latents)
+    state.save(tmp_path / "state.npz")
+    inputs = load_report_inputs(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ellipsoid.report.write.CHAPTERS", ())
+        verdict = write_report(tmp_path, inputs, progress=False)
+    drawing = how_to_draw(tmp_path)
+    assert verdict.law == "normal"
+    assert (drawing.options["law"], drawing.options["level"]) == (verdict.law, pytest.approx(verdict.level))
+    assert drawing.recommendation.reason == verdict.reason
+    # Numbers about another state, and those of before, say nothing.
+    el.fit(latents[:1000]).save(tmp_path / "state.npz")
+    assert how_to_draw(tmp_path).options == el.recommend(state).options
+    (tmp_path / "diagnostics.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"diagnostics\.json: expected the numbers of a report"):
+        how_to_draw(tmp_path)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ellipsoid.advice import GOALS as GOALS
-from ellipsoid.advice import advise, check_goal
+from ellipsoid.advice import MeasuredLatents, advise, check_goal
 from ellipsoid.archive import digest
 from ellipsoid.evaluation.candidates import GAUSSIAN, RECONSTRUCTIONS, TRAINING_IMAGES
 from ellipsoid.evaluation.results import Evaluation, Result
@@ -107,7 +107,7 @@ def recommend(
     state: PCAState | Mixture,
     evaluation: Evaluation | None = None,
     goal: str = "balanced",
-    diagnostics: "Diagnostics | None" = None,
+    diagnostics: "Diagnostics | MeasuredLatents | None" = None,
 ) -> Recommendation:
     """Say which law, region, level and number of components to draw with.
 
@@ -129,9 +129,10 @@ def recommend(
     evaluation : Evaluation, optional
         Evaluation of this state, from :func:`ellipsoid.evaluation.evaluate`.
     goal : {"fidelity", "balanced", "diversity"}
-    diagnostics : Diagnostics, optional
-        Measurements of this state's latents, from :func:`ellipsoid.diagnostics.diagnose`. Where there is an
-        evaluation they are not needed.
+    diagnostics : Diagnostics or MeasuredLatents, optional
+        Measurements of this state's latents, from :func:`ellipsoid.diagnostics.diagnose`, or as a report
+        keeps them, from :meth:`ellipsoid.runs.RunFolder.read_measured`. Where there is an evaluation they are
+        not needed.
 
     Returns
     -------
@@ -205,10 +206,11 @@ def choose_result(
 
 
 def _recommend_by_advice(
-    state: PCAState | Mixture, goal: str, diagnostics: "Diagnostics | None"
+    state: PCAState | Mixture, goal: str, diagnostics: "Diagnostics | MeasuredLatents | None"
 ) -> Recommendation:
-    measured = None
-    if diagnostics is not None:
+    if diagnostics is None or isinstance(diagnostics, MeasuredLatents):
+        measured = diagnostics
+    else:
         from ellipsoid.diagnostics.verdict import measured_latents
 
         if isinstance(state, Mixture) or diagnostics.n_components != state.n_components:

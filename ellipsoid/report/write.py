@@ -7,6 +7,7 @@ from typing import Any
 
 import ellipsoid as el
 from ellipsoid import diagnostics
+from ellipsoid.archive import digest
 from ellipsoid.diagnostics import Verdict
 from ellipsoid.files import replace_file
 from ellipsoid.progress import progress_bar
@@ -70,6 +71,7 @@ def write_report(
             sections.append(chapter(study))
             advance(1)
     numbers = measured.summary() | {
+        "state_digest": digest(inputs.state),
         "concerns": [concern.name for concern in verdict.concerns],
         "law": verdict.law,
         "level": verdict.level,
