@@ -14,6 +14,7 @@ from ellipsoid.blocks import row_slices
 from ellipsoid.files import published, replace_file
 from ellipsoid.fitting import fit_moments
 from ellipsoid.moments import Moments
+from ellipsoid.outputs import check_output
 from ellipsoid.state import PCAState
 
 if TYPE_CHECKING:
@@ -202,20 +203,67 @@ def check_run_folder(folder: str | os.PathLike[str], resume: bool = False) -> No
     ----------
     folder : path
     resume : bool
-        Whether the folder may hold anything.
+        Whether the folder may hold a run.
 
     Raises
     ------
     FileExistsError
-        If it is a file, or holds anything and `resume` is off.
+        If it is a file, or holds anything but a run that is resumed.
+    PermissionError
+        If it can't be written in.
     """
     folder = Path(folder)
-    if folder.is_file():
+    if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder}: a file of this name exists; choose another run folder")
-    if not resume and folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(
-            f"{folder} is not empty: choose another run folder, remove it, or resume the training in it"
-        )
+    if folder.exists() and any(folder.iterdir()):
+        if not RunFolder(folder).config.exists():
+            raise FileExistsError(f"{folder} is not empty and holds no run: choose another run folder")
+        if not resume:
+            raise FileExistsError(
+                f"{folder} is not empty: choose another run folder, remove it, or resume the training in it"
+            )
+    above = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    if not above.is_dir():
+        raise FileExistsError(f"{folder}: expected a run folder; got a name below {above}, which is a file")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise PermissionError(f"{folder}: expected a run folder; got a name in {above}, which is read-only")
+
+
+def check_report_files(folder: str | os.PathLike[str], *, force: bool = False) -> None:
+    """Check that a report replaces no page and no numbers but those of a report.
+
+    Parameters
+    ----------
+    folder : path
+        Folder of a run, or one with nothing but latents.
+    force : bool
+        Permission to replace any file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    FileExistsError
+        If ``report.html`` or ``diagnostics.json`` was not written by a report, unless by `force`.
+    PermissionError
+        If the folder can't be written in.
+    """
+    run = RunFolder(folder)
+    for path, title, read in (
+        (run.report, "a page of a report", _read_page),
+        (run.diagnostics, "numbers of a report", _read_diagnostics),
+    ):
+        check_output("run", path, title, read, force=force)
+
+
+def _read_page(path: Path) -> None:
+    if '<svg class="mark" viewBox="0 0 72 40"' not in path.read_text(encoding="utf-8"):
+        raise ValueError(f"{path}: not the page of a report")
+
+
+def _read_diagnostics(path: Path) -> None:
+    if not {"concerns", "law", "level"} <= set(json.loads(path.read_text(encoding="utf-8"))):
+        raise ValueError(f"{path}: not the numbers of a report")
 
 
 def read_metrics(folder: str | os.PathLike[str]) -> list[dict[str, float]]:

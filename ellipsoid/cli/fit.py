@@ -9,7 +9,9 @@ from tyro.conf import Positional
 from ellipsoid.cli.arrays import read_array, read_arrays
 from ellipsoid.cli.printing import say
 from ellipsoid.mixture import Mixture
+from ellipsoid.outputs import check_output
 from ellipsoid.runs import RunFolder
+from ellipsoid.shapes import load
 from ellipsoid.workflows import HalfWidth, fit_latents
 
 
@@ -31,9 +33,12 @@ class Fit:
     labels: Path | None = None
     """Labels, to fit a mixture with parts for each of them: a .npy array of labels, or a .npz file of
     attributes, one array of booleans each."""
+    force: bool = False
+    """Permission to replace a file that is no state or mixture."""
 
     def run(self) -> None:
         """Fit and save."""
+        self._check_out()
         if self.latents.is_dir():
             latents = RunFolder(self.latents).read_latents()
         else:
@@ -51,3 +56,11 @@ class Fit:
         parts = f"{shape.n_parts} parts, " if is_mixture else ""
         share = float(np.sum(ratio))
         say(f"wrote {self.out}: {parts}{shape.n_components} components, {share:.1%} of the variance")
+
+    def _check_out(self) -> None:
+        """Refuse to replace what is not ours, before anything is read."""
+        if self.out.suffix.lower() != ".npz":
+            raise ValueError(f"out: expected a name that ends in .npz; got {self.out}")
+        latents = RunFolder(self.latents).latents if self.latents.is_dir() else self.latents
+        inputs = [latents, *([] if self.labels is None else [self.labels])]
+        check_output("out", self.out, "a state or mixture", load, inputs=inputs, force=self.force)

@@ -7,7 +7,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from ellipsoid.cli.printing import say
-from ellipsoid.runs import RunFolder
+from ellipsoid.runs import RunFolder, check_report_files
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,14 @@ class Report:
     """Training images, as for train, to show reconstructions and nearest neighbours too."""
     seed: int = 0
     """Seed of everything that is drawn."""
+    force: bool = False
+    """Permission to replace a report.html or diagnostics.json that no report has written."""
 
     def run(self) -> None:
         """Write the report."""
         from ellipsoid.report import load_report_inputs, write_report
 
+        check_report_files(self.folder, force=self.force)
         verdict = write_report(self.folder, load_report_inputs(self.folder, self.images), seed=self.seed)
         say(verdict.headline)
         for concern in verdict.concerns:

@@ -95,6 +95,27 @@ def test_fit_takes_a_share_of_the_variance_and_a_half_width(folder, tmp_path, ca
     assert said == f"wrote {out}: {expected.n_components} components, {share:.1%} of the variance\n"
 
 
+def test_fit_replaces_nothing_but_a_shape(folder, tmp_path, capsys):
+    latents = tmp_path / "z.npy"
+    np.save(latents, np.random.default_rng(0).normal(size=(10, 3)))
+    labels, before = tmp_path / "labels.npz", latents.read_bytes()
+    np.savez(labels, first=np.arange(10) < 5)
+    assert "expected a name that ends in .npz" in error_of(capsys, "fit", latents, "--out", latents)
+    for options in ([], ["--force"]):
+        command = ["fit", latents, "--labels", labels, "--out", labels, *options]
+        assert "expected another file than the one that is read" in error_of(capsys, *command)
+        (tmp_path / "folder.npz").mkdir(exist_ok=True)
+        command = ["fit", latents, "--out", tmp_path / "folder.npz", *options]
+        assert "which is a folder" in error_of(capsys, *command)
+    assert np.load(labels).files == ["first"]
+    assert latents.read_bytes() == before
+    fit = ["fit", str(latents), "--out", str(labels)]
+    assert "expected a new file or a state or mixture" in error_of(capsys, *fit)
+    for options in (["--force"], []):  # the second one replaces a state
+        assert main([*fit, *options]) == 0
+        assert el.PCAState.load(labels).n_components == 3
+
+
 def test_arrays_in_files(tmp_path):
     array = np.arange(6).reshape(2, 3)
     np.save(tmp_path / "x.npy", array)
