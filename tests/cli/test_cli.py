@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 import ellipsoid as el
-from ellipsoid.cli import main
+from ellipsoid.cli import _parsed, main
 from ellipsoid.cli.arrays import read_array, read_arrays
+from ellipsoid.cli.counts import as_count
 from ellipsoid.cli.draw_options import as_label
 from ellipsoid.generation.sinks import NpySink
 from ellipsoid.runs import load_run
@@ -261,12 +262,12 @@ def test_errors_are_one_line_that_says_what_to_do(folder, tmp_path, capsys):
     assert "no images" in train(tmp_path / "empty")
     assert "at least 2 images" in train(tmp_path / "one")
     assert "no such file" in train(tmp_path / "nowhere")
-    assert "image_size" in train(folder / "images", "--image-size", 3)
+    assert "--image-size: " in train(folder / "images", "--image-size", 3)
     assert "not empty" in train(folder / "images", out=run)
     bad = tmp_path / "bad.npz"
     assert "bad.npz" in error_of(capsys, "sample", bad, "--n", 5, "--out", tmp_path / "x.npy")
     assert "NaN" in error_of(capsys, "fit", tmp_path / "nan.npy", "--out", tmp_path / "s.npz")
-    assert "n_components" in error_of(
+    assert "--n-components: " in error_of(
         capsys, "fit", tmp_path / "z.npy", "--out", tmp_path / "s.npz", "--n-components", 4
     )
     assert "expected std for a mixture; got core" in error_of(
@@ -281,7 +282,7 @@ def test_errors_are_one_line_that_says_what_to_do(folder, tmp_path, capsys):
     assert "no state.npz" in error_of(
         capsys, "sample", tmp_path / "empty", "--n", 5, "--out", tmp_path / "x.npy"
     )
-    assert "goal: expected none beside level; got fidelity" in error_of(
+    assert "--goal: expected none beside level; got fidelity" in error_of(
         capsys, "sample", run, "--n", 5, "--out", "x.npy", "--goal", "fidelity", "--level", 2
     )
     assert "latents.npy" in error_of(capsys, "report", tmp_path / "empty")
@@ -292,6 +293,30 @@ def test_an_unknown_law_is_refused_with_the_choices(folder, capsys):
     with pytest.raises(SystemExit):
         main(["sample", str(folder / "run"), "--n", "5", "--out", "x.npy", "--law", "foo"])
     assert "redraw" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("word", "count"), [("7", 7), ("1e6", 10**6), ("1_000", 1000), ("2.5e3", 2500)])
+def test_counts_as_people_write_them(word, count):
+    assert as_count(word) == count
+    assert _parsed(["sample", "s.npz", "--n", word, "--out", "z.npy", "--chunk", word]).n == count
+
+
+@pytest.mark.parametrize("word", ["2.5", "many", "nan", "1e300", ""])
+def test_what_is_no_count(word, capsys):
+    with pytest.raises(ValueError, match=r"integer|float"):
+        as_count(word)
+    with pytest.raises(SystemExit):
+        main(["sample", "s.npz", "--n", word, "--out", "z.npy"])
+    assert "--n" in capsys.readouterr().err
+
+
+def test_version_and_the_short_help(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"ellipsoid {el.__version__}\n"
+    assert main(["--help"]) == main(["-h"]) == 0
+    assert "143 SIGTERM" in capsys.readouterr().out
+    assert main([]) == 2
+    assert capsys.readouterr().err.startswith("usage: ellipsoid ")
 
 
 def test_help_names_every_command():
