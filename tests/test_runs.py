@@ -72,6 +72,8 @@ def test_folders_that_a_run_can_be_made_in(tmp_path):
     check_run_folder(tmp_path)
     check_run_folder(tmp_path, resume=True)
     check_run_folder(tmp_path / "new")
+    (tmp_path / ".config.json.0a1b2c3d.tmp").touch()
+    check_run_folder(tmp_path)
     (tmp_path / "file").touch()
     for resume in (False, True):  # latents.npy of somebody else would be removed
         with pytest.raises(FileExistsError, match="is not empty and holds no run: choose another"):

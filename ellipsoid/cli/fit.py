@@ -12,7 +12,7 @@ from ellipsoid.mixture import Mixture
 from ellipsoid.outputs import check_output
 from ellipsoid.runs import RunFolder
 from ellipsoid.shapes import load
-from ellipsoid.workflows import HalfWidth, fit_latents
+from ellipsoid.workflows import HalfWidth, complete_run, fit_latents
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Fit:
     """Fit a PCA state to latents, or a mixture of several."""
 
     latents: Positional[Path]
-    """A .npy array of latents, (n, D), from any framework; or a run folder."""
+    """A .npy array of latents, (n, D), from any framework; or a run folder. Where a training was stopped, the
+    best checkpoint encodes the images first."""
     out: Path
     """File for the state or mixture, a .npz file."""
     n_components: int | float | None = None
@@ -40,7 +41,11 @@ class Fit:
         """Fit and save."""
         self._check_out()
         if self.latents.is_dir():
-            latents = RunFolder(self.latents).read_latents()
+            run = RunFolder(self.latents)
+            if run.config.exists() and not run.latents.exists():
+                say(f"{run.path} has no latents: encoding its images with the best checkpoint")
+                complete_run(run)
+            latents = run.read_latents()
         else:
             latents = read_array("latents", self.latents)
         shape = fit_latents(

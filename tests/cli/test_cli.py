@@ -64,6 +64,27 @@ def test_train_says_what_it_wrote_and_resumes(folder, run_copy, capsys):
     )
 
 
+def test_a_training_that_was_stopped_is_no_dead_end(folder, run_copy, tmp_path, monkeypatch, capsys):
+    command = ["train", str(folder / "images"), "--out", str(run_copy), *SMALL[:-2], "--resume"]
+    stop = "stopped after epoch 2; resuming goes on from there"
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt(stop)
+
+    monkeypatch.setattr("ellipsoid.workflows.train_run", stopped)
+    assert main(command) == 130
+    advice = f"`ellipsoid fit {run_copy} --out {run_copy / 'state.npz'}` makes it a run to draw from"
+    assert capsys.readouterr().err == f"ellipsoid: {stop}; {advice}\n"
+
+    (run_copy / "latents.npy").unlink()
+    (run_copy / "state.npz").unlink()
+    assert main(["fit", str(run_copy), "--out", str(run_copy / "state.npz")]) == 0
+    assert "has no latents: encoding its images with the best checkpoint" in capsys.readouterr().out
+    sample = ["sample", str(run_copy), "--n", "1e1", "--out", str(tmp_path / "z.npy"), "--law", "uniform"]
+    assert main(sample) == 0
+    assert len(np.load(tmp_path / "z.npy")) == 10
+
+
 # --- fit ---------------------------------------------------------------------------------------------
 
 
