@@ -4,6 +4,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -203,6 +204,42 @@ def test_images_to_judge_by_are_compared_too(images, tmp_path, quick):
     train(new(), images, settings, validation=images[:9], resume=True, **options)
     with pytest.raises(ValueError, match=r"validation: expected those that .*, 9 of shape.*; got 8 of shape"):
         train(new(), images, settings, validation=images[:8], resume=True, **options)
+
+
+# --- damaged checkpoints -----------------------------------------------------------------------------
+
+
+def test_a_damaged_checkpoint_is_told_from_a_good_one(images, tmp_path, quick, monkeypatch, capfd):
+    losses(monkeypatch, 0.1, 0.3, 0.2)
+    settings = TrainConfig(epochs=2, batch_size=64)
+    train(new(), images, settings, out=tmp_path, progress=False)
+    newest = RunFolder(tmp_path).checkpoints / "2"
+    for path in newest.glob("default/**/d/*"):
+        path.write_bytes(b"damaged")
+    remedy = r"checkpoints/2: expected a checkpoint .*; remove that folder to go on .* of epoch 1$"
+    with pytest.raises(ValueError, match=remedy):
+        load_run(tmp_path, "newest")
+    with pytest.raises(ValueError, match=remedy):
+        train(new(), images, settings, out=tmp_path, resume=True, progress=False)
+    time.sleep(0.1)  # for the threads that read on
+    assert "Traceback" not in capfd.readouterr().err
+    assert load_run(tmp_path).epoch == 1
+    shutil.rmtree(newest)
+    assert len(train(new(), images, settings, out=tmp_path, resume=True, progress=False)) == 2
+
+    (RunFolder(tmp_path).checkpoints / "1" / "metrics" / "metrics").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"checkpoints/1: expected .*JSONDecodeError.*of epoch 2$"):
+        load_run(tmp_path)
+
+
+def test_a_checkpoint_of_another_configuration(images, tmp_path, quick):
+    train(new(), images, TrainConfig(epochs=1, batch_size=64), out=tmp_path, progress=False)
+    run = RunFolder(tmp_path)
+    description = run.read_config()
+    description["autoencoder"]["latent_dim"] += 1
+    run.write_config(description)
+    with pytest.raises(ValueError, match=r"or one of another .*; train anew in another folder$"):
+        load_run(tmp_path)
 
 
 # --- kills -------------------------------------------------------------------------------------------
