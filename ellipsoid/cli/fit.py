@@ -20,8 +20,8 @@ class Fit:
     """Fit a PCA state to latents, or a mixture of several."""
 
     latents: Positional[Path]
-    """A .npy array of latents, (n, D), from any framework; or a run folder. Where a training was stopped, the
-    best checkpoint encodes the images first."""
+    """Latents, (n, D), from any framework: a .npy, .npz, .csv or .parquet file; or a run folder. After a
+    training that was stopped, the best checkpoint encodes the images first."""
     out: Path
     """File for the state or mixture, a .npz file."""
     n_components: int | float | None = None
@@ -34,20 +34,22 @@ class Fit:
     labels: Path | None = None
     """Labels, to fit a mixture with parts for each of them: a .npy array of labels, or a .npz file of
     attributes, one array of booleans each."""
+    array: str | None = None
+    """Name of the array in a .npz file of several, or of the column of lists in a .parquet file."""
     force: bool = False
     """Permission to replace a file that is no state or mixture."""
 
     def run(self) -> None:
         """Fit and save."""
         self._check_out()
-        if self.latents.is_dir():
+        if self.latents.is_dir() and self.latents.suffix.lower() != ".parquet":
             run = RunFolder(self.latents)
             if run.config.exists() and not run.latents.exists():
                 say(f"{run.path} has no latents: encoding its images with the best checkpoint")
                 complete_run(run)
             latents = run.read_latents()
         else:
-            latents = read_array("latents", self.latents)
+            latents = read_array("latents", self.latents, self.array)
         shape = fit_latents(
             latents,
             self.n_components,

@@ -9,7 +9,6 @@ from PIL import Image
 
 import ellipsoid as el
 from ellipsoid.cli import _parsed, main
-from ellipsoid.cli.arrays import read_array, read_arrays
 from ellipsoid.cli.counts import as_count
 from ellipsoid.cli.draw_options import as_label
 from ellipsoid.generation.sinks import NpySink
@@ -136,21 +135,6 @@ def test_fit_replaces_nothing_but_a_shape(folder, tmp_path, capsys):
     for options in (["--force"], []):  # the second one replaces a state
         assert main([*fit, *options]) == 0
         assert el.PCAState.load(labels).n_components == 3
-
-
-def test_arrays_in_files(tmp_path):
-    array = np.arange(6).reshape(2, 3)
-    np.save(tmp_path / "x.npy", array)
-    np.savez(tmp_path / "x.npz", a=array, b=array[0])
-    np.testing.assert_array_equal(read_array("latents", tmp_path / "x.npy"), array)
-    assert read_arrays("labels", tmp_path / "x.npz").keys() == {"a", "b"}
-    with pytest.raises(ValueError, match=r"latents: expected a \.npy array; got .*x\.npz, with arrays a, b"):
-        read_array("latents", tmp_path / "x.npz")
-    (tmp_path / "x.npy").write_bytes(b"damaged")
-    with pytest.raises(ValueError, match=r"latents: expected a \.npy array; got .*x\.npy, which is not"):
-        read_array("latents", tmp_path / "x.npy")
-    with pytest.raises(FileNotFoundError, match=r"labels: expected .*; got .*no\.npy, no such file"):
-        read_arrays("labels", tmp_path / "no.npy")
 
 
 # --- sample and generate -----------------------------------------------------------------------------
