@@ -55,10 +55,7 @@ def check_output(
     FileExistsError: out: expected a new file or a saved shape; got .../notes.npz, which is neither
     """
     path = Path(path)
-    folder = path.parent
-    if not folder.is_dir():
-        got = "is no folder" if folder.exists() else "does not exist"
-        raise FileNotFoundError(f"{name}: expected a file in a folder; got {path}, and {folder} {got}")
+    check_folder(name, path)
     if path.is_dir():
         raise FileExistsError(f"{name}: expected the name of a file; got {path}, which is a folder")
     if path.exists() and not path.is_file():
@@ -67,11 +64,27 @@ def check_output(
         )
     if any(_are_same(path, file) for file in inputs):
         raise FileExistsError(f"{name}: expected another file than the one that is read; got {path} for both")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(f"{name}: expected a folder that can be written in; got {folder}")
     if path.exists() and not force and not _can_be_read(path, read):
         raise FileExistsError(f"{name}: expected a new file or {title}; got {path}, which is neither")
     return path
+
+
+def check_folder(name: str, path: str | os.PathLike[str]) -> None:
+    """Check that a file or folder of this path can be made.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no folder to make it in.
+    PermissionError
+        If that folder can't be written in.
+    """
+    folder = Path(path).parent
+    if not folder.is_dir():
+        got = "is no folder" if folder.exists() else "does not exist"
+        raise FileNotFoundError(f"{name}: expected a name in a folder; got {path}, and {folder} {got}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"{name}: expected a folder that can be written in; got {folder}")
 
 
 def _are_same(path: Path, other: str | os.PathLike[str]) -> bool:

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -247,6 +248,41 @@ def test_processes_find_each_other_before_anything_else(tmp_path, monkeypatch, c
     monkeypatch.setattr("jax.distributed.initialize", lambda: reached.append(capsys.readouterr().out))
     error_of(capsys, command, tmp_path / "none", "--n", 5, "--out", tmp_path / "x.npy", "--distributed")
     assert reached == [""]
+
+
+# --- report ------------------------------------------------------------------------------------------
+
+
+def test_report_of_a_file_of_latents(tmp_path, monkeypatch, capsys):
+    """The page lies beside it; the state is fitted, or given."""
+    reports = []
+
+    def write_report(run, inputs, *, seed):
+        reports.append((run.path, inputs, seed))
+        return SimpleNamespace(headline="Good.", concerns=())
+
+    monkeypatch.setattr("ellipsoid.report.write_report", write_report)
+    latents = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
+    source, state = tmp_path / "z.npy", tmp_path / "state.npz"
+    np.save(source, latents)
+    el.fit(latents, 2).save(state)
+    assert main(["report", str(source), "--seed", "3"]) == 0
+    assert f"wrote {tmp_path / 'z-report' / 'report.html'}" in capsys.readouterr().out
+    assert main(["report", str(source), "--state", str(state), "--out", str(tmp_path / "page")]) == 0
+    (first, fitted, seed), (second, given, _) = reports
+    assert (first.name, second.name, seed) == ("z-report", "page", 3)
+    assert (fitted.state.n_components, given.state.n_components) == (3, 2)
+    np.testing.assert_array_equal(given.latents, latents)
+
+    el.fit_mixture(latents, 1).save(tmp_path / "mixture.npz")
+    mixture = ["--state", tmp_path / "mixture.npz"]
+    assert "--state: expected a state, since" in error_of(capsys, "report", source, *mixture)
+    assert "--images: expected a run folder" in error_of(capsys, "report", source, "--images", "faces")
+    assert "does not exist" in error_of(capsys, "report", source, "--out", tmp_path / "no" / "page")
+    (tmp_path / "z-report").mkdir()
+    (tmp_path / "z-report" / "report.html").write_text("mine")
+    assert "expected a new file or a page of a report" in error_of(capsys, "report", source)
+    assert len(reports) == 2
 
 
 # --- errors and help ---------------------------------------------------------------------------------
