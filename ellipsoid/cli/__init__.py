@@ -4,13 +4,11 @@ Exit codes: 0 when the work is done, 1 for an error that is said in one line, 2 
 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP. An interrupted command keeps what it has.
 """
 
-import dataclasses
 import functools
 import operator
 import signal
 import sys
 import threading
-import typing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -71,7 +69,7 @@ def _run(words: list[str]) -> int:
     except (ValueError, TypeError, OSError, RuntimeError, ImportError, MemoryError) as error:
         if any(isinstance(cause, KeyboardInterrupt) for cause in _chain(error)):
             raise KeyboardInterrupt from error  # a module that was cut while it was imported, say
-        text = _in_own_words(" ".join(str(error).split()) or type(error).__name__, words[0])
+        text = _in_own_words(" ".join(str(error).split()) or type(error).__name__, words)
         _say("; ".join([text, *getattr(error, "__notes__", ())]))
         return 1
     return 0
@@ -135,30 +133,16 @@ def _say(text: str) -> None:
     print(f"ellipsoid: {line}", file=sys.stderr, flush=True)
 
 
-def _in_own_words(text: str, command: str) -> str:
-    """Message of the library to a command, with the option where that names an argument."""
+def _in_own_words(text: str, words: list[str]) -> str:
+    """Message of the library, with the option where that names an argument which was given by it."""
     name, colon, rest = text.partition(": ")
-    options = [_options(kind) for kind in _commands() if kind.__name__.lower() == command] if colon else []
-    if any(name in names for names in options):
-        text = f"--{name.replace('_', '-')}: {rest}"
+    option = f"--{name.replace('_', '-')}"
+    if colon and any(word.partition("=")[0].replace("_", "-") == option for word in words):
+        text = f"{option}: {rest}"
     for theirs, ours in _OWN_WORDS.items():
         if text.startswith(theirs) or not theirs.endswith(": "):
             text = text.replace(theirs, ours)
     return text
-
-
-def _options(command: type) -> set[str]:
-    """Names of all options of a command, those of its configurations too."""
-    if not dataclasses.is_dataclass(command):
-        return set()
-    names, hints = set(), typing.get_type_hints(command, include_extras=True)
-    for field in dataclasses.fields(command):
-        kind = typing.get_args(hints[field.name])[:1] or (hints[field.name],)
-        if dataclasses.is_dataclass(kind[0]):
-            names |= _options(typing.cast(type, kind[0]))
-        elif "Positional" not in str(hints[field.name]):
-            names.add(field.name)
-    return names
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

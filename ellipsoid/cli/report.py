@@ -50,8 +50,13 @@ class Report:
             check_report_files(run, force=self.force)
         elif run.path != self.source:
             check_folder("out", run.path)
-        state = None if self.state is None else _read_state(self.state)
-        verdict = write_report(run, self._inputs(is_file, state), seed=self.seed)
+        inputs = self._inputs(is_file, None if self.state is None else _read_state(self.state))
+        if inputs.state.n_components < 2:
+            raise ValueError(
+                f"run: expected latents with variance in at least 2 directions; got {self.source}, with "
+                f"{inputs.state.n_components} of {inputs.state.n_features}: the encoder has collapsed"
+            )
+        verdict = write_report(run, inputs, seed=self.seed)
         say(verdict.headline)
         for concern in verdict.concerns:
             say(concern.text)

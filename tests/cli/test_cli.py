@@ -279,6 +279,11 @@ def test_report_of_a_file_of_latents(tmp_path, monkeypatch, capsys):
     assert "--state: expected a state, since" in error_of(capsys, "report", source, *mixture)
     assert "--images: expected a run folder" in error_of(capsys, "report", source, "--images", "faces")
     assert "does not exist" in error_of(capsys, "report", source, "--out", tmp_path / "no" / "page")
+    np.save(tmp_path / "line.npy", latents[:, :1] * np.ones(4, np.float32))
+    with pytest.warns(UserWarning, match="3 of 4 components have no variance"):
+        collapsed = error_of(capsys, "report", tmp_path / "line.npy")
+    assert "run: expected latents with variance in at least 2 directions; got" in collapsed
+    assert "with 1 of 4" in collapsed
     (tmp_path / "z-report").mkdir()
     (tmp_path / "z-report" / "report.html").write_text("mine")
     assert "expected a new file or a page of a report" in error_of(capsys, "report", source)
