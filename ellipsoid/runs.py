@@ -1,5 +1,6 @@
 """The folder of a run: the one owner of its paths, what is read from it, and what is fitted in it."""
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from ellipsoid.blocks import row_slices
 from ellipsoid.files import published, replace_file
 from ellipsoid.fitting import fit_moments
 from ellipsoid.moments import Moments
+from ellipsoid.outputs import check_output
 from ellipsoid.shapes import Shape
 from ellipsoid.state import PCAState
 
@@ -35,6 +37,8 @@ _FORMER_NAMES = {"mirror": "horizontal_flip", "shift": "max_shift"}
 _ROWS = 4096
 # So many of the images that a run is said to be made of are compared with its latents.
 _COMPARED = 32
+# So many of them, evenly spaced, tell a set of images from others.
+_N_DIGESTED = 256
 
 
 class RunFolder:
@@ -114,8 +118,8 @@ class RunFolder:
         Returns
         -------
         dict
-            ``autoencoder`` and ``training``, the fields of their configurations; ``validation`` and
-            ``images``, unless the run is older than they are.
+            ``autoencoder`` and ``training``, the fields of their configurations; ``validation``, ``images``
+            and ``data``, the identity of the images, unless the run is older than they are.
 
         Raises
         ------
@@ -228,20 +232,72 @@ def check_run_folder(folder: str | os.PathLike[str], resume: bool = False) -> No
     ----------
     folder : path
     resume : bool
-        Whether the folder may hold anything.
+        Whether the folder may hold a run.
 
     Raises
     ------
     FileExistsError
-        If it is a file, or holds anything and `resume` is off.
+        If it is a file, or holds anything but a run that is resumed.
+    PermissionError
+        If it can't be written in.
     """
     folder = Path(folder)
-    if folder.is_file():
+    if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder}: a file of this name exists; choose another run folder")
-    if not resume and folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(
-            f"{folder} is not empty: choose another run folder, remove it, or resume the training in it"
-        )
+    # A process that is killed in the moment of its first file leaves a temporary one.
+    if folder.exists() and any(not _is_temporary(path) for path in folder.iterdir()):
+        if not RunFolder(folder).config.exists():
+            raise FileExistsError(f"{folder} is not empty and holds no run: choose another run folder")
+        if not resume:
+            raise FileExistsError(
+                f"{folder} is not empty: choose another run folder, remove it, or resume the training in it"
+            )
+    above = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    if not above.is_dir():
+        raise FileExistsError(f"{folder}: expected a run folder; got a name below {above}, which is a file")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise PermissionError(f"{folder}: expected a run folder; got a name in {above}, which is read-only")
+
+
+def _is_temporary(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
+def check_report_files(folder: str | os.PathLike[str], *, force: bool = False) -> None:
+    """Check that a report replaces no page and no numbers but those of a report.
+
+    Parameters
+    ----------
+    folder : path
+        Folder of a run, or one with nothing but latents.
+    force : bool
+        Permission to replace any file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    FileExistsError
+        If ``report.html`` or ``diagnostics.json`` was not written by a report, unless by `force`.
+    PermissionError
+        If the folder can't be written in.
+    """
+    run = RunFolder(folder)
+    for path, title, read in (
+        (run.report, "a page of a report", _read_page),
+        (run.diagnostics, "numbers of a report", _read_diagnostics),
+    ):
+        check_output("run", path, title, read, force=force)
+
+
+def _read_page(path: Path) -> None:
+    if '<svg class="mark" viewBox="0 0 72 40"' not in path.read_text(encoding="utf-8"):
+        raise ValueError(f"{path}: not the page of a report")
+
+
+def _read_diagnostics(path: Path) -> None:
+    if not {"concerns", "law", "level"} <= set(json.loads(path.read_text(encoding="utf-8"))):
+        raise ValueError(f"{path}: not the numbers of a report")
 
 
 def read_metrics(folder: str | os.PathLike[str]) -> list[dict[str, float]]:
@@ -277,11 +333,74 @@ def record_images(folder: str | os.PathLike[str], source: str, **options: Any) -
         If the configuration can't be written.
     """
     run = RunFolder(folder)
+    run.write_config(run.read_config() | {"images": described_images(source, **options)})
+
+
+def described_images(source: str, **options: Any) -> dict[str, Any]:
+    """Describe where images come from, as the configuration of a run notes it: all paths are absolute.
+
+    Parameters are those of :func:`record_images`.
+
+    Returns
+    -------
+    dict
+        ``source`` and the options.
+    """
     options = {
         name: str(value.absolute()) if isinstance(value, Path) else value for name, value in options.items()
     }
-    source = str(Path(source).absolute()) if Path(source).exists() else source
-    run.write_config(run.read_config() | {"images": {"source": source, **options}})
+    return {"source": str(Path(source).absolute()) if Path(source).exists() else source, **options}
+
+
+def image_identity(images: np.ndarray) -> dict[str, Any]:
+    """Identity of images: how many they are, of which shape, and a digest of a sample of them.
+
+    Parameters
+    ----------
+    images : (n, H, W, C) uint8 array
+        May be memory-mapped; up to 256 images, evenly spaced, are read.
+
+    Returns
+    -------
+    dict
+        ``count``, ``shape`` and ``digest``, plain values.
+    """
+    rows = np.unique(np.linspace(0, len(images) - 1, _N_DIGESTED).astype(int))
+    digest = hashlib.sha256(np.ascontiguousarray(images[rows]).tobytes()).hexdigest()
+    return {"count": len(images), "shape": list(images.shape[1:]), "digest": digest}
+
+
+def check_image_identity(
+    folder: str | os.PathLike[str], identity: dict[str, Any], name: Literal["images", "validation"] = "images"
+) -> None:
+    """Check that images are those that a run was trained on, or judged by, unless it is too old to say.
+
+    Parameters
+    ----------
+    folder : path
+    identity : dict
+        Identity of the images, from :func:`image_identity`.
+    name : {"images", "validation"}
+        Images of the training, or those that judged its epochs.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is no run folder.
+    ValueError
+        If they are others, or the configuration of the run is damaged.
+    """
+    expected = RunFolder(folder).read_config().get("data" if name == "images" else "validation_data")
+    if expected not in (None, identity):
+        before, now = _described(expected), _described(identity)
+        raise ValueError(
+            f"{name}: expected those that {Path(folder)} was trained with, {before}; "
+            f"got {'others, as many' if now == before else now}"
+        )
+
+
+def _described(identity: dict[str, Any]) -> str:
+    return f"{identity['count']:,} of shape {tuple(identity['shape'])}"
 
 
 def recorded_images(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -441,7 +560,7 @@ def load_run(folder: str | os.PathLike[str], checkpoint: Literal["best", "newest
     FileNotFoundError
         If the folder is no run folder or has no checkpoint yet.
     ValueError
-        If its configuration or its state is damaged, or for another name of a checkpoint.
+        If its configuration, its checkpoint or its state is damaged, or for another name of a checkpoint.
     """
     from flax import nnx
 

@@ -21,7 +21,16 @@ from ellipsoid.generation.sinks import choose_sink
 from ellipsoid.mixture import Mixture
 from ellipsoid.mixture_fitting import fit_by_label, fit_mixture
 from ellipsoid.random import key
-from ellipsoid.runs import RunFolder, check_run_folder, fit_run, record_images
+from ellipsoid.runs import (
+    RunFolder,
+    check_image_identity,
+    check_run_folder,
+    described_images,
+    fit_run,
+    image_identity,
+    load_autoencoder,
+    load_training_images,
+)
 from ellipsoid.shapes import load
 from ellipsoid.state import PCAState
 
@@ -66,7 +75,8 @@ def train_run(
     cache : path, optional
         File of type ``.npy`` to keep decoded images in.
     resume : bool
-        Go on from the newest checkpoint in the run folder.
+        Go on from the newest checkpoint in the run folder. The number of epochs or steps may be raised: from
+        there on the learning rate is that of the longer schedule at the same step.
     progress : bool
         Show progress bars.
 
@@ -79,9 +89,11 @@ def train_run(
     ------
     FileExistsError
         If the run folder holds anything and `resume` is off.
+    FileNotFoundError
+        If there is no run to resume, or no such file of images.
     TypeError, ValueError
         For images that can't be read or trained on, or settings that can't be trained with; and if the run
-        folder was made with other settings.
+        folder was made with other settings or other images.
     OSError
         If a file can't be read or written.
     RuntimeError
@@ -96,8 +108,11 @@ def train_run(
     from ellipsoid.models.steps import TrainConfig
     from ellipsoid.models.training import train
 
+    if resume and not RunFolder(out).config.exists():
+        raise FileNotFoundError(f"out: expected the folder of a run to resume; got {out}, which is none")
     check_run_folder(out, resume)
     shape, training = autoencoder or AutoencoderConfig(), training or TrainConfig()
+    training.check()
     image_set = load_image_set(
         images, shape.image_size, shape.channels, split=split, cache=cache, progress=progress
     )
@@ -106,10 +121,45 @@ def train_run(
         is_faces = bool(image_set.attributes) or images in _FACES
         training = dataclasses.replace(training, horizontal_flip=is_faces)
     network = Autoencoder(shape, rngs=nnx.Rngs(training.seed))
-    train(network, image_set.images, training, out=out, resume=resume, progress=progress)
+    source = described_images(images, split=split, cache=cache)
+    train(network, image_set.images, training, out=out, resume=resume, source=source, progress=progress)
     fit_run(network, image_set.images, out, progress=progress)
-    record_images(out, images, split=split, cache=cache)
     return RunFolder(out)
+
+
+def complete_run(folder: str | os.PathLike[str], *, progress: bool = True) -> RunFolder:
+    """Encode the training images of a run that was stopped, with its best checkpoint, and fit a PCA state.
+
+    The run can then be drawn from. Resuming its training removes latents and state again.
+
+    Parameters
+    ----------
+    folder : path
+        Run folder with a checkpoint.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    RunFolder
+        The run, with latents and state in it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is no run folder, has no checkpoint yet, or does not say which images it was trained on.
+    TypeError, ValueError
+        If the run is damaged, or its images can't be read or are others than before.
+    OSError
+        If a file can't be read or written.
+    """
+    run, autoencoder = RunFolder(folder), load_autoencoder(folder)
+    image_set = load_training_images(folder)
+    if image_set is None:
+        raise FileNotFoundError(f"{run.path}: expected a run that says where its images are; got none")
+    check_image_identity(folder, image_identity(image_set.images))
+    fit_run(autoencoder, image_set.images, folder, progress=progress)
+    return run
 
 
 # --- fitting -----------------------------------------------------------------------------------------
@@ -242,7 +292,7 @@ def _load_shape(source: str | os.PathLike[str]) -> PCAState | Mixture:
     if not state.exists():
         raise FileNotFoundError(
             f"state: expected a state or mixture (.npz), or a run folder; got {source}, with no {state.name} "
-            "in it: fit a state first"
+            f"in it: `ellipsoid fit {source} --out {Path(source) / 'state.npz'}` makes one"
         )
     return load(state)
 

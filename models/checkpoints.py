@@ -1,5 +1,9 @@
 """Checkpoints of a training, written by Orbax in the background."""
 
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,13 @@ class Checkpoints:
         Folder of the checkpoints.
     create : bool
         Whether to make the folder, and to remove what writers that were killed have left in it.
+
+    Raises
+    ------
+    OSError
+        If the folder can't be made or read.
+    ValueError
+        If the record of a checkpoint's loss is damaged.
     """
 
     def __init__(self, path: Path, *, create: bool):
@@ -36,7 +47,14 @@ class Checkpoints:
             create=create,
             cleanup_tmp_directories=create,
         )
-        self._manager = ocp.CheckpointManager(path.absolute(), options=options)
+        self._path = path.absolute()
+        try:
+            self._manager = ocp.CheckpointManager(self._path, options=options)
+        except ValueError as error:
+            damaged = [folder for folder in sorted(self._path.iterdir()) if not _has_loss(folder)]
+            if not damaged:
+                raise
+            raise self._damaged(int(damaged[0].name), error) from error
 
     @property
     def newest(self) -> int | None:
@@ -53,15 +71,38 @@ class Checkpoints:
         self._manager.reload()
 
     def restore(self, epoch: int, like: Any) -> Any:
-        """Read a checkpoint: a tree of the structure, shapes and dtypes of `like`."""
+        """Read a checkpoint: a tree of the structure, shapes and dtypes of `like`.
+
+        Raises
+        ------
+        ValueError
+            If it is damaged, or of another structure; the message says which checkpoint there is besides.
+        """
         import orbax.checkpoint as ocp
 
         named = _named(like)
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, named)
         arguments = ocp.args.StandardRestore(abstract)  # pyright: ignore[reportCallIssue]
-        leaves = self._manager.restore(epoch, args=arguments)
-        # By name: dictionaries come back sorted.
-        return jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in named])
+        try:
+            with _silenced_event_loops():
+                leaves = self._manager.restore(epoch, args=arguments)
+            # By name: dictionaries come back sorted.
+            return jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in named])
+        except Exception as error:  # Orbax and TensorStore raise a dozen kinds, bare Exception among them
+            raise self._damaged(epoch, error) from error
+
+    def _damaged(self, epoch: int, error: Exception) -> ValueError:
+        """Error that says in a line what is wrong with a checkpoint, and what to do."""
+        others = [int(path.name) for path in self._path.iterdir() if path.name.isdecimal()]
+        others = sorted(other for other in others if other != epoch and _has_loss(self._path / str(other)))
+        remedy = "train anew in another folder"
+        if others:
+            remedy = f"remove that folder to go on with the checkpoint of epoch {others[-1]}"
+        reason = " ".join(str(error).split())[:120]
+        return ValueError(
+            f"{self._path / str(epoch)}: expected a checkpoint of this configuration; got a damaged one, or "
+            f"one of another ({type(error).__name__}: {reason}); {remedy}"
+        )
 
     def save(self, epoch: int, tree: Any, validation_loss: float) -> None:
         """Begin to write a checkpoint of NumPy arrays, which must not change any more.
@@ -89,3 +130,32 @@ def _named(tree: Any) -> dict[str, Any]:
     """Leaves of a tree by the path to them, the form in which they are stored."""
     paths, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
+
+
+def _has_loss(checkpoint: Path) -> bool:
+    """Whether a folder is a checkpoint whose loss can be read, or no checkpoint at all."""
+    record = checkpoint / "metrics" / "metrics"
+    if not checkpoint.name.isdecimal() or not record.exists():
+        return True
+    try:
+        return "validation_loss" in json.loads(record.read_bytes())
+    except ValueError:
+        return False
+
+
+@contextlib.contextmanager
+def _silenced_event_loops() -> Iterator[None]:
+    """Keep quiet threads that read on when the reading has failed already.
+
+    TensorStore's threads report to the event loop that Orbax has closed, and each prints a traceback, also
+    some time after the failure. So the hook, which lets all else pass, stays after one.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    yield
+    sys.unraisablehook = before

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ from ellipsoid.models.batches import epoch_batches
 from ellipsoid.models.steps import Steps, TrainConfig, TrainState
 from ellipsoid.models.training_record import TrainingRecord
 from ellipsoid.progress import progress_bar
-from ellipsoid.runs import RunFolder
+from ellipsoid.runs import RunFolder, image_identity
 
 
 class TrainingDiverged(RuntimeError):
@@ -39,6 +40,7 @@ def train(
     out: str | os.PathLike[str] | None = None,
     validation: np.ndarray | None = None,
     resume: bool = False,
+    source: dict[str, Any] | None = None,
     progress: bool = True,
 ) -> list[dict[str, float]]:
     """Train an autoencoder in place, on all local devices.
@@ -64,7 +66,10 @@ def train(
     validation : (m, H, W, C) uint8 array, optional
         Images to judge the epochs by; split off from `images` when absent.
     resume : bool
-        Go on from the newest checkpoint in `out`, if there is one.
+        Go on from the newest checkpoint in `out`, if there is one. The number of epochs or steps may be
+        raised: from there on the learning rate is that of the longer schedule at the same step.
+    source : dict, optional
+        Where the images come from, as :func:`ellipsoid.runs.described_images` tells it, to be noted in `out`.
     progress : bool
         Show a progress bar with the loss, images per second and the time left.
 
@@ -80,7 +85,7 @@ def train(
         For images that are no uint8 NumPy array, or a setting of another kind than described.
     ValueError
         For images of another shape than the autoencoder's or fewer than two, a setting out of its range, or a
-        run folder of other settings.
+        run folder of other settings or images, or with a damaged checkpoint.
     FileExistsError
         If `out` is a file, or holds anything and `resume` is off.
     OSError
@@ -115,7 +120,12 @@ def train(
     run = None
     if out is not None:
         folder = RunFolder(Path(out).absolute())
-        run = TrainingRecord(folder, autoencoder.config, config, resume=resume, validation=kind)
+        data = {"data": image_identity(images)}
+        if validation is not None:
+            data["validation_data"] = image_identity(validation)
+        if source is not None:
+            data["images"] = source
+        run = TrainingRecord(folder, autoencoder.config, config, resume=resume, validation=kind, data=data)
         if restored := run.restore(state):
             state, best, history = restored
     step = int(history[-1]["step"]) if history else 0

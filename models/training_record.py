@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ellipsoid.models.autoencoder import AutoencoderConfig
 from ellipsoid.models.checkpoints import Checkpoints
 from ellipsoid.models.steps import TrainConfig, TrainState
-from ellipsoid.runs import RunFolder, check_run_folder
+from ellipsoid.runs import RunFolder, check_image_identity, check_run_folder
 
 
 class TrainingRecord:
@@ -24,13 +24,17 @@ class TrainingRecord:
         Whether the folder may hold anything.
     validation : {"split", "given"}
         Whether the images that judge the epochs are split off the training images, or others.
+    data : dict, optional
+        Further entries of the configuration: ``data`` and ``validation_data``, identities of the images that
+        are compared with those of an old folder, and ``images``, where they come from.
 
     Raises
     ------
     FileExistsError
         If the folder holds anything and `resume` is off.
     ValueError
-        If it holds a run of other settings, or one whose configuration is damaged.
+        If it holds a run of other settings or other images, or one whose configuration is damaged. More
+        epochs or steps than before are allowed.
     OSError
         If the folder can't be written to.
     """
@@ -43,6 +47,7 @@ class TrainingRecord:
         *,
         resume: bool,
         validation: Literal["split", "given"],
+        data: dict[str, Any] | None = None,
     ):
         self.folder = folder
         check_run_folder(folder, resume)
@@ -50,6 +55,7 @@ class TrainingRecord:
             "autoencoder": autoencoder.to_json(),
             "training": dataclasses.asdict(training),
             "validation": validation,
+            **(data or {}),
         }
         if folder.config.exists():
             description = _merged(folder, description)
@@ -127,7 +133,7 @@ class TrainingRecord:
 
 
 def _merged(folder: RunFolder, description: dict[str, Any]) -> dict[str, Any]:
-    """Join a description with the one in the folder; raises ``ValueError`` if it has other settings."""
+    """Join a description with the one in the folder; raises ``ValueError`` if it is of something else."""
     present = folder.read_config()
     changed = [
         f"{part}.{name}"
@@ -135,11 +141,26 @@ def _merged(folder: RunFolder, description: dict[str, Any]) -> dict[str, Any]:
         for name, value in description[part].items()
         if present[part].get(name) != value
     ]
+    if _is_longer(description["training"], present["training"]):
+        changed = [name for name in changed if name not in ("training.epochs", "training.steps")]
     # Runs of before this was recorded may be resumed with either.
     if present.get("validation", description["validation"]) != description["validation"]:
         changed.append("validation")
     if changed:
         raise ValueError(
-            f"{folder.path} was made with other settings ({', '.join(changed)}); resume with the same ones"
+            f"{folder.path} was made with other settings ({', '.join(changed)}); resume with the same ones; "
+            "only more epochs or steps are possible"
         )
+    if "data" in description:
+        check_image_identity(folder, description["data"])
+    if "validation_data" in description:
+        check_image_identity(folder, description["validation_data"], "validation")
     return present | description
+
+
+def _is_longer(training: dict[str, Any], present: dict[str, Any]) -> bool:
+    """Whether only the number of epochs, or of steps where these count, is higher than before."""
+    steps, before = training["steps"], present.get("steps")
+    if (steps is None) != (before is None):
+        return False
+    return training["epochs"] > present.get("epochs", training["epochs"]) if steps is None else steps > before

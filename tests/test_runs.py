@@ -16,6 +16,7 @@ from ellipsoid.models.training_record import TrainingRecord
 from ellipsoid.runs import (
     DRAWN_FACES,
     RunFolder,
+    check_report_files,
     check_run_folder,
     check_training_images,
     drawn_faces,
@@ -69,13 +70,42 @@ def test_a_run_folder_is_a_path(tmp_path):
 
 def test_folders_that_a_run_can_be_made_in(tmp_path):
     check_run_folder(tmp_path)
+    check_run_folder(tmp_path, resume=True)
     check_run_folder(tmp_path / "new")
+    (tmp_path / ".config.json.0a1b2c3d.tmp").touch()
+    check_run_folder(tmp_path)
     (tmp_path / "file").touch()
+    for resume in (False, True):  # latents.npy of somebody else would be removed
+        with pytest.raises(FileExistsError, match="is not empty and holds no run: choose another"):
+            check_run_folder(tmp_path, resume)
+    RunFolder(tmp_path).config.touch()
     check_run_folder(tmp_path, resume=True)
     with pytest.raises(FileExistsError, match="is not empty: choose another"):
         check_run_folder(tmp_path)
     with pytest.raises(FileExistsError, match="a file of this name exists"):
         check_run_folder(tmp_path / "file", resume=True)
+    with pytest.raises(FileExistsError, match=r"expected a run folder; got a name below .*file, which is"):
+        check_run_folder(tmp_path / "file" / "run")
+
+
+def test_a_folder_that_can_not_be_written_in(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(PermissionError, match="which is read-only"):
+        check_run_folder(tmp_path / "run")
+
+
+def test_a_report_replaces_only_a_report(tmp_path):
+    run = RunFolder(tmp_path)
+    check_report_files(run)
+    for path in (run.report, run.diagnostics):
+        path.write_text('["mine"]')
+        with pytest.raises(FileExistsError, match=rf"run: expected a new file or .*; got .*{path.name}"):
+            check_report_files(run)
+        check_report_files(run, force=True)
+        path.unlink()
+    run.report.write_text('<svg class="mark" viewBox="0 0 72 40">')
+    run.diagnostics.write_text('{"concerns": [], "law": "redraw", "level": 2}')
+    check_report_files(run)
 
 
 # --- configuration and history -----------------------------------------------------------------------

@@ -15,6 +15,7 @@ from ellipsoid.runs import RunFolder, load_autoencoder, load_run, recorded_image
 from ellipsoid.settings import DrawSettings
 from ellipsoid.workflows import (
     Drawing,
+    complete_run,
     fit_latents,
     how_to_draw,
     train_run,
@@ -73,6 +74,41 @@ def test_a_complete_run_is_gone_on_with_without_training(run_copy, monkeypatch):
     assert recorded_images(run) == source
     with pytest.raises(FileExistsError, match="is not empty"):
         train_run(source["source"], run, shape, trained.training)
+
+
+def test_a_run_to_resume_must_be_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"out: expected the folder of a run to resume; got .*new"):
+        train_run("faces", tmp_path / "new", resume=True)
+    assert not (tmp_path / "new").exists()
+
+
+def test_settings_are_checked_before_images_are_read(tmp_path):
+    for options in ({"epochs": 0}, {"learning_rate": float("nan")}):
+        with pytest.raises(ValueError, match=rf"{next(iter(options))}: expected"):
+            train_run("nowhere", tmp_path / "new", training=TrainConfig(**options))
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_stopped_run_is_completed(run_copy):
+    """With what the training itself would have left."""
+    run = RunFolder(run_copy)
+    latents, state = run.read_latents(), load_run(run).state
+    run.remove_fitted()
+    with pytest.raises(FileNotFoundError, match=r"no state\.npz in it: `ellipsoid fit .*` makes one"):
+        how_to_draw(run)
+    complete_run(run, progress=False)
+    np.testing.assert_array_equal(run.read_latents(), latents)
+    np.testing.assert_array_equal(load_run(run).state.scale, state.scale)
+
+    description = run.read_config()
+    others = description | {"data": description["data"] | {"digest": "another"}}
+    run.write_config(others)
+    with pytest.raises(ValueError, match=r"images: expected those that .* was trained with"):
+        complete_run(run, progress=False)
+    del description["images"]
+    run.write_config(description)
+    with pytest.raises(FileNotFoundError, match="expected a run that says where its images are"):
+        complete_run(run, progress=False)
 
 
 # --- fitting -----------------------------------------------------------------------------------------

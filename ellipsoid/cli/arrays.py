@@ -5,27 +5,47 @@ from pathlib import Path
 
 import numpy as np
 
+# What other programs write, and the line of Python that makes a .npy file of it.
+_CONVERSIONS = {
+    ".pt": "torch.load({path!r}, map_location='cpu').detach().float().numpy()",
+    ".pth": "torch.load({path!r}, map_location='cpu').detach().float().numpy()",
+    ".h5": "h5py.File({path!r})['NAME'][:]",
+    ".hdf5": "h5py.File({path!r})['NAME'][:]",
+    ".safetensors": "safetensors.numpy.load_file({path!r})['NAME']",
+    ".mat": "scipy.io.loadmat({path!r})['NAME']",
+    ".pkl": "pickle.load(open({path!r}, 'rb'))",
+}
+_CONVERSIONS[".pickle"] = _CONVERSIONS[".pkl"]
 
-def read_array(name: str, path: Path) -> np.ndarray:
-    """Read the array of a .npy file.
+
+def read_array(name: str, path: Path, array: str | None = None) -> np.ndarray:
+    """Read an array from a .npy, .npz, .csv or .parquet file. Nothing is ever unpickled.
 
     Parameters
     ----------
     name : str
         Name of the argument, for messages.
     path : Path
+    array : str, optional
+        Name of the array in a .npz file, or of the column of lists in a .parquet file; the only one there is
+        when absent. Where a .parquet file has no lists, all its columns stand side by side.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is another or a damaged one, or holds pickled objects.
+        If it is another or a damaged one, or holds pickled objects; if it has several arrays, and none of
+        them is named; and for a name that it lacks.
+    ImportError
+        For .parquet without pyarrow.
     """
+    suffix = path.suffix.lower()
+    if path.exists() and suffix in (".csv", ".parquet"):
+        columns = _read_csv(name, path) if suffix == ".csv" else _read_parquet(name, path)
+        return _chosen(name, path, columns, array)
     content = read_arrays(name, path)
-    if isinstance(content, dict):
-        raise ValueError(f"{name}: expected a .npy array; got {path}, with arrays {', '.join(content)}")
-    return content
+    return _chosen(name, path, content if isinstance(content, dict) else {"": content}, array)
 
 
 def read_arrays(name: str, path: Path) -> np.ndarray | dict[str, np.ndarray]:
@@ -35,10 +55,94 @@ def read_arrays(name: str, path: Path) -> np.ndarray | dict[str, np.ndarray]:
     """
     if not path.exists():
         raise FileNotFoundError(f"{name}: expected a file of an array; got {path}, no such file")
+    suffix = path.suffix.lower()
+    if suffix in _CONVERSIONS:
+        line = f"np.save({str(path.with_suffix('.npy'))!r}, {_CONVERSIONS[suffix].format(path=str(path))})"
+        raise ValueError(f"{name}: expected a .npy array; got {path}; in Python, {line} makes one")
     try:
+        # By content: a pickle would else be told from a damaged file by NumPy's advice to allow it.
+        with path.open("rb") as file:
+            start = file.read(6)
+        if not start.startswith((b"\x93NUMPY", b"PK")):
+            raise ValueError("it begins like no file of NumPy")
         content = np.load(path, allow_pickle=False)
         return content if isinstance(content, np.ndarray) else dict(content)
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        reason = str(error)
+        if "allow_pickle" in reason:
+            reason = "it holds Python objects: save numbers, as by np.asarray(values, np.float32)"
         raise ValueError(
-            f"{name}: expected a .npy array; got {path}, which is not readable ({error})"
+            f"{name}: expected a .npy array; got {path}, which is not readable ({reason})"
         ) from None
+
+
+def _chosen(name: str, path: Path, arrays: dict[str, np.ndarray], array: str | None) -> np.ndarray:
+    """Array of this name, or the only one."""
+    if array is None and len(arrays) == 1:
+        return next(iter(arrays.values()))
+    if array in arrays:
+        return arrays[array]
+    names = ", ".join(arrays) or "which has no names"
+    if array is None:
+        raise ValueError(
+            f"{name}: expected a .npy array, or one that --array names; got {path}, with arrays {names}"
+        )
+    raise ValueError(f"array: expected a name of an array in {path}, {names}; got {array}")
+
+
+def _read_csv(name: str, path: Path) -> dict[str, np.ndarray]:
+    """Read numbers between commas, below a line of names or none."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            first = [word.strip().strip('"') for word in file.readline().split(",")]
+            file.seek(0)
+            if first[0] == "":
+                raise ValueError("its first column has no name, like an index: leave it out, by index=False")
+            rows = np.loadtxt(file, delimiter=",", ndmin=2, skiprows=int(_is_header(first)))
+    except (ValueError, OSError) as error:
+        raise _unreadable(name, path, error) from None
+    return {"": rows}
+
+
+def _is_header(words: list[str]) -> bool:
+    if len(words) > 1 and words == [str(index) for index in range(len(words))]:
+        return True  # names of columns that have none
+    try:
+        [float(word) for word in words]
+    except ValueError:
+        return True
+    return False
+
+
+def _read_parquet(name: str, path: Path) -> dict[str, np.ndarray]:
+    """Read columns of lists by name, or all columns side by side; also of the files that `sample` writes."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise ImportError(f"{name}: reading {path} needs pyarrow: pip install pyarrow") from None
+    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    try:
+        table = pa.concat_tables([pq.ParquetFile(file).read() for file in files])
+        lists, numbers, others = {}, [], []
+        for column in table.column_names:
+            values = table[column].combine_chunks()
+            if pa.types.is_fixed_size_list(values.type) and not values.null_count:
+                lists[column] = values.flatten().to_numpy().reshape(-1, values.type.list_size)
+            elif pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+                lists[column] = np.stack(values.to_numpy(zero_copy_only=False))
+            elif pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+                # The index of a table of pandas is no latent.
+                if not column.startswith("__index_level_"):
+                    numbers.append(values.to_numpy(zero_copy_only=False).astype(np.float64))
+            else:
+                others.append(f"{column} ({values.type})")
+        if others and not lists:
+            raise ValueError(f"it has columns that hold no numbers: {', '.join(others)}")
+        return lists or {"": np.stack(numbers, axis=1)}
+    except (ValueError, TypeError, OSError) as error:  # pyarrow's errors are of these kinds
+        raise _unreadable(name, path, error) from None
+
+
+def _unreadable(name: str, path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{name}: expected rows of numbers; got {path}, which is not readable ({error})")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ellipsoid.cli.counts import Count
 from ellipsoid.cli.printing import say
 from ellipsoid.workflows import Drawing, Written, how_to_draw
 
@@ -33,7 +34,7 @@ class DrawOptions:
     """Type of the latents; bfloat16 in .zarr only."""
     beside: tuple[Literal["latents", "scores", "gauge", "part"], ...] = ()
     """Columns to write beside the latents or images; the part of a mixture only."""
-    chunk: int | None = None
+    chunk: Count | None = None
     """Rows that are written at a time, about 16 MB by default; one shard of .zarr, .tar and .parquet."""
     verify: bool = False
     """Check of what earlier runs wrote: it is read back and compared."""

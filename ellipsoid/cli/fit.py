@@ -9,8 +9,10 @@ from tyro.conf import Positional
 from ellipsoid.cli.arrays import read_array, read_arrays
 from ellipsoid.cli.printing import say
 from ellipsoid.mixture import Mixture
+from ellipsoid.outputs import check_output
 from ellipsoid.runs import RunFolder
-from ellipsoid.workflows import HalfWidth, fit_latents
+from ellipsoid.shapes import load
+from ellipsoid.workflows import HalfWidth, complete_run, fit_latents
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class Fit:
     """Fit a PCA state to latents, or a mixture of several."""
 
     latents: Positional[Path]
-    """A .npy array of latents, (n, D), from any framework; or a run folder."""
+    """Latents, (n, D), from any framework: a .npy, .npz, .csv or .parquet file; or a run folder. After a
+    training that was stopped, the best checkpoint encodes the images first."""
     out: Path
     """File for the state or mixture, a .npz file."""
     n_components: int | float | None = None
@@ -31,13 +34,22 @@ class Fit:
     labels: Path | None = None
     """Labels, to fit a mixture with parts for each of them: a .npy array of labels, or a .npz file of
     attributes, one array of booleans each."""
+    array: str | None = None
+    """Name of the array in a .npz file of several, or of the column of lists in a .parquet file."""
+    force: bool = False
+    """Permission to replace a file that is no state or mixture."""
 
     def run(self) -> None:
         """Fit and save."""
-        if self.latents.is_dir():
-            latents = RunFolder(self.latents).read_latents()
+        self._check_out()
+        if self.latents.is_dir() and self.latents.suffix.lower() != ".parquet":
+            run = RunFolder(self.latents)
+            if run.config.exists() and not run.latents.exists():
+                say(f"{run.path} has no latents: encoding its images with the best checkpoint")
+                complete_run(run)
+            latents = run.read_latents()
         else:
-            latents = read_array("latents", self.latents)
+            latents = read_array("latents", self.latents, self.array)
         shape = fit_latents(
             latents,
             self.n_components,
@@ -51,3 +63,11 @@ class Fit:
         parts = f"{shape.n_parts} parts, " if is_mixture else ""
         share = float(np.sum(ratio))
         say(f"wrote {self.out}: {parts}{shape.n_components} components, {share:.1%} of the variance")
+
+    def _check_out(self) -> None:
+        """Refuse to replace what is not ours, before anything is read."""
+        if self.out.suffix.lower() != ".npz":
+            raise ValueError(f"out: expected a name that ends in .npz; got {self.out}")
+        latents = RunFolder(self.latents).latents if self.latents.is_dir() else self.latents
+        inputs = [latents, *([] if self.labels is None else [self.labels])]
+        check_output("out", self.out, "a state or mixture", load, inputs=inputs, force=self.force)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from ellipsoid.cli.counts import Count
 from ellipsoid.cli.draw_options import DrawOptions, say_what_was_written
 from ellipsoid.runs import load_autoencoder
 from ellipsoid.workflows import write_images
@@ -17,7 +18,7 @@ class Generate:
 
     folder: Annotated[Positional[Path], arg(name="run")]
     """A run folder, as made by train or demo."""
-    n: int
+    n: Count
     """Number of images."""
     out: str
     """A folder for PNG images, or a name that ends in .npy, .zarr or .tar."""

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from ellipsoid.cli.counts import Count
 from ellipsoid.cli.draw_options import DrawOptions, say_what_was_written
 from ellipsoid.workflows import write_latents
 
@@ -16,7 +17,7 @@ class Sample:
 
     state: Positional[Path]
     """A state or mixture (.npz), or a run folder."""
-    n: int
+    n: Count
     """Number of latents."""
     out: str
     """File or folder for the latents: a name that ends in .npy, .zarr, .parquet or .tar."""

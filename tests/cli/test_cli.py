@@ -2,14 +2,15 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import ellipsoid as el
-from ellipsoid.cli import main
-from ellipsoid.cli.arrays import read_array, read_arrays
+from ellipsoid.cli import _parsed, main
+from ellipsoid.cli.counts import as_count
 from ellipsoid.cli.draw_options import as_label
 from ellipsoid.generation.sinks import NpySink
 from ellipsoid.runs import load_run
@@ -63,6 +64,27 @@ def test_train_says_what_it_wrote_and_resumes(folder, run_copy, capsys):
     )
 
 
+def test_a_training_that_was_stopped_is_no_dead_end(folder, run_copy, tmp_path, monkeypatch, capsys):
+    command = ["train", str(folder / "images"), "--out", str(run_copy), *SMALL[:-2], "--resume"]
+    stop = "stopped after epoch 2; resuming goes on from there"
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt(stop)
+
+    monkeypatch.setattr("ellipsoid.workflows.train_run", stopped)
+    assert main(command) == 130
+    advice = f"`ellipsoid fit {run_copy} --out {run_copy / 'state.npz'}` makes it a run to draw from"
+    assert capsys.readouterr().err == f"ellipsoid: {stop}; {advice}\n"
+
+    (run_copy / "latents.npy").unlink()
+    (run_copy / "state.npz").unlink()
+    assert main(["fit", str(run_copy), "--out", str(run_copy / "state.npz")]) == 0
+    assert "has no latents: encoding its images with the best checkpoint" in capsys.readouterr().out
+    sample = ["sample", str(run_copy), "--n", "1e1", "--out", str(tmp_path / "z.npy"), "--law", "uniform"]
+    assert main(sample) == 0
+    assert len(np.load(tmp_path / "z.npy")) == 10
+
+
 # --- fit ---------------------------------------------------------------------------------------------
 
 
@@ -95,19 +117,25 @@ def test_fit_takes_a_share_of_the_variance_and_a_half_width(folder, tmp_path, ca
     assert said == f"wrote {out}: {expected.n_components} components, {share:.1%} of the variance\n"
 
 
-def test_arrays_in_files(tmp_path):
-    array = np.arange(6).reshape(2, 3)
-    np.save(tmp_path / "x.npy", array)
-    np.savez(tmp_path / "x.npz", a=array, b=array[0])
-    np.testing.assert_array_equal(read_array("latents", tmp_path / "x.npy"), array)
-    assert read_arrays("labels", tmp_path / "x.npz").keys() == {"a", "b"}
-    with pytest.raises(ValueError, match=r"latents: expected a \.npy array; got .*x\.npz, with arrays a, b"):
-        read_array("latents", tmp_path / "x.npz")
-    (tmp_path / "x.npy").write_bytes(b"damaged")
-    with pytest.raises(ValueError, match=r"latents: expected a \.npy array; got .*x\.npy, which is not"):
-        read_array("latents", tmp_path / "x.npy")
-    with pytest.raises(FileNotFoundError, match=r"labels: expected .*; got .*no\.npy, no such file"):
-        read_arrays("labels", tmp_path / "no.npy")
+def test_fit_replaces_nothing_but_a_shape(folder, tmp_path, capsys):
+    latents = tmp_path / "z.npy"
+    np.save(latents, np.random.default_rng(0).normal(size=(10, 3)))
+    labels, before = tmp_path / "labels.npz", latents.read_bytes()
+    np.savez(labels, first=np.arange(10) < 5)
+    assert "expected a name that ends in .npz" in error_of(capsys, "fit", latents, "--out", latents)
+    for options in ([], ["--force"]):
+        command = ["fit", latents, "--labels", labels, "--out", labels, *options]
+        assert "expected another file than the one that is read" in error_of(capsys, *command)
+        (tmp_path / "folder.npz").mkdir(exist_ok=True)
+        command = ["fit", latents, "--out", tmp_path / "folder.npz", *options]
+        assert "which is a folder" in error_of(capsys, *command)
+    assert np.load(labels).files == ["first"]
+    assert latents.read_bytes() == before
+    fit = ["fit", str(latents), "--out", str(labels)]
+    assert "expected a new file or a state or mixture" in error_of(capsys, *fit)
+    for options in (["--force"], []):  # the second one replaces a state
+        assert main([*fit, *options]) == 0
+        assert el.PCAState.load(labels).n_components == 3
 
 
 # --- sample and generate -----------------------------------------------------------------------------
@@ -222,6 +250,46 @@ def test_processes_find_each_other_before_anything_else(tmp_path, monkeypatch, c
     assert reached == [""]
 
 
+# --- report ------------------------------------------------------------------------------------------
+
+
+def test_report_of_a_file_of_latents(tmp_path, monkeypatch, capsys):
+    """The page lies beside it; the state is fitted, or given."""
+    reports = []
+
+    def write_report(run, inputs, *, seed):
+        reports.append((run.path, inputs, seed))
+        return SimpleNamespace(headline="Good.", concerns=())
+
+    monkeypatch.setattr("ellipsoid.report.write_report", write_report)
+    latents = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
+    source, state = tmp_path / "z.npy", tmp_path / "state.npz"
+    np.save(source, latents)
+    el.fit(latents, 2).save(state)
+    assert main(["report", str(source), "--seed", "3"]) == 0
+    assert f"wrote {tmp_path / 'z-report' / 'report.html'}" in capsys.readouterr().out
+    assert main(["report", str(source), "--state", str(state), "--out", str(tmp_path / "page")]) == 0
+    (first, fitted, seed), (second, given, _) = reports
+    assert (first.name, second.name, seed) == ("z-report", "page", 3)
+    assert (fitted.state.n_components, given.state.n_components) == (3, 2)
+    np.testing.assert_array_equal(given.latents, latents)
+
+    el.fit_mixture(latents, 1).save(tmp_path / "mixture.npz")
+    mixture = ["--state", tmp_path / "mixture.npz"]
+    assert "--state: expected a state, since" in error_of(capsys, "report", source, *mixture)
+    assert "--images: expected a run folder" in error_of(capsys, "report", source, "--images", "faces")
+    assert "does not exist" in error_of(capsys, "report", source, "--out", tmp_path / "no" / "page")
+    np.save(tmp_path / "line.npy", latents[:, :1] * np.ones(4, np.float32))
+    with pytest.warns(UserWarning, match="3 of 4 components have no variance"):
+        collapsed = error_of(capsys, "report", tmp_path / "line.npy")
+    assert "run: expected latents with variance in at least 2 directions; got" in collapsed
+    assert "with 1 of 4" in collapsed
+    (tmp_path / "z-report").mkdir()
+    (tmp_path / "z-report" / "report.html").write_text("mine")
+    assert "expected a new file or a page of a report" in error_of(capsys, "report", source)
+    assert len(reports) == 2
+
+
 # --- errors and help ---------------------------------------------------------------------------------
 
 
@@ -240,12 +308,12 @@ def test_errors_are_one_line_that_says_what_to_do(folder, tmp_path, capsys):
     assert "no images" in train(tmp_path / "empty")
     assert "at least 2 images" in train(tmp_path / "one")
     assert "no such file" in train(tmp_path / "nowhere")
-    assert "image_size" in train(folder / "images", "--image-size", 3)
+    assert "--image-size: " in train(folder / "images", "--image-size", 3)
     assert "not empty" in train(folder / "images", out=run)
     bad = tmp_path / "bad.npz"
     assert "bad.npz" in error_of(capsys, "sample", bad, "--n", 5, "--out", tmp_path / "x.npy")
     assert "NaN" in error_of(capsys, "fit", tmp_path / "nan.npy", "--out", tmp_path / "s.npz")
-    assert "n_components" in error_of(
+    assert "--n-components: " in error_of(
         capsys, "fit", tmp_path / "z.npy", "--out", tmp_path / "s.npz", "--n-components", 4
     )
     assert "expected std for a mixture; got core" in error_of(
@@ -260,7 +328,7 @@ def test_errors_are_one_line_that_says_what_to_do(folder, tmp_path, capsys):
     assert "no state.npz" in error_of(
         capsys, "sample", tmp_path / "empty", "--n", 5, "--out", tmp_path / "x.npy"
     )
-    assert "goal: expected none beside level; got fidelity" in error_of(
+    assert "--goal: expected none beside level; got fidelity" in error_of(
         capsys, "sample", run, "--n", 5, "--out", "x.npy", "--goal", "fidelity", "--level", 2
     )
     assert "latents.npy" in error_of(capsys, "report", tmp_path / "empty")
@@ -271,6 +339,30 @@ def test_an_unknown_law_is_refused_with_the_choices(folder, capsys):
     with pytest.raises(SystemExit):
         main(["sample", str(folder / "run"), "--n", "5", "--out", "x.npy", "--law", "foo"])
     assert "redraw" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("word", "count"), [("7", 7), ("1e6", 10**6), ("1_000", 1000), ("2.5e3", 2500)])
+def test_counts_as_people_write_them(word, count):
+    assert as_count(word) == count
+    assert _parsed(["sample", "s.npz", "--n", word, "--out", "z.npy", "--chunk", word]).n == count
+
+
+@pytest.mark.parametrize("word", ["2.5", "many", "nan", "1e300", ""])
+def test_what_is_no_count(word, capsys):
+    with pytest.raises(ValueError, match=r"integer|float"):
+        as_count(word)
+    with pytest.raises(SystemExit):
+        main(["sample", "s.npz", "--n", word, "--out", "z.npy"])
+    assert "--n" in capsys.readouterr().err
+
+
+def test_version_and_the_short_help(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"ellipsoid {el.__version__}\n"
+    assert main(["--help"]) == main(["-h"]) == 0
+    assert "143 SIGTERM" in capsys.readouterr().out
+    assert main([]) == 2
+    assert capsys.readouterr().err.startswith("usage: ellipsoid ")
 
 
 def test_help_names_every_command():

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -129,6 +130,116 @@ def test_latents_of_earlier_weights_do_not_stay(images, tmp_path, monkeypatch):
     fit_run(autoencoder, images, out, progress=False)
     train(autoencoder, images, TRAINING, out=out, resume=True, progress=False)
     assert load_run(out).state is not None  # a complete run is left as it is
+
+
+# --- longer trainings and other images --------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Let steps change nothing."""
+    monkeypatch.setattr(Steps, "step", lambda _, state, *__: (state, np.float32(0.1)))
+    monkeypatch.setattr(training, "_mean_loss", lambda *_: 0.1)
+
+
+@pytest.mark.parametrize("kind", ["epochs", "steps"])
+def test_a_training_can_be_made_longer(images, tmp_path, quick, monkeypatch, kind):
+    lengths, init = [], Steps.__init__
+
+    def noted(self, graph, config, n_steps):
+        lengths.append(n_steps)
+        init(self, graph, config, n_steps)
+
+    monkeypatch.setattr(Steps, "__init__", noted)
+    short, long = ({"epochs": 1}, {"epochs": 3}) if kind == "epochs" else ({"steps": 5}, {"steps": 15})
+    first = train(new(), images, TrainConfig(batch_size=64, **short), out=tmp_path, progress=False)
+    config = TrainConfig(batch_size=64, **long)
+    history = train(new(), images, config, out=tmp_path, resume=True, progress=False)
+    assert [record["step"] for record in history] == [5, 10, 15]
+    assert history[:1] == first
+    assert lengths == [5, 15]  # the schedule is the one of the longer training
+    assert load_run(tmp_path, "newest").training == config
+    with pytest.raises(ValueError, match=rf"other settings \(training.{kind}\)"):
+        train(new(), images, TrainConfig(batch_size=64, **short), out=tmp_path, resume=True, progress=False)
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_other_images_are_refused(images, tmp_path, quick, epochs):
+    """In a finished run, and in one that is not."""
+    source = {"source": "here", "split": "train"}
+    settings = TrainConfig(epochs=1, batch_size=64)
+    train(new(), images, settings, out=tmp_path, source=source, progress=False)
+    run = RunFolder(tmp_path)
+    fit_run(new(), images, run, progress=False)
+    assert run.read_config()["images"] == source
+    assert run.read_config()["data"]["count"] == 300
+
+    def files():
+        return {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
+
+    def resumed(given, **options):
+        settings = TrainConfig(epochs=epochs, batch_size=64)
+        train(new(), given, settings, out=run, resume=True, progress=False, **options)
+
+    before = files()
+    with pytest.raises(
+        ValueError, match=r"images: expected those .*, 300 of shape .8, 8, 3.; got others, as"
+    ):
+        resumed(255 - images)
+    with pytest.raises(ValueError, match=r"got 299 of shape"):
+        resumed(images[:-1])
+    assert files() == before
+    # Runs of before this was recorded may be resumed.
+    description = run.read_config()
+    del description["data"], description["images"]
+    run.write_config(description)
+    resumed(images)
+    assert run.read_config()["data"]["count"] == 300
+
+
+def test_images_to_judge_by_are_compared_too(images, tmp_path, quick):
+    settings = TrainConfig(epochs=1, batch_size=64)
+    options = {"out": tmp_path, "progress": False}
+    train(new(), images, settings, validation=images[:9], **options)
+    train(new(), images, settings, validation=images[:9], resume=True, **options)
+    with pytest.raises(ValueError, match=r"validation: expected those that .*, 9 of shape.*; got 8 of shape"):
+        train(new(), images, settings, validation=images[:8], resume=True, **options)
+
+
+# --- damaged checkpoints -----------------------------------------------------------------------------
+
+
+def test_a_damaged_checkpoint_is_told_from_a_good_one(images, tmp_path, quick, monkeypatch, capfd):
+    losses(monkeypatch, 0.1, 0.3, 0.2)
+    settings = TrainConfig(epochs=2, batch_size=64)
+    train(new(), images, settings, out=tmp_path, progress=False)
+    newest = RunFolder(tmp_path).checkpoints / "2"
+    for path in newest.glob("default/**/d/*"):
+        path.write_bytes(b"damaged")
+    remedy = r"checkpoints/2: expected a checkpoint .*; remove that folder to go on .* of epoch 1$"
+    with pytest.raises(ValueError, match=remedy):
+        load_run(tmp_path, "newest")
+    with pytest.raises(ValueError, match=remedy):
+        train(new(), images, settings, out=tmp_path, resume=True, progress=False)
+    time.sleep(0.1)  # for the threads that read on
+    assert "Traceback" not in capfd.readouterr().err
+    assert load_run(tmp_path).epoch == 1
+    shutil.rmtree(newest)
+    assert len(train(new(), images, settings, out=tmp_path, resume=True, progress=False)) == 2
+
+    (RunFolder(tmp_path).checkpoints / "1" / "metrics" / "metrics").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"checkpoints/1: expected .*JSONDecodeError.*of epoch 2$"):
+        load_run(tmp_path)
+
+
+def test_a_checkpoint_of_another_configuration(images, tmp_path, quick):
+    train(new(), images, TrainConfig(epochs=1, batch_size=64), out=tmp_path, progress=False)
+    run = RunFolder(tmp_path)
+    description = run.read_config()
+    description["autoencoder"]["latent_dim"] += 1
+    run.write_config(description)
+    with pytest.raises(ValueError, match=r"or one of another .*; train anew in another folder$"):
+        load_run(tmp_path)
 
 
 # --- kills -------------------------------------------------------------------------------------------
@@ -257,7 +368,9 @@ def test_every_setting_that_differs_is_named(images, tmp_path):
     record().close()
     before = RunFolder(tmp_path).config.read_bytes()
     with pytest.raises(ValueError, match=r"other settings \(training.epochs, training.max_shift\)"):
-        record(training=TrainConfig(epochs=5, batch_size=64, max_shift=1))
+        record(training=TrainConfig(epochs=3, batch_size=64, max_shift=1))
+    with pytest.raises(ValueError, match=r"other settings \(training.steps\).*only more epochs or steps"):
+        record(training=TrainConfig(epochs=4, steps=50, batch_size=64))
     with pytest.raises(ValueError, match=r"other settings \(validation\)"):
         record(validation="given")
     with pytest.raises(FileExistsError, match="is not empty"):
