@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from ellipsoid.checks import check_unmasked
 from ellipsoid.draws import Draws, MixtureDraws
 from ellipsoid.laws import get_law
 from ellipsoid.mixture import Mixture
@@ -20,7 +21,7 @@ from ellipsoid.state import PCAState
 
 
 def _check_last_axis(name: str, values: Any, size: int) -> jax.Array:
-    values = jnp.asarray(values, np.float32)
+    values = jnp.asarray(check_unmasked(name, values), np.float32)
     if values.ndim == 0 or values.shape[-1] != size:
         raise ValueError(f"{name}: expected a last axis of {size}; got shape {values.shape}")
     return values
@@ -64,8 +65,8 @@ def gauge(
         If the shape is none, level or fact no number, the region neither a name nor a region object, or its
         mask not boolean.
     ValueError
-        If the last axis of the latents does not have D entries, or level or fact is not finite and above 0;
-        for an unknown region, or a mask that is not (K, K) or not symmetric.
+        If the last axis of the latents does not have D entries or some are masked, or level or fact is not
+        finite and above 0; for an unknown region, or a mask that is not (K, K) or not symmetric.
 
     Examples
     --------
@@ -207,8 +208,8 @@ def log_prob(
         boolean.
     ValueError
         For ``redraw`` and ``sequential``, which have no closed form, an unknown law or region, a region of a
-        subset of the pairs, a level or fact that is not finite and above 0, points of another size, and draws
-        of another shape (under ``jax.jit`` those are not noticed).
+        subset of the pairs, a level or fact that is not finite and above 0, points of another size or with
+        masked values, and draws of another shape (under ``jax.jit`` those are not noticed).
 
     Examples
     --------

@@ -62,8 +62,8 @@ def fit(
         If the latents do not hold real numbers; `n_components` is neither int, float nor None; `within` is no
         number; or `max_rows` is no integer.
     ValueError
-        If the latents are not a finite matrix of at least two different rows; `n_components` is out of range
-        or exceeds their rank; `half_width` or `within_metric` is unknown; `within` or `max_rows` is out of
+        If the latents are not a finite matrix of at least two different rows, or mask some values;
+        `n_components` is out of range or exceeds their rank; `half_width` or `within_metric` is unknown; `within` or `max_rows` is out of
         range, or leaves fewer than two rows; or `max_rows` comes without `key`.
 
     Warns

@@ -13,7 +13,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from ellipsoid.archive import Description, Entries, Format, load_archive, save_archive
-from ellipsoid.checks import check_integer
+from ellipsoid.checks import check_integer, check_unmasked
 from ellipsoid.state import FIELDS, PCAState, check_fields, is_one_state
 from ellipsoid.trees import has_values, repr_of_numbers, repr_of_shapes, same_values
 
@@ -191,7 +191,7 @@ class Mixture:
         Raises
         ------
         ValueError
-            If the last axis of `z` does not have D entries.
+            If the last axis of `z` does not have D entries, or some are masked.
         """
         return self.shared.project(z)
 
@@ -213,9 +213,10 @@ class Mixture:
         Raises
         ------
         ValueError
-            If `y` does not have K columns, or `part` not as many rows.
+            If `y` does not have K columns, or `part` not as many rows, or either masks some values.
         """
-        y, part = jnp.asarray(y, self.shared.mean.dtype), jnp.asarray(part)
+        y = jnp.asarray(check_unmasked("y", y), self.shared.mean.dtype)
+        part = jnp.asarray(check_unmasked("part", part))
         if y.ndim != 2 or y.shape[1] != self.n_components:
             raise ValueError(f"y: expected shape (n, {self.n_components}); got {y.shape}")
         if part.shape != y.shape[:1]:

@@ -24,7 +24,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ellipsoid.blocks import row_slices
-from ellipsoid.checks import check_count, check_positive, check_rows
+from ellipsoid.checks import check_count, check_positive, check_rows, check_unmasked
 from ellipsoid.expectation_maximisation import MAX_STEPS, Parts, expect, fit_parts
 from ellipsoid.fitting import fit
 from ellipsoid.mixture import Mixture
@@ -248,7 +248,7 @@ def _as_groups(
 def _as_attributes(labels: Mapping[str, ArrayLike], n: int) -> dict[str, np.ndarray]:
     if not labels or not all(isinstance(name, str) for name in labels):
         raise TypeError(f"labels: expected attributes by name; got {list(labels)!r}")
-    columns = {name: np.asarray(column) for name, column in labels.items()}
+    columns = {name: np.asarray(check_unmasked("labels", column)) for name, column in labels.items()}
     for name, column in columns.items():
         if column.shape != (n,):
             raise ValueError(f"labels: expected {n} booleans for {name!r}; got shape {column.shape}")
@@ -258,6 +258,7 @@ def _as_attributes(labels: Mapping[str, ArrayLike], n: int) -> dict[str, np.ndar
 
 
 def _as_labels(labels: ArrayLike | Sequence[Hashable], n: int) -> np.ndarray:
+    labels = check_unmasked("labels", labels)
     values = np.asarray(labels)
     if values.shape != (n,):
         raise ValueError(f"labels: expected one for each of {n} latents; got shape {values.shape}")

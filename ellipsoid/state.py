@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from ellipsoid.archive import Description, Entries, Format, load_archive, save_archive
-from ellipsoid.checks import check_integer, check_matrix
+from ellipsoid.checks import check_integer, check_matrix, check_unmasked
 from ellipsoid.trees import has_values, repr_of_numbers, repr_of_shapes, same_values
 
 FORMAT = Format("ellipsoid.PCAState", 1, "PCA state")
@@ -94,7 +94,7 @@ class PCAState:
         Raises
         ------
         ValueError
-            If the last axis of `z` does not have D entries.
+            If the last axis of `z` does not have D entries, or some are masked.
 
         Examples
         --------
@@ -127,7 +127,7 @@ class PCAState:
         Raises
         ------
         ValueError
-            If the last axis of `y` does not have K entries.
+            If the last axis of `y` does not have K entries, or some are masked.
 
         Examples
         --------
@@ -253,7 +253,7 @@ def is_one_state(state: PCAState) -> bool:
 
 
 def _with_last_axis(name: str, value: ArrayLike, size: int, dtype: DTypeLike) -> jax.Array:
-    array = jnp.asarray(value, dtype)
+    array = jnp.asarray(check_unmasked(name, value), dtype)
     if array.ndim == 0 or array.shape[-1] != size:
         raise ValueError(f"{name}: expected shape (..., {size}); got {array.shape}")
     return array
