@@ -63,8 +63,9 @@ def fit(
         number; or `max_rows` is no integer.
     ValueError
         If the latents are not a finite matrix of at least two different rows, or mask some values;
-        `n_components` is out of range or exceeds their rank; `half_width` or `within_metric` is unknown; `within` or `max_rows` is out of
-        range, or leaves fewer than two rows; or `max_rows` comes without `key`.
+        `n_components` is out of range or exceeds their rank; `half_width` or `within_metric` is unknown;
+        `within` or `max_rows` is out of range, or leaves fewer than two rows; or `max_rows` comes without
+        `key`.
 
     Warns
     -----

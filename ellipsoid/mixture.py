@@ -153,16 +153,19 @@ class Mixture:
         def has_label(name):
             if not isinstance(name, str | int | float | np.integer | np.floating | np.bool_):
                 raise TypeError(f"label: expected text or a number; got {name!r}")
-            if isinstance(name, float | np.floating) and name.is_integer():
-                name = int(name)
+            texts = [str(name)]
+            if isinstance(name, float | np.floating) and np.isfinite(name) and name == np.rint(name):
+                texts.insert(0, str(int(name)))
             if not self.names:
                 raise ValueError(
                     "label: expected None, as only a mixture that ellipsoid.fit_by_label fitted has labels; "
-                    f"got {str(name)!r}"
+                    f"got {texts[0]!r}"
                 )
-            if str(name) not in self.names:
-                raise ValueError(f"label: expected one of {', '.join(self.names)}; got {str(name)!r}")
-            return has[:, self.names.index(str(name))]
+            # Whole numbers among fractions have kept their point: "1.0".
+            text = next((text for text in texts if text in self.names), None)
+            if text is None:
+                raise ValueError(f"label: expected one of {', '.join(self.names)}; got {texts[0]!r}")
+            return has[:, self.names.index(text)]
 
         if isinstance(label, Mapping):
             for name, wanted in label.items():
