@@ -268,7 +268,7 @@ def _as_labels(labels: ArrayLike | Sequence[Hashable], n: int) -> np.ndarray:
     if missing.any():
         raise ValueError(
             f"labels: expected one for each row; got missing ones (None, NaN, NA or NaT) in "
-            f"{missing.sum()} of {n} rows, the first of them row {missing.argmax()}; leave these rows out, of the latents too"
+            f"{missing.sum()} of {n} rows, the first of them row {missing.argmax()}; leave these rows out"
         )
     values = np.asarray(labels)
     if values.dtype.kind == "S":
