@@ -62,7 +62,8 @@ def fit(
         If the latents do not hold real numbers; `n_components` is neither int, float nor None; `within` is no
         number; or `max_rows` is no integer.
     ValueError
-        If the latents are not a finite matrix of at least two different rows, or mask some values;
+        If the latents are not a finite matrix of at least two different rows, mask some values, or have
+        variances that float32 cannot hold;
         `n_components` is out of range or exceeds their rank; `half_width` or `within_metric` is unknown;
         `within` or `max_rows` is out of range, or leaves fewer than two rows; or `max_rows` comes without
         `key`.
@@ -142,7 +143,8 @@ def fit_moments(moments: Moments, n_components: int | float | None = None) -> PC
     TypeError
         If `n_components` is neither int, float nor None.
     ValueError
-        If there are fewer than two different rows, or `n_components` is out of range or exceeds their rank.
+        If there are fewer than two different rows, or variances that float32 cannot hold; or `n_components`
+        is out of range or exceeds their rank.
 
     Warns
     -----
@@ -274,6 +276,12 @@ def _warn_of_dropped(axes: _Axes, n_components: int | float | None) -> None:
 
 
 def _to_state(axes: _Axes, scale: np.ndarray, n_samples: int, dtype: np.dtype) -> PCAState:
+    largest = float(max(np.abs(axes.mean).max(), scale.max(), axes.variance.max()))
+    if not largest <= float(np.finfo(np.float32).max):
+        raise ValueError(
+            "latents: expected values whose mean and variance float32 holds; got standard deviations up to "
+            f"{float(scale.max()):.3g} about a mean up to {np.abs(axes.mean).max():.3g}; divide them first"
+        )
     values = (axes.mean, axes.components, scale, axes.variance, axes.ratio)
     mean, components, scales, variance, ratio = (jnp.asarray(value.astype(dtype)) for value in values)
     return PCAState(mean, components, scales, variance, ratio, n_samples)

@@ -277,8 +277,30 @@ def check_fields(fields: Mapping[str, np.ndarray]) -> None:
             )
         if not np.isfinite(value).all():
             raise ValueError(f"{name}: expected finite values; got NaN or infinity")
-    if not (fields["scale"] > 0).all():
+        largest = np.abs(value).max()
+        if float(largest) > float(np.finfo(np.float32).max):
+            raise ValueError(
+                f"{name}: expected numbers that float32 holds, up to {np.finfo(np.float32).max:.3g}; "
+                f"got {largest:.3g}"
+            )
+    # As numbers of float32, whose least one is far above that of float64.
+    if not (fields["scale"] >= float(np.finfo(np.float32).smallest_subnormal)).all():
         raise ValueError(f"scale: expected positive values; got {fields['scale'].min()}")
+    _check_orthonormal(components)
+
+
+# Axes that were rounded to float32 are orthonormal to about 1e-6, whatever K.
+_ORTHONORMAL = 1e-3
+
+
+def _check_orthonormal(components: np.ndarray) -> None:
+    """Raise ``ValueError`` unless the rows are of length 1 and at right angles."""
+    rows = components.astype(np.float64)
+    apart = np.abs(rows @ rows.T - np.eye(len(rows))).max()
+    if not apart < _ORTHONORMAL:
+        raise ValueError(
+            f"components: expected orthonormal rows; got products of rows that are off by up to {apart:.3g}"
+        )
 
 
 def check_latents(state: PCAState, latents: ArrayLike, name: str = "latents") -> np.ndarray:

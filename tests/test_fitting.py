@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
+import ellipsoid as el
 from ellipsoid.fitting import fit, fit_moments
 from ellipsoid.moments import Moments
 from ellipsoid.state import PCAState
@@ -263,3 +264,24 @@ def test_scale_follows_the_half_width():
 def test_refuses(latents, settings, error, message):
     with pytest.raises(error, match=message):
         fit(latents, **settings)
+
+
+@pytest.mark.parametrize("factor", [1e20, 1e30, 1e150])
+def test_variances_beyond_float32_are_refused(factor):
+    with pytest.raises(
+        ValueError, match="latents: expected values whose mean and variance float32 holds; got"
+    ):
+        fit(factor * np.random.default_rng(0).normal(size=(30, 3)))
+
+
+def test_a_level_beyond_float32_is_refused():
+    state = fit(1e3 * np.random.default_rng(0).normal(size=(30, 3)))
+    for level, message in (
+        (1e39, r"level: expected fact \* level from 1.18e-38 to 3.4e\+38, .*; got 1e\+39"),
+        (1e-50, r"level: expected fact \* level from .*; got 1e-50"),
+        (1e38, r"level: expected semi-axes, .*; got infinity at fact \* level = 1e\+38"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            el.sample(el.key(0), state, 3, law="uniform", level=level)
+        with pytest.raises(ValueError, match=message):
+            el.log_prob(state, np.zeros(3), law="uniform", level=level)
