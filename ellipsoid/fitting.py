@@ -233,17 +233,20 @@ def _principal_axes(moments: Moments, dtype: np.dtype) -> _Axes:
     variances, vectors = np.linalg.eigh(covariance)
     variances, components = np.maximum(variances[::-1], 0.0), vectors[:, ::-1].T
     # Rows of low rank still show some variance everywhere: the decomposition's own, up to D eps64 times the
-    # largest, and that of rounding the rows, a standard deviation of 0.2 to 0.4 eps times their magnitude.
-    magnitude = np.sqrt(np.max(mean**2 + covariance.diagonal()))
+    # largest, and that of rounding the rows, in each column a standard deviation of 0.2 to 0.4 eps times its
+    # magnitude. A component has the share of it that its axis has of the columns.
     of_decomposition = len(mean) * np.finfo(np.float64).eps * variances[0]
-    of_rounding = (2 * np.finfo(dtype).eps * magnitude) ** 2
-    rank = int(np.sum(variances > max(of_decomposition, of_rounding)))
+    of_columns = (2 * np.finfo(dtype).eps) ** 2 * (mean**2 + covariance.diagonal())
+    of_rounding = np.square(components) @ of_columns
+    kept = variances > np.maximum(of_decomposition, of_rounding)
+    rank = int(np.sum(kept))
     if rank == 0:
         raise ValueError("latents: expected rows that differ; got equal ones, up to rounding")
-    components = components[:rank]
+    total = variances.sum()
+    variances, components = variances[kept], components[kept]
     largest = np.abs(components).argmax(axis=1)
     signs = np.sign(components[np.arange(rank), largest])
-    return _Axes(mean, components * signs[:, None], variances[:rank], variances[:rank] / variances.sum())
+    return _Axes(mean, components * signs[:, None], variances, variances / total)
 
 
 def _core_moments(axes: _Axes, rows: np.ndarray | jax.Array) -> Moments:

@@ -285,3 +285,25 @@ def test_a_level_beyond_float32_is_refused():
             el.sample(el.key(0), state, 3, law="uniform", level=level)
         with pytest.raises(ValueError, match=message):
             el.log_prob(state, np.zeros(3), law="uniform", level=level)
+
+
+@pytest.mark.parametrize("constant", [1e6, -1e8])
+def test_a_constant_column_hides_no_others(constant):
+    """Columns that are small beside it keep their components; its own, and exact copies, have none."""
+    rng = np.random.default_rng(0)
+    latents = (rng.normal(size=(400, 6)) * np.geomspace(1, 0.01, 6)).astype(np.float32)
+    with_constant = np.concatenate([latents, np.full((400, 1), constant, np.float32), latents[:, :1]], axis=1)
+    with pytest.warns(UserWarning, match="2 of 8 components have no variance and are dropped"):
+        state = fit(with_constant)
+    assert state.n_components == 6
+    np.testing.assert_array_equal(state.components[:, 6], 0)
+    expected = fit(latents * np.where(np.arange(6) == 0, np.sqrt(2), 1))
+    np.testing.assert_allclose(state.scale, expected.scale, rtol=1e-3)
+
+
+def test_a_column_that_varies_by_its_rounding_alone_has_no_component():
+    rng = np.random.default_rng(0)
+    latents = rng.normal(size=(400, 4)) * [1, 0.1, 0.01, 0.01]
+    rounded = np.concatenate([latents, 1e6 + 0.01 * rng.normal(size=(400, 1))], axis=1).astype(np.float32)
+    with pytest.warns(UserWarning, match="1 of 5 components"):
+        assert fit(rounded).n_components == 4
