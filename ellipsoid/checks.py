@@ -69,8 +69,9 @@ def check_rows(name: str, value: ArrayLike) -> np.ndarray | jax.Array:
     TypeError
         If it does not hold real numbers.
     ValueError
-        If it is not a matrix with one or more columns, or holds NaN or infinity.
+        If it is not a matrix with one or more columns, holds NaN or infinity, or masks some values.
     """
+    value = check_unmasked(name, value)
     rows = value if isinstance(value, jax.Array) else np.asarray(value)
     if not (jnp.issubdtype(rows.dtype, jnp.floating) or jnp.issubdtype(rows.dtype, jnp.integer)):
         raise TypeError(f"{name}: expected real numbers; got {rows.dtype}")
@@ -93,7 +94,7 @@ def check_matrix(name: str, value: ArrayLike, least: int = 2, *, n_columns: int 
     TypeError
         If it does not hold real numbers.
     ValueError
-        If it is no finite matrix, has too few rows, or not `n_columns` columns.
+        If it is no finite matrix, has too few rows, not `n_columns` columns, or masks some values.
     """
     rows = np.asarray(check_rows(name, value))
     if len(rows) < least:
@@ -131,8 +132,9 @@ def check_images(
     TypeError
         If they are no uint8 NumPy array.
     ValueError
-        If they have another shape, or are too few.
+        If they have another shape, are too few, or mask some values.
     """
+    images = check_unmasked(name, images)
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
         got = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
         raise TypeError(f"{name}: expected a NumPy array of uint8 images; got {got}")
@@ -178,3 +180,22 @@ def check_number(name: str, value: Any, least: float, below: float = math.inf) -
             limits = f"number from {least:g} to below {below:g}"
         raise ValueError(f"{name}: expected a {limits}; got {value}")
     return float(value)
+
+
+def check_unmasked(name: str, value: Any) -> Any:
+    """Return `value` without a mask, if it masks nothing; what is no masked array is returned as it is.
+
+    NumPy's conversions drop a mask without a word, and bring to light what it hides.
+
+    Raises
+    ------
+    ValueError
+        If some values are masked, in the array or in one of a sequence of arrays.
+    """
+    arrays = value if isinstance(value, list | tuple) else [value]
+    n_masked = sum(int(np.ma.count_masked(array)) for array in arrays if isinstance(array, np.ma.MaskedArray))
+    if n_masked:
+        raise ValueError(
+            f"{name}: expected no masked values; got {n_masked} of them; use .filled() or drop rows"
+        )
+    return np.asarray(value) if isinstance(value, np.ma.MaskedArray) else value

@@ -1,7 +1,8 @@
 """Questions asked of a point: how far out it lies, whether it is inside, and how densely draws fall there."""
 
-from collections.abc import Callable
-from typing import Any
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from ellipsoid.checks import check_unmasked
 from ellipsoid.draws import Draws, MixtureDraws
 from ellipsoid.laws import get_law
 from ellipsoid.mixture import Mixture
@@ -19,11 +21,85 @@ from ellipsoid.shapes import Shape, check_shape, normalised, semi_axes
 from ellipsoid.state import PCAState
 
 
-def _check_last_axis(name: str, values: Any, size: int) -> jax.Array:
-    values = jnp.asarray(values, np.float32)
+def _check_last_axis(name: str, values: Any, size: int) -> jax.Array | np.ndarray:
+    """Return values as float32 of that last axis; what is no JAX array becomes NumPy's."""
+    values = check_unmasked(name, values)
+    if is_traced(values):
+        values = jnp.asarray(values, np.float32)
+    elif not isinstance(values, jax.Array):
+        values = np.asarray(values)
+    if values.dtype != bool and not any(jnp.issubdtype(values.dtype, k) for k in (jnp.floating, jnp.integer)):
+        raise TypeError(f"{name}: expected real numbers; got {values.dtype}")
     if values.ndim == 0 or values.shape[-1] != size:
         raise ValueError(f"{name}: expected a last axis of {size}; got shape {values.shape}")
-    return values
+    if values.dtype == np.float32:
+        return values
+    with np.errstate(all="ignore"):  # beyond float32 lies infinity
+        return (np.asarray(values) if _is_on_host(values) else values).astype(np.float32)
+
+
+# --- rows in blocks --------------------------------------------------------------------------------
+
+# Sizes of the blocks that rows are taken in. A program is compiled for each of them, not for each number of
+# rows; and the few rows of the smallest block cost little where one is asked for.
+_BLOCK_ROWS = (4096, 256, 16)
+
+
+def _is_on_host(array: Any) -> bool:
+    """Whether NumPy can read an array where it lies."""
+    if not isinstance(array, jax.Array):
+        return True
+    return not is_traced(array) and {device.platform for device in array.devices()} == {"cpu"}
+
+
+def _blocks(n: int) -> Iterator[tuple[slice, int]]:
+    """Rows of consecutive blocks, and the size that each is padded to; one empty block if there are none."""
+    start = 0
+    for size in _BLOCK_ROWS:
+        # A rest of more than half a block is worth a whole one.
+        while n - start > (size // 2 if size > _BLOCK_ROWS[-1] else 0):
+            yield slice(start, min(start + size, n)), size
+            start += size
+    if n == 0:
+        yield slice(0, 0), _BLOCK_ROWS[-1]
+
+
+def _in_blocks(program: Callable[..., jax.Array], data: Any, *rows: jax.Array | np.ndarray) -> jax.Array:
+    """Call ``program(data, *rows)`` block by block; all axes of `rows[0]` but the last one count rows.
+
+    Traced rows, and those that lie on an accelerator or on several devices, are taken all at once.
+    """
+    if is_traced(data) or not all(map(_is_on_host, rows)) or any(map(_is_spread, rows)):
+        return program(data, *rows)
+    leading = rows[0].shape[:-1]
+    n = math.prod(leading)
+    arrays = [np.asarray(array).reshape(n, *array.shape[len(leading) :]) for array in rows]
+
+    def padded(array, block, size):
+        missing = size - (block.stop - block.start)
+        return np.pad(array[block], [(0, missing)] + [(0, 0)] * (array.ndim - 1)) if missing else array[block]
+
+    results = [program(data, *(padded(array, block, size) for array in arrays)) for block, size in _blocks(n)]
+    result = np.concatenate([np.asarray(result) for result in results])[:n]
+    # `jnp.asarray` would compile a copy for each shape.
+    return jax.device_put(result.reshape((*leading, *result.shape[1:])))
+
+
+def _is_spread(array: Any) -> bool:
+    return isinstance(array, jax.Array) and len(array.devices()) > 1
+
+
+def _gauge_of(region: Region, u: jax.Array, points: jax.Array) -> jax.Array:
+    """Gauge of normalised coordinates: NaN where the points that they come of hold NaN, and there alone.
+
+    Elsewhere it comes of infinite points, and of finite ones beyond float32: they are infinitely far out.
+    """
+
+    def mended():
+        return jnp.where(jnp.isnan(gauges) & ~jnp.isnan(points).any(axis=-1), np.float32(np.inf), gauges)
+
+    gauges = region.gauge(u)
+    return lax.cond(jnp.isnan(gauges).any(), mended, lambda: gauges)
 
 
 # --- gauge and contains ----------------------------------------------------------------------------
@@ -56,7 +132,8 @@ def gauge(
     -------
     (...) array
         Gauge, float32, at most 1 inside; in a mixture that of the part whose region is nearest. A latent
-        vector is judged by its K scores: what lies off the K principal axes is not seen.
+        vector is judged by its K scores: what lies off the K principal axes is not seen. It is NaN of a
+        vector that holds NaN, and infinite of one that holds infinity or leaves the range of float32.
 
     Raises
     ------
@@ -64,8 +141,8 @@ def gauge(
         If the shape is none, level or fact no number, the region neither a name nor a region object, or its
         mask not boolean.
     ValueError
-        If the last axis of the latents does not have D entries, or level or fact is not finite and above 0;
-        for an unknown region, or a mask that is not (K, K) or not symmetric.
+        If the last axis of the latents does not have D entries or some are masked, or level or fact is not
+        finite and above 0; for an unknown region, or a mask that is not (K, K) or not symmetric.
 
     Examples
     --------
@@ -77,27 +154,42 @@ def gauge(
     >>> el.gauge(state, twice_as_far).round(3).tolist()
     [2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]
     """
-    shape, _, gauges = _judge(shape, latents, DrawSettings(level=level, fact=fact, region=region))
-    return gauges if isinstance(shape, PCAState) else jnp.min(gauges, axis=0)
+    shape, latents, radius, region = _checked(shape, latents, level, fact, region)
+    return _in_blocks(_gauge, (shape, radius, region), latents)
 
 
-def _judge(
-    shape: Any, latents: ArrayLike, settings: DrawSettings
-) -> tuple[Shape, float | jax.Array, jax.Array]:
-    """Shape and radius, checked, and the gauges by them: of all parts, ``(M, ...)``, in a mixture."""
-    shape = check_shape(shape)
+def _checked(
+    shape: Any, latents: Any, level: Any, fact: Any, region: Any
+) -> tuple[Shape, jax.Array | np.ndarray, float | jax.Array, Region]:
+    """Shape, latents, radius and region."""
+    shape, settings = check_shape(shape), DrawSettings(level=level, fact=fact, region=region)
     region = settings.region_of(shape.n_components)
-    latents = _check_last_axis("latents", latents, shape.n_features)
-    radius = settings.radius
-    return shape, radius, _gauges(shape, latents, radius, region)
+    return shape, _check_last_axis("latents", latents, shape.n_features), settings.radius, region
+
+
+def _gauges(shape, radius, region, latents):
+    """Gauges by a state, ``(...)``, or by all parts of a mixture, ``(M, ...)``."""
+
+    def gauge(state):
+        return _gauge_of(region, normalised(state.project(latents), semi_axes(state, radius)), latents)
+
+    return lax.map(gauge, shape.parts) if isinstance(shape, Mixture) else gauge(shape)
 
 
 @jax.jit
-def _gauges(shape, latents, radius, region):
-    def gauge(state):
-        return region.gauge(normalised(state.project(latents), semi_axes(state, radius)))
+def _gauge(data, latents):
+    shape, radius, region = data
+    gauges = _gauges(shape, radius, region, latents)
+    return jnp.min(gauges, axis=0) if isinstance(shape, Mixture) else gauges
 
-    return lax.map(gauge, shape.parts) if isinstance(shape, Mixture) else gauge(shape)
+
+@jax.jit
+def _contains(data, latents):
+    shape, radius, region, limits = data
+    gauges = _gauges(shape, radius, region, latents)
+    if not isinstance(shape, Mixture):
+        return gauges <= limits
+    return jnp.any(gauges <= limits.reshape(-1, *[1] * (gauges.ndim - 1)), axis=0)
 
 
 def contains(
@@ -122,7 +214,7 @@ def contains(
     Returns
     -------
     (...) boolean array
-        True inside and on the boundary; in a mixture of any part's region.
+        True inside and on the boundary; in a mixture of any part's region. False for NaN.
 
     Raises
     ------
@@ -140,15 +232,16 @@ def contains(
     """
     if tolerance is not None and not tolerance >= 0:
         raise ValueError(f"tolerance: expected a number of at least 0; got {tolerance}")
-    shape, radius, gauges = _judge(shape, latents, DrawSettings(level=level, fact=fact, region=region))
-    if isinstance(shape, PCAState):
-        return gauges <= 1 + (_round_trip_tolerance(shape, radius) if tolerance is None else tolerance)
-    if tolerance is None:
-        tolerances = jax.vmap(_round_trip_tolerance, (0, None))(shape.parts, radius)
-    else:
+    shape, latents, radius, region = _checked(shape, latents, level, fact, region)
+    if tolerance is not None:
         tolerances = tolerance
-    limits = jnp.broadcast_to(jnp.asarray(1 + tolerances), shape.n_parts)
-    return jnp.any(gauges <= limits.reshape(-1, *[1] * (gauges.ndim - 1)), axis=0)
+    elif isinstance(shape, PCAState):
+        tolerances = _round_trip_tolerance(shape, radius)
+    else:
+        tolerances = jax.vmap(_round_trip_tolerance, (0, None))(shape.parts, radius)
+    n_limits = shape.n_parts if isinstance(shape, Mixture) else ()
+    limits = jnp.broadcast_to(jnp.asarray(1 + tolerances, np.float32), n_limits)
+    return _in_blocks(_contains, (shape, radius, region, limits), latents)
 
 
 def _round_trip_tolerance(state: PCAState, radius: float | jax.Array) -> jax.Array:
@@ -195,8 +288,9 @@ def log_prob(
     Returns
     -------
     (...) array
-        Natural logarithm, per latent unit to the power K; ``-inf`` outside the region. It is finite for all
-        draws that are given as draws; latents on the boundary may be rounded to the outside.
+        Natural logarithm, per latent unit to the power K; ``-inf`` outside the region, NaN of points that
+        hold NaN. It is finite for all draws that are given as draws; latents on the boundary may be rounded
+        to the outside.
 
     Raises
     ------
@@ -207,8 +301,8 @@ def log_prob(
         boolean.
     ValueError
         For ``redraw`` and ``sequential``, which have no closed form, an unknown law or region, a region of a
-        subset of the pairs, a level or fact that is not finite and above 0, points of another size, and draws
-        of another shape (under ``jax.jit`` those are not noticed).
+        subset of the pairs, a level or fact that is not finite and above 0, points of another size or with
+        masked values, and draws of another shape (under ``jax.jit`` those are not noticed).
 
     Examples
     --------
@@ -221,61 +315,103 @@ def log_prob(
     -inf
     """
     shape = check_shape(shape)
-    settings = DrawSettings(law, level, fact, region)
-    density = _density(settings, shape.n_components)
+    density = _density(shape, DrawSettings(law, level, fact, region))
     if (scores is None) == (latents is None):
         given = "neither" if scores is None else "both"
         raise TypeError(f"scores: expected either scores or latents; got {given}")
     if latents is not None:
         latents = _check_last_axis("latents", latents, shape.n_features)
+        return _in_blocks(_log_prob_of_latents, (shape, density), latents)
     if isinstance(shape, PCAState):
-        points = _scores_of_state(shape, scores) if latents is None else shape.project(latents)
-        return density(points, semi_axes(shape, settings.radius))
-    if latents is not None:
-        densities = _densities_of_parts(shape, latents, density, settings.radius)
-    else:
-        points, part = _scores_of_parts(shape, scores)
-        latents = shape.reconstruct(points, part)
-        densities = _densities_of_parts(shape, latents, density, settings.radius)
-        # In its own part a draw is inside by its scores; by its latents, rounding might put it outside.
-        own = density(points, semi_axes(shape, settings.radius)[part])
-        numbers = lax.broadcasted_iota(np.int32, densities.shape, 0)
-        is_own = numbers == jnp.broadcast_to(part, densities.shape)
-        densities = jnp.where(is_own, jnp.broadcast_to(own, densities.shape), densities)
-    weights = shape.weights.reshape(-1, *[1] * (densities.ndim - 1))
-    return jax.nn.logsumexp(densities, axis=0, b=weights)
+        return _in_blocks(_log_prob_of_scores, density, _scores_of_state(shape, scores))
+    return _in_blocks(_log_prob_of_draws, (shape, density), *_scores_of_parts(shape, scores))
 
 
-_Density = Callable[[jax.Array, jax.Array], jax.Array]
+class _Density(NamedTuple):
+    """Density over the scores of a state, or of each part of a mixture.
+
+    Attributes
+    ----------
+    axes : array, shape (K,) or (M, K)
+        Semi-axes of the region.
+    log_unit : array, shape () or (M,)
+        Logarithm of the product of the semi-axes.
+    constant, rate : float32
+        Log-density over normalised coordinates, ``constant - rate * |u|^2``; data, as each level has its own.
+    region : region object
+        Region that the density is 0 outside of.
+    """
+
+    axes: jax.Array
+    log_unit: jax.Array
+    constant: np.float32
+    rate: np.float32
+    region: Region
 
 
-def _densities_of_parts(
-    mixture: Mixture, latents: jax.Array, density: _Density, radius: float | jax.Array
-) -> jax.Array:
-    """Log-density of each part at latents, ``(M, ...)``."""
-    return lax.map(lambda state: density(state.project(latents), semi_axes(state, radius)), mixture.parts)
-
-
-def _density(settings: DrawSettings, k: int) -> _Density:
-    """Log-density of `k` scores, given the semi-axes of their region."""
+def _density(shape: Shape, settings: DrawSettings) -> _Density:
+    k = shape.n_components
     region, radius = settings.region_of(k), settings.radius
     log_density = get_law(settings.law, region).log_density
     if log_density is None:
         raise ValueError(
             f"law: expected uniform or normal, which have a closed-form density; got {settings.law!r}"
         )
-
-    def density(scores, axes):
-        u = normalised(scores, axes)
-        inside = region.gauge(u) <= 1
-        # The density of a point outside is never used, nor its gradient: hence the second where.
-        u = jnp.where(inside[..., None], u, 0)
-        return jnp.where(inside, log_density(u, radius, region) - jnp.sum(jnp.log(axes), axis=-1), -jnp.inf)
-
-    return density
+    axes = semi_axes(shape, radius)
+    return _Density(axes, jnp.sum(jnp.log(axes), axis=-1), *log_density(k, radius, region), region)
 
 
-def _scores_of_state(state: PCAState, scores: Any) -> jax.Array:
+@jax.jit
+def _log_prob_of_scores(density, scores, latents=None):
+    # A barrier before and after, or XLA multiplies by reciprocals and rounds points on the boundary outwards.
+    axes = lax.optimization_barrier(jnp.broadcast_to(density.axes, scores.shape))
+    u = lax.optimization_barrier(normalised(scores, axes))
+    gauges = _gauge_of(density.region, u, scores if latents is None else latents)
+    inside = gauges <= 1
+    # The density of a point outside is never used, nor its gradient: hence the second where.
+    u = jnp.where(inside[..., None], u, 0)
+    logs = density.constant - density.rate * jnp.sum(jnp.square(u), axis=-1) - density.log_unit
+    return jnp.where(inside, logs, jnp.where(jnp.isnan(gauges), np.float32(np.nan), np.float32(-np.inf)))
+
+
+@jax.jit
+def _log_prob_of_latents(data, latents):
+    shape, density = data
+    if isinstance(shape, Mixture):
+        return _weighted(shape, _log_prob_of_parts(shape, density, latents))
+    return _log_prob_of_scores(density, shape.project(latents), latents)
+
+
+@jax.jit
+def _log_prob_of_draws(data, scores, part):
+    mixture, density = data
+    densities = _log_prob_of_parts(mixture, density, mixture.reconstruct(scores, part))
+    # In its own part a draw is inside by its scores; by its latents, rounding might put it outside.
+    own = density._replace(axes=density.axes[part], log_unit=density.log_unit[part])
+    own = jnp.broadcast_to(_log_prob_of_scores(own, scores), densities.shape)
+    numbers = lax.broadcasted_iota(np.int32, densities.shape, 0)
+    is_own = numbers == jnp.broadcast_to(part, densities.shape)
+    return _weighted(mixture, jnp.where(is_own, own, densities))
+
+
+def _log_prob_of_parts(mixture: Mixture, density: _Density, latents: jax.Array) -> jax.Array:
+    """Log-density of each part at latents, ``(M, ...)``."""
+
+    def of_part(part):
+        state, axes, log_unit = part
+        own = density._replace(axes=axes, log_unit=log_unit)
+        return _log_prob_of_scores(own, state.project(latents), latents)
+
+    return lax.map(of_part, (mixture.parts, density.axes, density.log_unit))
+
+
+def _weighted(mixture: Mixture, densities: jax.Array) -> jax.Array:
+    """Log-density of a mixture, given those of its parts."""
+    weights = mixture.weights.reshape(-1, *[1] * (densities.ndim - 1))
+    return jax.nn.logsumexp(densities, axis=0, b=weights)
+
+
+def _scores_of_state(state: PCAState, scores: Any) -> jax.Array | np.ndarray:
     if isinstance(scores, MixtureDraws):
         raise TypeError(
             "scores: expected Draws or an array for one state; got MixtureDraws, whose scores are on the "
@@ -284,11 +420,11 @@ def _scores_of_state(state: PCAState, scores: Any) -> jax.Array:
     if not isinstance(scores, Draws):
         return _check_last_axis("scores", scores, state.n_components)
     points = _check_last_axis("scores", scores.scores, state.n_components)
-    _check_origin(scores, points, state, state.reconstruct)
+    _check_origin(scores, state, points)
     return points
 
 
-def _scores_of_parts(mixture: Mixture, draws: Any) -> tuple[jax.Array, jax.Array]:
+def _scores_of_parts(mixture: Mixture, draws: Any) -> tuple[jax.Array | np.ndarray, jax.Array]:
     if not isinstance(draws, MixtureDraws):
         raise TypeError(
             f"scores: expected MixtureDraws for a mixture; got {type(draws).__name__}, which does not say on "
@@ -296,23 +432,26 @@ def _scores_of_parts(mixture: Mixture, draws: Any) -> tuple[jax.Array, jax.Array
             f"scores on the shared axes are mixture.shared.reconstruct(scores)"
         )
     scores, part = _check_last_axis("scores", draws.scores, mixture.n_components), jnp.asarray(draws.part)
-    _check_origin(draws, scores, mixture, lambda scores: mixture.reconstruct(scores, part))
+    _check_origin(draws, mixture, scores, part)
     return scores, part
 
 
-def _check_origin(
-    draws: Draws | MixtureDraws,
-    scores: jax.Array,
-    shape: Shape,
-    reconstruct: Callable[[jax.Array], jax.Array],
-) -> None:
-    """Raise unless the scores of draws give their latents: scores of another shape are on other axes."""
+@jax.jit
+def _reconstruct(shape, scores, *part):
+    return shape.reconstruct(scores, *part)
+
+
+def _check_origin(draws: Draws | MixtureDraws, shape: Shape, *scores: jax.Array | np.ndarray) -> None:
+    """Raise unless the scores of draws give their latents: scores of another shape are on other axes.
+
+    Those of a mixture come with the part of each row.
+    """
     if is_traced((draws, shape)):
         return
     latents = np.asarray(draws.latents, np.float32)
-    expected = np.asarray(reconstruct(scores))
+    expected = np.asarray(_in_blocks(_reconstruct, shape, *scores))
     rounding = float(jnp.finfo(draws.latents.dtype).eps) * np.abs(latents).max(axis=-1, initial=0)
-    limit = 4 * rounding + 1e-3 * np.linalg.norm(scores, axis=-1)
+    limit = 4 * rounding + 1e-3 * np.linalg.norm(np.asarray(scores[0]), axis=-1)
     if expected.shape != latents.shape or np.any(np.abs(expected - latents).max(axis=-1) > limit):
         raise ValueError(
             "scores: expected draws of this shape; got draws of another one (those of some labels belong to "

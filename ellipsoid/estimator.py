@@ -17,6 +17,7 @@ from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, check_random_state, validate_data
 
+from ellipsoid.checks import check_unmasked
 from ellipsoid.density import log_prob
 from ellipsoid.fitting import fit
 from ellipsoid.laws import get_law
@@ -290,7 +291,7 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         return self.n_components_
 
     def _check_latents(self, X: Any, **options: Any) -> np.ndarray:
-        latents: Any = validate_data(self, X, dtype=_DTYPES, **options)
+        latents: Any = validate_data(self, check_unmasked("X", X), dtype=_DTYPES, **options)
         return latents
 
     def _region_settings(self) -> dict[str, Any]:

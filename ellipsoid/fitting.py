@@ -62,9 +62,11 @@ def fit(
         If the latents do not hold real numbers; `n_components` is neither int, float nor None; `within` is no
         number; or `max_rows` is no integer.
     ValueError
-        If the latents are not a finite matrix of at least two different rows; `n_components` is out of range
-        or exceeds their rank; `half_width` or `within_metric` is unknown; `within` or `max_rows` is out of
-        range, or leaves fewer than two rows; or `max_rows` comes without `key`.
+        If the latents are not a finite matrix of at least two different rows, mask some values, or have
+        variances that float32 cannot hold;
+        `n_components` is out of range or exceeds their rank; `half_width` or `within_metric` is unknown;
+        `within` or `max_rows` is out of range, or leaves fewer than two rows; or `max_rows` comes without
+        `key`.
 
     Warns
     -----
@@ -141,7 +143,8 @@ def fit_moments(moments: Moments, n_components: int | float | None = None) -> PC
     TypeError
         If `n_components` is neither int, float nor None.
     ValueError
-        If there are fewer than two different rows, or `n_components` is out of range or exceeds their rank.
+        If there are fewer than two different rows, or variances that float32 cannot hold; or `n_components`
+        is out of range or exceeds their rank.
 
     Warns
     -----
@@ -230,17 +233,20 @@ def _principal_axes(moments: Moments, dtype: np.dtype) -> _Axes:
     variances, vectors = np.linalg.eigh(covariance)
     variances, components = np.maximum(variances[::-1], 0.0), vectors[:, ::-1].T
     # Rows of low rank still show some variance everywhere: the decomposition's own, up to D eps64 times the
-    # largest, and that of rounding the rows, a standard deviation of 0.2 to 0.4 eps times their magnitude.
-    magnitude = np.sqrt(np.max(mean**2 + covariance.diagonal()))
+    # largest, and that of rounding the rows, in each column a standard deviation of 0.2 to 0.4 eps times its
+    # magnitude. A component has the share of it that its axis has of the columns.
     of_decomposition = len(mean) * np.finfo(np.float64).eps * variances[0]
-    of_rounding = (2 * np.finfo(dtype).eps * magnitude) ** 2
-    rank = int(np.sum(variances > max(of_decomposition, of_rounding)))
+    of_columns = (2 * np.finfo(dtype).eps) ** 2 * (mean**2 + covariance.diagonal())
+    of_rounding = np.square(components) @ of_columns
+    kept = variances > np.maximum(of_decomposition, of_rounding)
+    rank = int(np.sum(kept))
     if rank == 0:
         raise ValueError("latents: expected rows that differ; got equal ones, up to rounding")
-    components = components[:rank]
+    total = variances.sum()
+    variances, components = variances[kept], components[kept]
     largest = np.abs(components).argmax(axis=1)
     signs = np.sign(components[np.arange(rank), largest])
-    return _Axes(mean, components * signs[:, None], variances[:rank], variances[:rank] / variances.sum())
+    return _Axes(mean, components * signs[:, None], variances, variances / total)
 
 
 def _core_moments(axes: _Axes, rows: np.ndarray | jax.Array) -> Moments:
@@ -273,6 +279,12 @@ def _warn_of_dropped(axes: _Axes, n_components: int | float | None) -> None:
 
 
 def _to_state(axes: _Axes, scale: np.ndarray, n_samples: int, dtype: np.dtype) -> PCAState:
+    largest = float(max(np.abs(axes.mean).max(), scale.max(), axes.variance.max()))
+    if not largest <= float(np.finfo(np.float32).max):
+        raise ValueError(
+            "latents: expected values whose mean and variance float32 holds; got standard deviations up to "
+            f"{float(scale.max()):.3g} about a mean up to {np.abs(axes.mean).max():.3g}; divide them first"
+        )
     values = (axes.mean, axes.components, scale, axes.variance, axes.ratio)
     mean, components, scales, variance, ratio = (jnp.asarray(value.astype(dtype)) for value in values)
     return PCAState(mean, components, scales, variance, ratio, n_samples)

@@ -52,6 +52,12 @@ class SpikePieces(NamedTuple):
     angles: np.ndarray
 
 
+# Terms that vanish beside others underflow, and logarithms of nothing are minus infinity: whatever the caller
+# has asked NumPy to raise, here both are meant.
+_quietly = np.errstate(all="ignore")
+
+
+@_quietly
 def _integrate_spike(log_density, rate):
     """Log integral of ``exp(log_density(delta))`` over [0, pi/4], and its inverse survival table.
 
@@ -66,18 +72,17 @@ def _integrate_spike(log_density, rate):
 
     x = edges[:-1, None] + (nodes + 1) / 2 * np.diff(edges)[:, None]
     jacobian = math.pi / 4 * stretch * np.exp(stretch * x) / math.expm1(stretch)
-    with np.errstate(divide="ignore"):
-        values = log_density(delta(x)) + np.log(jacobian * weights / 2 * np.diff(edges)[:, None])
+    values = log_density(delta(x)) + np.log(jacobian * weights / 2 * np.diff(edges)[:, None])
     peak = values.max()
     cells = np.exp(values - peak).sum(axis=1)
     survival = np.append(np.cumsum(cells[::-1])[::-1], 0.0)
-    with np.errstate(divide="ignore"):
-        exponents = -np.log(survival / survival[0])
+    exponents = -np.log(survival / survival[0])
     finite = np.isfinite(exponents)
     table = np.interp(np.linspace(0, MAX_EXPONENT, _SPIKE_NODES), exponents[finite], delta(edges)[finite])
     return peak + math.log(survival[0]), table
 
 
+@_quietly
 def log_erf(x: ArrayLike) -> np.ndarray:
     """Log of erf, accurate at both ends: ``K * log(erf(x))`` would lose ``K * eps`` near 1."""
     x = np.asarray(x, np.float64)
@@ -88,6 +93,7 @@ def log_erf(x: ArrayLike) -> np.ndarray:
     )
 
 
+@_quietly
 def _shares(log_cube, log_spikes, table, k):
     log_total = float(np.logaddexp(log_cube, log_spikes))
     return SpikePieces(log_total, math.exp(log_spikes - log_total), (k * table).astype(np.float32))
@@ -115,6 +121,7 @@ def normal_pieces(k: int, radius: float) -> SpikePieces:
     return _shares(k * float(log_erf(radius / 2)), math.log(k) + log_integral, table, k)
 
 
+@_quietly
 def uniform_second_moment(k: int) -> float:
     """Mean of ``u_i^2`` of the uniform distribution on the pairwise region."""
     pieces = uniform_pieces(k)
@@ -133,6 +140,7 @@ def pairwise_log_volume(k: int) -> float:
     return uniform_pieces(k).log_total
 
 
+@_quietly
 def log_chi_cdf(radius: ArrayLike, k: int) -> np.ndarray:
     """Log probability that a ``k``-dimensional standard normal vector is shorter than ``radius``."""
     a, x = k / 2, np.square(np.asarray(radius, np.float64)) / 2
@@ -145,12 +153,12 @@ def log_chi_cdf(radius: ArrayLike, k: int) -> np.ndarray:
         n += 1
         term = term * small / (a + n)
         series = series + term
-    with np.errstate(divide="ignore"):
-        by_series = a * np.log(small) - small - scipy.special.gammaln(a + 1) + np.log(series)
-        return np.where(x < a, by_series, np.log(scipy.special.gammainc(a, x)))
+    by_series = a * np.log(small) - small - scipy.special.gammaln(a + 1) + np.log(series)
+    return np.where(x < a, by_series, np.log(scipy.special.gammainc(a, x)))
 
 
 @functools.lru_cache(maxsize=1024)
+@_quietly
 def normal_radii(k: int, radius: float) -> np.ndarray:
     """Log length of a normal vector kept within ``radius``, at equal steps of the logit of its rank.
 
@@ -163,8 +171,7 @@ def normal_radii(k: int, radius: float) -> np.ndarray:
     highest = min(math.log(radius), math.log(2 * scipy.special.gammainccinv(k / 2, 1e-12)) / 2)
     lengths = np.linspace(min(lowest, highest - 1e-3), highest, 16_385)
     log_rank = np.minimum(log_chi_cdf(np.exp(lengths), k) - log_mass, 0)
-    with np.errstate(divide="ignore"):
-        logits = log_rank - np.log(-np.expm1(log_rank))
+    logits = log_rank - np.log(-np.expm1(log_rank))
     finite = np.isfinite(logits)
     table = np.interp(np.linspace(-MAX_LOGIT, MAX_LOGIT, _RADIUS_NODES), logits[finite], lengths[finite])
     return table.astype(np.float32)

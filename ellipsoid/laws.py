@@ -58,13 +58,14 @@ class Law(NamedTuple):
         Maker of the arrays that `draw` needs, on the host.
     draw : callable ``(philox_words, rows, k, tables) -> (n, k) float32``
         Drawer of a batch of rows; `rows` is a pair of ``(n,)`` uint32 arrays.
-    log_density : callable ``(u, radius, region) -> (...)``, optional
-        Log-density over normalised coordinates, for points inside; None where there is no closed form.
+    log_density : callable ``(k, radius, region) -> (constant, rate)``, optional
+        Maker, on the host, of two float32 numbers: the log-density over normalised coordinates is
+        ``constant - rate * |u|^2`` inside. None where there is no closed form.
     """
 
     prepare: Callable[[int, float | jax.Array, Region], Any]
     draw: Callable[..., jax.Array]
-    log_density: Callable[[jax.Array, float | jax.Array, Region], jax.Array] | None
+    log_density: Callable[[int, float | jax.Array, Region], tuple[np.float32, np.float32]] | None
 
 
 def _interpolate(table, position):
@@ -195,15 +196,15 @@ def _draw_normal_box(philox_words, row, k, radius):
 # --- densities -------------------------------------------------------------------------------------
 
 
-def _log_density_uniform(u, radius, region):
-    return jnp.full(u.shape[:-1], -region.log_volume(u.shape[-1]), u.dtype)
+def _log_density_uniform(k, radius, region):
+    return np.float32(-region.log_volume(k)), np.float32(0)
 
 
-def _log_density_normal(u, radius, region):
-    k, radius = u.shape[-1], _concrete(radius)
+def _log_density_normal(k, radius, region):
+    radius = _concrete(radius)
     # In normalised coordinates the Gaussian has the standard deviation 1 / radius.
     constant = k * np.log(radius / np.sqrt(2 * np.pi)) - log_joint_coverage(radius, k, region)
-    return constant.astype(u.dtype) - u.dtype.type(radius**2 / 2) * jnp.sum(jnp.square(u), axis=-1)
+    return np.float32(constant), np.float32(radius**2 / 2)
 
 
 def _pairs(k, radius, region):

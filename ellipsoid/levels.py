@@ -54,7 +54,8 @@ def pair_coverage(level: float) -> float:
     >>> round(pair_coverage(1.645), 3)
     0.742
     """
-    return -math.expm1(-(check_positive("level", level) ** 2) / 2)
+    level = check_positive("level", level)
+    return -math.expm1(-level * level / 2)  # a square by `**` would raise where it overflows
 
 
 def pair_level(p: float) -> float:
@@ -107,6 +108,7 @@ def log_joint_coverage(level: float, k: int, region: str | Region = "pairwise") 
     -160.3
     """
     level, k, name = check_positive("level", level), check_count("k", k), _region_name(region)
+    level = min(level, 100 + 100 * math.sqrt(k))  # there all of the mass is inside
     if name == PAIRWISE:
         return normal_pieces(k, level).log_total
     if name == ELLIPSOID:

@@ -13,7 +13,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from ellipsoid.archive import Description, Entries, Format, load_archive, save_archive
-from ellipsoid.checks import check_integer
+from ellipsoid.checks import check_integer, check_unmasked
 from ellipsoid.state import FIELDS, PCAState, check_fields, is_one_state
 from ellipsoid.trees import has_values, repr_of_numbers, repr_of_shapes, same_values
 
@@ -153,16 +153,19 @@ class Mixture:
         def has_label(name):
             if not isinstance(name, str | int | float | np.integer | np.floating | np.bool_):
                 raise TypeError(f"label: expected text or a number; got {name!r}")
-            if isinstance(name, float | np.floating) and name.is_integer():
-                name = int(name)
+            texts = [str(name)]
+            if isinstance(name, float | np.floating) and np.isfinite(name) and name == np.rint(name):
+                texts.insert(0, str(int(name)))
             if not self.names:
                 raise ValueError(
                     "label: expected None, as only a mixture that ellipsoid.fit_by_label fitted has labels; "
-                    f"got {str(name)!r}"
+                    f"got {texts[0]!r}"
                 )
-            if str(name) not in self.names:
-                raise ValueError(f"label: expected one of {', '.join(self.names)}; got {str(name)!r}")
-            return has[:, self.names.index(str(name))]
+            # Whole numbers among fractions have kept their point: "1.0".
+            text = next((text for text in texts if text in self.names), None)
+            if text is None:
+                raise ValueError(f"label: expected one of {', '.join(self.names)}; got {texts[0]!r}")
+            return has[:, self.names.index(text)]
 
         if isinstance(label, Mapping):
             for name, wanted in label.items():
@@ -191,7 +194,7 @@ class Mixture:
         Raises
         ------
         ValueError
-            If the last axis of `z` does not have D entries.
+            If the last axis of `z` does not have D entries, or some are masked.
         """
         return self.shared.project(z)
 
@@ -213,9 +216,10 @@ class Mixture:
         Raises
         ------
         ValueError
-            If `y` does not have K columns, or `part` not as many rows.
+            If `y` does not have K columns, or `part` not as many rows, or either masks some values.
         """
-        y, part = jnp.asarray(y, self.shared.mean.dtype), jnp.asarray(part)
+        y = jnp.asarray(check_unmasked("y", y), self.shared.mean.dtype)
+        part = jnp.asarray(check_unmasked("part", part))
         if y.ndim != 2 or y.shape[1] != self.n_components:
             raise ValueError(f"y: expected shape (n, {self.n_components}); got {y.shape}")
         if part.shape != y.shape[:1]:

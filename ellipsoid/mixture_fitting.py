@@ -17,6 +17,7 @@ rows draws next to nothing but what lies between them (``benchmarks/quality.py``
 """
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ellipsoid.blocks import row_slices
-from ellipsoid.checks import check_count, check_positive, check_rows
+from ellipsoid.checks import check_count, check_positive, check_rows, check_unmasked
 from ellipsoid.expectation_maximisation import MAX_STEPS, Parts, expect, fit_parts
 from ellipsoid.fitting import fit
 from ellipsoid.mixture import Mixture
@@ -176,8 +177,8 @@ def fit_by_label(
         of the wrong kind.
     ValueError
         If the latents are not a finite matrix of at least two different rows; if there is not one label for
-        each of them, or there are more than `MAX_GROUPS` labels or combinations; or if another argument is
-        out of range.
+        each of them, some labels are missing (None, NaN, NA or NaT), masked or infinite, or there are more
+        than `MAX_GROUPS` labels or combinations; or if another argument is out of range.
 
     Warns
     -----
@@ -248,7 +249,7 @@ def _as_groups(
 def _as_attributes(labels: Mapping[str, ArrayLike], n: int) -> dict[str, np.ndarray]:
     if not labels or not all(isinstance(name, str) for name in labels):
         raise TypeError(f"labels: expected attributes by name; got {list(labels)!r}")
-    columns = {name: np.asarray(column) for name, column in labels.items()}
+    columns = {name: np.asarray(check_unmasked("labels", column)) for name, column in labels.items()}
     for name, column in columns.items():
         if column.shape != (n,):
             raise ValueError(f"labels: expected {n} booleans for {name!r}; got shape {column.shape}")
@@ -258,18 +259,52 @@ def _as_attributes(labels: Mapping[str, ArrayLike], n: int) -> dict[str, np.ndar
 
 
 def _as_labels(labels: ArrayLike | Sequence[Hashable], n: int) -> np.ndarray:
-    values = np.asarray(labels)
+    labels = check_unmasked("labels", labels)
+    # A list of text and None or NaN would become text: "None", "nan".
+    values = np.asarray(labels, object) if isinstance(labels, list | tuple) else np.asarray(labels)
     if values.shape != (n,):
         raise ValueError(f"labels: expected one for each of {n} latents; got shape {values.shape}")
-    if values.dtype.kind == "f" and np.isnan(values).any():
-        raise ValueError("labels: expected one for each of the latents; got NaN for some")
+    missing = _is_missing(values)
+    if missing.any():
+        raise ValueError(
+            f"labels: expected one for each row; got missing ones (None, NaN, NA or NaT) in "
+            f"{missing.sum()} of {n} rows, the first of them row {missing.argmax()}; leave these rows out"
+        )
+    values = np.asarray(labels)
     if values.dtype.kind == "S":
         return np.char.decode(values)
     if values.dtype == object:
         return np.array([str(value) for value in values])
-    if values.dtype.kind == "f" and (values == np.rint(values)).all():
-        return values.astype(np.int64)
+    if values.dtype.kind == "f":
+        infinite = np.isinf(values)
+        if infinite.any():
+            raise ValueError(
+                f"labels: expected finite numbers; got infinity in {infinite.sum()} of {n} rows, the first "
+                f"of them row {infinite.argmax()}"
+            )
+        if (values == np.rint(values)).all():
+            # Beyond 64 bits an integer of NumPy would be another number.
+            fits = np.abs(values).max(initial=0) < 2.0**63
+            return values.astype(np.int64) if fits else np.array([int(value) for value in values], object)
     return values
+
+
+def _is_missing(values: np.ndarray) -> np.ndarray:
+    """Whether each label of ``(n,)`` is None, NaN, NaT or pandas's NA."""
+    if values.dtype == object:
+        return np.fromiter(map(_is_none_or_nan, values), bool, len(values))
+    if values.dtype.kind in "mM":
+        return np.isnat(values)
+    return np.isnan(values) if values.dtype.kind in "fc" else np.zeros(len(values), bool)
+
+
+def _is_none_or_nan(value: Any) -> bool:
+    if value is None:
+        return True
+    try:
+        return bool(value != value)  # true of NaN and NaT alone
+    except TypeError:  # pandas's NA: whether it differs is unknown
+        return True
 
 
 def _fit_shared(

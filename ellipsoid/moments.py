@@ -121,7 +121,7 @@ class Moments:
         TypeError
             If `batch` does not hold real numbers.
         ValueError
-            If `batch` does not have D columns, or holds NaN or infinite values.
+            If `batch` does not have D columns, or holds NaN, infinite or masked values.
         """
         rows = check_rows("batch", batch)
         if rows.shape[1] != self.n_features:

@@ -34,6 +34,21 @@ from ellipsoid.integrals import pairwise_log_volume
 PAIRWISE, ELLIPSOID, BOX = "pairwise", "ellipsoid", "box"
 
 
+@jax.custom_jvp
+def _root(x):
+    """Square root whose derivative at 0 is 0, not infinite: a gauge has its minimum there."""
+    return jnp.sqrt(x)
+
+
+@_root.defjvp
+def _root_jvp(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    is_positive = x > 0
+    # Inside of the root too, or an infinite derivative times 0 would be NaN.
+    rate = jnp.where(is_positive, 0.5 / jnp.sqrt(jnp.where(is_positive, x, 1)), 0)
+    return _root(x), dx * rate
+
+
 def pairs_gauge(u: ArrayLike, pairs: jax.Array | np.ndarray | None = None) -> jax.Array:
     """Gauge by the full masked K x K form: every pair is looked at.
 
@@ -54,7 +69,7 @@ def pairs_gauge(u: ArrayLike, pairs: jax.Array | np.ndarray | None = None) -> ja
     counts = ~np.eye(k, dtype=bool) if pairs is None else pairs & ~np.eye(k, dtype=bool)
     squares = jnp.broadcast_to(jnp.square(u)[..., :, None], (*u.shape, k))
     sums = squares + jnp.where(jnp.broadcast_to(counts, squares.shape), jnp.swapaxes(squares, -1, -2), 0)
-    return jnp.sqrt(jnp.max(sums, axis=(-2, -1)))
+    return _root(jnp.max(sums, axis=(-2, -1)))
 
 
 # A reduction along the minor axis goes number by number on a CPU; one over groups of 16 goes 16 at once.
@@ -69,7 +84,7 @@ def reduce_in_lanes(
 
     def in_lanes(x, neutral):
         x = jnp.pad(x, [(0, 0)] * axis + [(0, -x.shape[-1] % _LANES)], constant_values=neutral)
-        return x.reshape(*x.shape[:-1], -1, _LANES)
+        return x.reshape(*x.shape[:-1], x.shape[-1] // _LANES, _LANES)
 
     lanes = lax.reduce(tuple(map(in_lanes, operands, initial)), initial, merge, (axis,))
     return lax.reduce(lanes, initial, merge, (axis,))
@@ -114,7 +129,7 @@ class PairwiseEllipses:
         if self.pairs is not None:
             return pairs_gauge(u, self.pairs)
         largest, second = _two_largest(jnp.square(u))
-        return jnp.sqrt(largest + second)
+        return _root(largest + second)
 
     def log_volume(self, k: int) -> float:
         """Logarithm of the volume in `k` normalised dimensions.
@@ -170,7 +185,7 @@ class Ellipsoid:
 
     def gauge(self, u: ArrayLike) -> jax.Array:
         """Gauge of ``(..., K)`` normalised coordinates, ``(...)``: the Euclidean norm."""
-        return jnp.linalg.norm(u, axis=-1)
+        return _root(jnp.sum(jnp.square(u), axis=-1))
 
     def log_volume(self, k: int) -> float:
         """Logarithm of the volume in `k` normalised dimensions."""

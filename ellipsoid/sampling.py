@@ -19,7 +19,7 @@ from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from jax.typing import ArrayLike, DTypeLike
 
 from ellipsoid.blocks import n_cores
-from ellipsoid.checks import check_count
+from ellipsoid.checks import check_count, check_unmasked
 from ellipsoid.draws import Draws, MixtureDraws, as_draws
 from ellipsoid.mixture import Label
 from ellipsoid.regions import ELLIPSOID, Region
@@ -48,7 +48,7 @@ def _check_index(index: ArrayLike) -> jax.Array | np.ndarray:
         if index.ndim != 1 or not jnp.issubdtype(index.dtype, jnp.integer):
             raise ValueError(f"index: expected a one-dimensional array of integers; got {index.aval}")
         return index
-    index = np.asarray(index)
+    index = np.asarray(check_unmasked("index", index))
     if index.ndim != 1 or index.size == 0 or not np.issubdtype(index.dtype, np.integer):
         raise ValueError(
             f"index: expected a one-dimensional, non-empty array of integers; "

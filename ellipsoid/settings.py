@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 from ellipsoid.checks import check_positive
@@ -45,7 +46,7 @@ class DrawSettings:
         TypeError
             If the level or the fact is no number.
         ValueError
-            If either is not finite and above 0.
+            If either is not finite and above 0, or their product leaves the range of float32.
         """
         return checked_radius(self.level, self.fact)
 
@@ -80,8 +81,15 @@ def checked_radius(level: Any, fact: Any) -> float | jax.Array:
     TypeError
         If either is no number.
     ValueError
-        If either is not finite and above 0.
+        If either is not finite and above 0, or their product leaves the range of float32.
     """
     if any(isinstance(value, Tracer) for value in (level, fact)):
         return jnp.float32(level) * jnp.float32(fact)
-    return check_positive("level", level) * check_positive("fact", fact)
+    radius = check_positive("level", level) * check_positive("fact", fact)
+    limits = np.finfo(np.float32)
+    if not float(limits.tiny) <= radius <= float(limits.max):
+        raise ValueError(
+            f"level: expected fact * level from {limits.tiny:.3g} to {limits.max:.3g}, the range of float32; "
+            f"got {radius:g}"
+        )
+    return radius

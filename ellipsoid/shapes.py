@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from ellipsoid import mixture, state
 from ellipsoid.archive import format_name
@@ -83,9 +84,21 @@ def check_shape(shape: Any, label: Label | None = None) -> Shape:
 
 
 def semi_axes(shape: Shape, radius: float | jax.Array) -> jax.Array:
-    """Semi-axes of the region in latent units, ``(K,)``, or ``(M, K)`` of a mixture."""
+    """Semi-axes of the region in latent units, ``(K,)``, or ``(M, K)`` of a mixture.
+
+    Raises
+    ------
+    ValueError
+        If they leave the range of float32; where they are traced, that is not noticed.
+    """
     # Without the barrier XLA merges the radius with other factors under a surrounding jit: other bits.
-    return lax.optimization_barrier(jnp.asarray(shape.scale, np.float32) * jnp.float32(radius))
+    axes = lax.optimization_barrier(jnp.asarray(shape.scale, np.float32) * jnp.float32(radius))
+    if not isinstance(axes, Tracer) and not np.isfinite(np.asarray(axes)).all():
+        raise ValueError(
+            f"level: expected semi-axes, fact * level * scale, that float32 holds; got infinity at "
+            f"fact * level = {float(radius):g}"
+        )
+    return axes
 
 
 def axes_of_rows(semi_axes: jax.Array, part: jax.Array | None, shape: tuple[int, ...]) -> jax.Array:

@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from ellipsoid.archive import Description, Entries, Format, load_archive, save_archive
-from ellipsoid.checks import check_integer, check_matrix
+from ellipsoid.checks import check_integer, check_matrix, check_unmasked
 from ellipsoid.trees import has_values, repr_of_numbers, repr_of_shapes, same_values
 
 FORMAT = Format("ellipsoid.PCAState", 1, "PCA state")
@@ -94,7 +94,7 @@ class PCAState:
         Raises
         ------
         ValueError
-            If the last axis of `z` does not have D entries.
+            If the last axis of `z` does not have D entries, or some are masked.
 
         Examples
         --------
@@ -127,7 +127,7 @@ class PCAState:
         Raises
         ------
         ValueError
-            If the last axis of `y` does not have K entries.
+            If the last axis of `y` does not have K entries, or some are masked.
 
         Examples
         --------
@@ -253,7 +253,7 @@ def is_one_state(state: PCAState) -> bool:
 
 
 def _with_last_axis(name: str, value: ArrayLike, size: int, dtype: DTypeLike) -> jax.Array:
-    array = jnp.asarray(value, dtype)
+    array = jnp.asarray(check_unmasked(name, value), dtype)
     if array.ndim == 0 or array.shape[-1] != size:
         raise ValueError(f"{name}: expected shape (..., {size}); got {array.shape}")
     return array
@@ -277,8 +277,30 @@ def check_fields(fields: Mapping[str, np.ndarray]) -> None:
             )
         if not np.isfinite(value).all():
             raise ValueError(f"{name}: expected finite values; got NaN or infinity")
-    if not (fields["scale"] > 0).all():
+        largest = np.abs(value).max()
+        if float(largest) > float(np.finfo(np.float32).max):
+            raise ValueError(
+                f"{name}: expected numbers that float32 holds, up to {np.finfo(np.float32).max:.3g}; "
+                f"got {largest:.3g}"
+            )
+    # As numbers of float32, whose least one is far above that of float64.
+    if not (fields["scale"] >= float(np.finfo(np.float32).smallest_subnormal)).all():
         raise ValueError(f"scale: expected positive values; got {fields['scale'].min()}")
+    _check_orthonormal(components)
+
+
+# Axes that were rounded to float32 are orthonormal to about 1e-6, whatever K.
+_ORTHONORMAL = 1e-3
+
+
+def _check_orthonormal(components: np.ndarray) -> None:
+    """Raise ``ValueError`` unless the rows are of length 1 and at right angles."""
+    rows = components.astype(np.float64)
+    apart = np.abs(rows @ rows.T - np.eye(len(rows))).max()
+    if not apart < _ORTHONORMAL:
+        raise ValueError(
+            f"components: expected orthonormal rows; got products of rows that are off by up to {apart:.3g}"
+        )
 
 
 def check_latents(state: PCAState, latents: ArrayLike, name: str = "latents") -> np.ndarray:

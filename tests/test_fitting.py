@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
+import ellipsoid as el
 from ellipsoid.fitting import fit, fit_moments
 from ellipsoid.moments import Moments
 from ellipsoid.state import PCAState
@@ -263,3 +264,46 @@ def test_scale_follows_the_half_width():
 def test_refuses(latents, settings, error, message):
     with pytest.raises(error, match=message):
         fit(latents, **settings)
+
+
+@pytest.mark.parametrize("factor", [1e20, 1e30, 1e150])
+def test_variances_beyond_float32_are_refused(factor):
+    with pytest.raises(
+        ValueError, match="latents: expected values whose mean and variance float32 holds; got"
+    ):
+        fit(factor * np.random.default_rng(0).normal(size=(30, 3)))
+
+
+def test_a_level_beyond_float32_is_refused():
+    state = fit(1e3 * np.random.default_rng(0).normal(size=(30, 3)))
+    for level, message in (
+        (1e39, r"level: expected fact \* level from 1.18e-38 to 3.4e\+38, .*; got 1e\+39"),
+        (1e-50, r"level: expected fact \* level from .*; got 1e-50"),
+        (1e38, r"level: expected semi-axes, .*; got infinity at fact \* level = 1e\+38"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            el.sample(el.key(0), state, 3, law="uniform", level=level)
+        with pytest.raises(ValueError, match=message):
+            el.log_prob(state, np.zeros(3), law="uniform", level=level)
+
+
+@pytest.mark.parametrize("constant", [1e6, -1e8])
+def test_a_constant_column_hides_no_others(constant):
+    """Columns that are small beside it keep their components; its own, and exact copies, have none."""
+    rng = np.random.default_rng(0)
+    latents = (rng.normal(size=(400, 6)) * np.geomspace(1, 0.01, 6)).astype(np.float32)
+    with_constant = np.concatenate([latents, np.full((400, 1), constant, np.float32), latents[:, :1]], axis=1)
+    with pytest.warns(UserWarning, match="2 of 8 components have no variance and are dropped"):
+        state = fit(with_constant)
+    assert state.n_components == 6
+    np.testing.assert_array_equal(state.components[:, 6], 0)
+    expected = fit(latents * np.where(np.arange(6) == 0, np.sqrt(2), 1))
+    np.testing.assert_allclose(state.scale, expected.scale, rtol=1e-3)
+
+
+def test_a_column_that_varies_by_its_rounding_alone_has_no_component():
+    rng = np.random.default_rng(0)
+    latents = rng.normal(size=(400, 4)) * [1, 0.1, 0.01, 0.01]
+    rounded = np.concatenate([latents, 1e6 + 0.01 * rng.normal(size=(400, 1))], axis=1).astype(np.float32)
+    with pytest.warns(UserWarning, match="1 of 5 components"):
+        assert fit(rounded).n_components == 4

@@ -9,6 +9,7 @@ from helpers import draw
 from scipy import integrate, special, stats
 
 import ellipsoid as el
+from ellipsoid import integrals
 from ellipsoid.integrals import normal_pieces
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -265,3 +266,21 @@ def test_a_subset_of_the_pairs_has_no_joint_coverage():
     region = el.PairwiseEllipses(np.ones((3, 3), bool))
     with pytest.raises(ValueError, match="region: expected all pairs; got a subset of them"):
         el.joint_coverage(2.0, 3, region)
+
+
+@pytest.mark.parametrize("region", ["pairwise", "ellipsoid", "box"])
+def test_whatever_numpy_is_asked_to_raise(region):
+    def values():
+        levels = (1e-6, 0.5, 2.35, 50.0, 1e4, 1e200)
+        coverage = [el.log_joint_coverage(level, k, region) for level in levels for k in (1, 3, 257)]
+        laws = ("uniform", "redraw") if region == "pairwise" else ("uniform",)
+        matched = [el.matched_level(k, law, region) for law in laws for k in (1, 257, 9000)]
+        return [*coverage, *matched, el.joint_level(0.5, 33, region), el.pair_coverage(1e200)]
+
+    expected = values()
+    for cached in (integrals.normal_pieces, integrals.uniform_pieces, integrals.normal_radii):
+        cached.cache_clear()
+    with np.errstate(all="raise"):
+        assert values() == expected
+        integrals.normal_radii(7, 2.0)
+        integrals.normal_radii(257, 300.0)

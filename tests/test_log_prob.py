@@ -278,3 +278,126 @@ def test_the_normal_law_needs_a_concrete_level(make_state):
         jax.jit(lambda level: el.log_prob(state, np.zeros(3), law="normal", level=level))(2.0)
     logs = jax.jit(lambda level: el.log_prob(state, np.zeros(3), law="uniform", level=level))(2.0)
     assert logs == pytest.approx(float(el.log_prob(state, np.zeros(3), law="uniform", level=2.0)), rel=1e-6)
+
+
+# --- not finite, none at all, and many sizes ---------------------------------------------------------
+
+
+POINTS = np.float32([[0, 0, 0], [np.inf, 0, 0], [np.inf, -np.inf, 0], [0, np.nan, 0], [np.inf, np.nan, 0]])
+
+
+@pytest.mark.parametrize(("region", "traced"), [("pairwise", False), ("ellipsoid", True), ("box", True)])
+def test_nan_stays_nan_and_infinity_is_outside(make_state, mixture, region, traced):
+    as_it_is = jax.jit if traced else lambda function: function
+    state = make_state(3)
+    latents = np.concatenate([np.broadcast_to(mixture.part(0).mean, (5, 5))[:, :2], POINTS], axis=1)
+    latents[:, 2:] += np.asarray(mixture.part(0).mean)[2:]
+    for shape, points in ((state, POINTS + np.asarray(state.mean)), (mixture, latents)):
+        gauges = as_it_is(lambda z, shape=shape: el.gauge(shape, z, region=region))(points)
+        assert gauges[0] < 1e-3
+        np.testing.assert_array_equal(gauges[1:], [np.inf, np.inf, np.nan, np.nan])
+        inside = as_it_is(lambda z, shape=shape: el.contains(shape, z, region=region))(points)
+        np.testing.assert_array_equal(inside, [True, False, False, False, False])
+        logs = as_it_is(lambda z, shape=shape: el.log_prob(shape, latents=z, law="normal", region=region))(
+            points
+        )
+        assert np.isfinite(logs[0])
+        np.testing.assert_array_equal(logs[1:], [-np.inf, -np.inf, np.nan, np.nan])
+    logs = as_it_is(lambda y: el.log_prob(state, y, law="uniform", region=region))(POINTS)
+    np.testing.assert_array_equal(logs[1:], [-np.inf, -np.inf, np.nan, np.nan])
+
+
+def test_latents_beyond_float32_are_outside(make_state):
+    state = make_state(3)
+    for latents in (np.full(3, 1e300), np.float32([3e38, -3e38, 3e38])):
+        assert el.gauge(state, latents) == np.inf
+        assert not el.contains(state, latents)
+
+
+@pytest.mark.parametrize("region", ["pairwise", "ellipsoid", "box"])
+def test_the_gradient_of_the_gauge_is_finite_at_the_mean(make_state, region):
+    state = make_state(3)
+
+    def total(z, state):
+        return jnp.sum(el.gauge(state, z, region=region))
+
+    points = jnp.stack([state.mean, state.mean + 1])
+    by_latents, by_state = jax.jit(jax.grad(total, argnums=(0, 1), allow_int=True))(points, state)
+    assert np.all(np.isfinite(by_latents))
+    if region != "box":  # whose gauge has a corner there, with several slopes
+        np.testing.assert_array_equal(by_latents[0], 0)
+    assert np.any(by_latents[1] != 0)
+    assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(by_state) if x.dtype == np.float32)
+    # Along the ray through the mean the gauge grows in proportion: the Euler identity.
+    at_point = float(jnp.vdot(by_latents[1], points[1] - state.mean))
+    assert at_point == pytest.approx(float(el.gauge(state, points[1], region=region)), rel=1e-5)
+
+
+@pytest.mark.parametrize("leading", [(0,), (4, 0, 2)])
+def test_no_points_give_nothing(make_state, mixture, leading):
+    state = make_state(3, 5)
+    for shape in (state, mixture):
+        for traced in (False, True):
+            functions = (
+                lambda z, shape=shape: el.gauge(shape, z),
+                lambda z, shape=shape: el.contains(shape, z),
+                lambda z, shape=shape: el.log_prob(shape, latents=z, law="uniform"),
+            )
+            for function, dtype in zip(functions, (np.float32, bool, np.float32), strict=True):
+                result = (jax.jit(function) if traced else function)(np.zeros((*leading, 5)))
+                assert (result.shape, result.dtype) == (leading, dtype)
+    assert el.log_prob(state, np.zeros((*leading, 3)), law="normal").shape == leading
+
+
+def test_blocks_change_nothing(make_state):
+    """Rows of several blocks are those of the same question asked row by row, in any arrangement."""
+    state = make_state(3, 5)
+    latents = np.random.default_rng(0).normal(size=(2 * 4096 + 600, 5)).astype(np.float32)
+    some = [0, 1, 4095, 4096, 8191, 8192, 8703, 8704, 8791]
+    for function in (
+        lambda z: el.gauge(state, z),
+        lambda z: el.log_prob(state, latents=z, law="normal"),
+    ):
+        of_all = np.asarray(function(latents))
+        assert of_all.shape == latents.shape[:1]
+        np.testing.assert_allclose(of_all[some], [function(latents[i]) for i in some], rtol=1e-6)
+        folded = function(latents.reshape(8, -1, 5))
+        np.testing.assert_array_equal(np.ravel(folded), of_all)
+    np.testing.assert_array_equal(
+        el.contains(state, latents, tolerance=0), np.asarray(el.gauge(state, latents)) <= 1
+    )
+
+
+def test_levels_and_numbers_of_rows_are_data(make_state, mixture):
+    """Programs are compiled for a few sizes of blocks, whatever is asked for how many rows at which level."""
+    state = make_state(3, 5)
+    points = np.random.default_rng(0).normal(size=(300, 5)).astype(np.float32)
+
+    def ask(n, level):
+        for shape in (state, mixture):
+            el.gauge(shape, points[:n], level=level)
+            el.contains(shape, points[:n], level=level)
+            for law in ("uniform", "normal"):
+                el.log_prob(shape, latents=points[:n], law=law, level=level)
+        el.log_prob(state, points[:n, :3], law="normal", level=level)
+
+    def ask_of_draws(n, level):
+        for shape in (state, mixture):
+            draws = el.sample(el.key(0), shape, n, law="uniform", level=level)
+            el.log_prob(shape, draws, law="normal", level=level)
+
+    programs = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, duration, **_: programs.append(event) if "jaxpr_to_mlir" in event else None
+    )
+    for n in (300, 1):
+        ask(n, 1.0)
+        ask_of_draws(n, 1.0)
+    jax.jit(lambda x: x + 1)(0)
+    before = len(programs)
+    assert before > 0  # they are counted
+    for i in range(50):
+        ask(1 + 6 * i, 0.5 + i / 20)
+    for i in range(8):
+        ask_of_draws(1 + 40 * i, 0.5 + i / 20)
+    assert len(programs) == before

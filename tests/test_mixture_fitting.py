@@ -252,7 +252,9 @@ def test_fit_mixture_refuses(options, error, message):
     ("labels", "error", "message"),
     [
         (np.zeros(29), ValueError, r"labels: expected one for each of 30 latents; got shape \(29,\)"),
-        (np.full(30, np.nan), ValueError, "labels: .*; got NaN for some"),
+        (np.full(30, np.nan), ValueError, "labels: .*; got missing ones .* in 30 of 30 rows, .* row 0"),
+        (np.where(np.arange(30) % 9 == 4, np.inf, 1), ValueError, "labels: .*infinity in 3 of 30 .* row 4"),
+        (np.where(np.arange(30) == 4, -np.inf, 1), ValueError, "labels: .*infinity in 1 of 30 .* row 4"),
         ({"a": np.zeros(30)}, TypeError, "labels: expected booleans for 'a'; got float64"),
         ({"a": np.zeros(29, bool)}, ValueError, r"labels: expected 30 booleans for 'a'; got shape \(29,\)"),
         ({}, TypeError, "labels: expected attributes by name"),
@@ -261,6 +263,64 @@ def test_fit_mixture_refuses(options, error, message):
 def test_fit_by_label_refuses(labels, error, message):
     with pytest.raises(error, match=message):
         el.fit_by_label(np.random.default_rng(0).normal(size=(30, D)), labels)
+
+
+class NotAvailable:
+    """Missing value as pandas has it: comparing it gives no answer."""
+
+    def __ne__(self, other):
+        return self
+
+    def __bool__(self):
+        raise TypeError("boolean value of NA is ambiguous")
+
+    __hash__ = object.__hash__
+
+
+TEXT = ["cat", "dog"] * 15
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [*TEXT[:-2], None, float("nan")],
+        tuple([*TEXT[:-2], None, np.float32("nan")]),
+        np.array([*TEXT[:-2], NotAvailable(), None], object),
+        [*range(28), np.nan, None],
+        np.array([*range(28), "NaT", "NaT"], "datetime64[D]"),
+        np.array([*range(28), "NaT", "NaT"], "timedelta64[s]"),
+        np.array([*TEXT[:-2], np.datetime64("NaT"), np.timedelta64("NaT")], object),
+        np.array([*range(28), np.nan, np.nan], np.complex64),
+    ],
+)
+def test_missing_labels_are_no_class_of_their_own(labels):
+    message = (
+        r"labels: .* got missing ones .* in 2 of 30 rows, the first of them row 28; leave these rows out"
+    )
+    with pytest.raises(ValueError, match=message):
+        el.fit_by_label(np.random.default_rng(0).normal(size=(30, D)), labels)
+
+
+def test_numbers_beyond_64_bits_stay_apart():
+    labels = np.repeat([1e20, 2e20, 3], 10)
+    mixture = el.fit_by_label(np.random.default_rng(0).normal(size=(30, D)), labels)
+    assert mixture.names == ("3", "100000000000000000000", "200000000000000000000")
+    for label in (1e20, 2e20, 3):
+        assert mixture.select(label).n_parts == 1
+
+
+def test_whole_numbers_among_fractions_are_selected_by_number():
+    labels = np.repeat([1.0, 2.5, 1e20], 10)
+    mixture = el.fit_by_label(np.random.default_rng(0).normal(size=(30, D)), labels)
+    for label in (1.0, 2.5, 1e20, "1.0"):
+        assert mixture.select(label).n_parts == 1
+
+
+@pytest.mark.parametrize("label", [np.float32(np.inf), float("inf"), -np.float64(np.inf), np.float16(np.nan)])
+def test_a_label_that_is_not_finite_is_unknown(label):
+    mixture = el.fit_by_label(np.random.default_rng(0).normal(size=(30, D)), np.repeat([0, 1, 2], 10))
+    with pytest.raises(ValueError, match=r"label: expected one of 0, 1, 2; got '(-?inf|nan)'"):
+        mixture.select(label)
 
 
 def test_too_many_labels():

@@ -211,6 +211,8 @@ def test_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         ({"scale": jnp.zeros(K)}, "scale: expected positive values"),
         ({"scale": jnp.ones(K, jnp.bfloat16)}, "scale: expected float32 or float64"),
         ({"n_samples": 0}, "n_samples: expected one integer above 0; got 0"),
+        ({"components": 1.01 * jnp.eye(K, D)}, "components: expected orthonormal rows; .* off by up to 0.02"),
+        ({"components": jnp.ones((K, D))}, "components: expected orthonormal rows"),
     ],
 )
 def test_save_refuses_what_load_would(tmp_path, change, message):
@@ -242,6 +244,10 @@ def saved_fields(tmp_path):
         ({"mean": np.full(D, np.inf, np.float32)}, "mean: expected finite values"),
         ({"mean": np.zeros(D, ">f4")}, "mean: expected float32 or float64"),
         ({"n_samples": 2.5}, "n_samples: expected one integer"),
+        ({"components": np.zeros((K, D), np.float32)}, "components: expected orthonormal rows"),
+        ({"mean": np.full(D, 1e39)}, r"mean: expected numbers that float32 holds, .*; got 1e\+39"),
+        ({"scale": np.full(K, 1e39)}, "scale: expected numbers that float32 holds"),
+        ({"scale": np.full(K, 1e-60)}, "scale: expected positive values"),
     ],
 )
 def test_load_refuses_other_contents(tmp_path, change, message):

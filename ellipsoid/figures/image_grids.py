@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ellipsoid.checks import check_unmasked
 from ellipsoid.figures.style import DPI, INK, PAGE_PIXELS, check_floats, check_names
 
 
@@ -212,7 +213,7 @@ def as_tiles(name: str, images: ArrayLike) -> np.ndarray:
         If they are no images of shape (n, H, W), (n, H, W, 1) or (n, H, W, 3), or neither uint8 nor finite
         floats.
     """
-    array = np.asarray(images)
+    array = np.asarray(check_unmasked(name, images))
     if array.ndim == 3:
         array = array[..., None]
     if array.ndim != 4 or 0 in array.shape or array.shape[-1] not in (1, 3):

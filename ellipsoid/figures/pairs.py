@@ -11,6 +11,7 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from ellipsoid.checks import check_unmasked
 from ellipsoid.figures.style import (
     BLUE,
     GREY,
@@ -231,7 +232,7 @@ def plot_dependence(
 
 def _check_matrix(name: str, values: ArrayLike) -> np.ndarray:
     """Square matrix with NaN on its diagonal."""
-    matrix = np.array(values, np.float64)
+    matrix = np.array(check_unmasked(name, values), np.float64)
     if matrix.ndim != 2 or len(matrix) < 2 or len(matrix) != matrix.shape[1]:
         raise ValueError(f"{name}: expected shape (K, K), K >= 2; got {matrix.shape}")
     np.fill_diagonal(matrix, 0)

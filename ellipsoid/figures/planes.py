@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 from scipy.ndimage import gaussian_filter
 
+from ellipsoid.checks import check_unmasked
 from ellipsoid.draws import Draws
 from ellipsoid.figures.style import (
     BLUE,
@@ -300,7 +301,7 @@ def surface(
 
 
 def _check_latents(name: str, values: ArrayLike, state: PCAState, least: int) -> np.ndarray:
-    array = np.asarray(values, np.float32)
+    array = np.asarray(check_unmasked(name, values), np.float32)
     if array.ndim != 2 or array.shape[1] != state.n_features or len(array) < least:
         raise ValueError(f"{name}: expected shape (n, {state.n_features}), n >= {least}; got {array.shape}")
     return array

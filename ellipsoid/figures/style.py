@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from ellipsoid.checks import check_unmasked
+
 PAGE_WIDTH = 7.5  # inches
 DPI = 150
 PAGE_PIXELS = round(PAGE_WIDTH * DPI)
@@ -47,7 +49,7 @@ def check_floats(name: str, values: ArrayLike, *shape: int | str, positive: bool
     ValueError
         If they have another shape, are not finite, or not `positive`.
     """
-    array = np.asarray(values)
+    array = np.asarray(check_unmasked(name, values))
     if array.ndim != len(shape) or not all(
         got >= 1 if isinstance(expected, str) else got == expected
         for got, expected in zip(array.shape, shape, strict=True)

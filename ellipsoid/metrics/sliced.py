@@ -55,7 +55,7 @@ def sliced_wasserstein(x: ArrayLike, y: ArrayLike, key: jax.Array, *, n_projecti
     x, y = check_pair("x", x, "y", y, least=1)
     n_projections = check_count("n_projections", n_projections, least=2)
     philox_words(key)  # refuses what is no key
-    directions = jax.random.normal(key, (n_projections, x.shape[1]))
+    directions = jax.random.normal(key, (n_projections, x.shape[1]), np.float32)
     directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
     centre = mean_row(x)
     with jax.enable_x64(True):

@@ -13,7 +13,7 @@ from flax import nnx
 
 from ellipsoid.archive import Description, Entries, Format, digest, load_archive, save_archive
 from ellipsoid.blocks import map_rows
-from ellipsoid.checks import check_images
+from ellipsoid.checks import check_images, check_unmasked
 from ellipsoid.models.autoencoder import Encoder, as_floats
 from ellipsoid.models.features.learning import FeatureNetworkConfig, encoder_shape, learn
 from ellipsoid.models.features.space import BATCH_SIZE
@@ -190,7 +190,7 @@ def train_network(
 
 
 def _checked_labels(labels, n):
-    labels = np.asarray(labels)
+    labels = np.asarray(check_unmasked("labels", labels))
     if labels.shape != (n,) or labels.dtype.kind not in "iu":
         raise ValueError(
             f"labels: expected one integer for each of {n} images; got {labels.dtype} of shape {labels.shape}"

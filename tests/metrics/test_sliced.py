@@ -1,5 +1,6 @@
 import math
 
+import jax
 import numpy as np
 import pytest
 from brute_force import gaussian
@@ -35,3 +36,12 @@ def test_errors_name_the_argument():
         sliced_wasserstein(x, x[:, :1], el.key(0))
     with pytest.raises(TypeError, match="key: expected a typed JAX key"):
         sliced_wasserstein(x, x, 0)
+
+
+def test_directions_are_the_same_with_64_bit_types():
+    x, y = gaussian(200, 3), gaussian(200, 3, 1)
+    distance = sliced_wasserstein(x, y, el.key(0))
+    with jax.enable_x64(True):
+        in_64_bits = sliced_wasserstein(x, y, el.key(0))
+    assert in_64_bits.value == pytest.approx(distance.value, rel=1e-6)
+    assert in_64_bits.error == pytest.approx(distance.error, rel=1e-6)
