@@ -78,7 +78,8 @@ def load_images(
     ----------
     source : path, array or {"faces", "digits", "olivetti", "lfw"}
         - a folder or a ``.zip`` file of images, read recursively, in the order of the names; hidden files
-          are passed over, and a zip file is not unpacked;
+          are passed over, and a zip file is not unpacked. Transparent images are laid on white, and counted
+          in one warning. Levels of 16 bits, and floats in [0, 1], are brought to 8 bits;
         - CelebA as it is downloaded: a folder or zip file with ``img_align_celeba`` (or its zip file) and
           ``list_attr_celeba`` or ``list_eval_partition``, as ``.txt`` or ``.csv``; or the images alone, with
           the lists beside them;
@@ -177,13 +178,19 @@ def load_image_set(
                 return dataclasses.replace(located, images=check_images("images", images, least=2))
             channels = channels or images.shape[-1]
             files = _in_memory(located, images)
-        images, damaged = decode(files, size, channels, cache=cache, on_error=on_error, progress=progress)
+        images, state = decode(files, size, channels, cache=cache, on_error=on_error, progress=progress)
     check_images("images", images, least=2)
+    damaged, n = state.damaged, len(files.names)
+    if state.transparent:
+        warnings.warn(
+            f"{files.label}: laid {state.transparent} of {n} images, which are transparent, on white",
+            stacklevel=2,
+        )
     if damaged:
         first = "; ".join(f"{files.names[index]} ({reason})" for index, reason in damaged[:3])
-        count = f"{len(damaged)} of {len(files.names)} images"
+        count = f"{len(damaged)} of {n} images"
         warnings.warn(f"{files.label}: left out {count}, which can't be read: {first}", stacklevel=2)
-    kept = np.delete(np.arange(len(files.names)), [index for index, _ in damaged])
+    kept = np.delete(np.arange(n), [index for index, _ in damaged])
     return ImageSet(
         images,
         None if files.labels is None else files.labels[kept],
