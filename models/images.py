@@ -43,13 +43,15 @@ class ImageSet:
     images : (n, H, W, C) uint8 array
         Images in memory, or a read-only memory map.
     labels : (n,) array, optional
-        Class of each image: the number of its folder in `label_names`, or as an array file has it.
+        Class of each image: the number of its folder in `label_names`, or as an array file has it. It is -1
+        for an image beside the class folders.
     label_names : tuple of str
         Names of the folders, where there are two or more.
     attributes : dict of str to (n,) bool array
         Attributes of each image, by name: CelebA's 40, or those of the embedded faces.
     partition : (n,) int8 array, optional
-        Split of each image, as CelebA has them: 0 for train, 1 for valid, 2 for test.
+        Split of each image, by CelebA's list or its folder: 0 for train, 1 for valid, 2 for test, -1 for an
+        image beside these folders.
     skipped : tuple of str
         Names of damaged images, which are left out of all of these.
     """
@@ -77,9 +79,10 @@ def load_images(
     Parameters
     ----------
     source : path, array or {"faces", "digits", "olivetti", "lfw"}
-        - a folder or a ``.zip`` file of images, read recursively, in the order of the names; hidden files
-          are passed over, and a zip file is not unpacked. Transparent images are laid on white, and counted
-          in one warning. Levels of 16 bits, and floats in [0, 1], are brought to 8 bits;
+        - a folder or a ``.zip`` file of images, read recursively and through links, in the order of the
+          names. Hidden files are passed over, and files of other kinds are counted in one warning. A zip file
+          is not unpacked. Transparent images are laid on white, and counted in one warning. Levels of 16
+          bits, and floats in [0, 1], are brought to 8 bits;
         - CelebA as it is downloaded: a folder or zip file with ``img_align_celeba`` (or its zip file) and
           ``list_attr_celeba`` or ``list_eval_partition``, as ``.txt`` or ``.csv``; or the images alone, with
           the lists beside them;
@@ -96,7 +99,7 @@ def load_images(
         Channels to give: 1 for grey, 3 for colour. By default as the array has it, and colour for files
         unless every image is grey.
     split : {"all", "train", "valid", "test"}
-        Split of CelebA.
+        Split of CelebA, or of images in folders ``train``, ``valid`` and ``test`` with nothing beside them.
     cache : path, optional
         File, ``.npy``, that decoded and resized images are kept in and memory-mapped from. They are taken
         from there the next time if the files, by their names, sizes and times, and `size` and `channels` are
@@ -154,9 +157,10 @@ def load_image_set(
 ) -> ImageSet:
     """Read images with their labels, attributes and partition, as far as the source has them.
 
-    Labels are the folders that the images of a folder or a zip file lie in, the array ``labels``, ``label``,
-    ``target`` or ``y`` of an ``.npz`` file, or those of scikit-learn's sets. Attributes and partition are
-    CelebA's; the embedded faces have attributes too.
+    Labels are the folders that the images of a folder or a zip file lie in, by the rules of
+    :mod:`ellipsoid.models.sources`, the array ``labels``, ``label``, ``target`` or ``y`` of an ``.npz`` file,
+    or those of scikit-learn's sets. Attributes are CelebA's; the embedded faces have some too. The partition
+    is that of CelebA, or of folders ``train``, ``valid`` and ``test``.
 
     Parameters and errors are those of :func:`load_images`.
 
@@ -181,6 +185,8 @@ def load_image_set(
         images, state = decode(files, size, channels, cache=cache, on_error=on_error, progress=progress)
     check_images("images", images, least=2)
     damaged, n = state.damaged, len(files.names)
+    for remark in files.remarks:
+        warnings.warn(f"{files.label}: {remark}", stacklevel=2)
     if state.transparent:
         warnings.warn(
             f"{files.label}: laid {state.transparent} of {n} images, which are transparent, on white",
