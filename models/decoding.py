@@ -1,7 +1,8 @@
 """Images decoded once, in parallel, into one uint8 array in memory or on disk.
 
 On disk the array is a ``.npy`` file with a manifest beside it, ``NAME.json``, that says what it was made of.
-Until it is complete it lies in ``NAME.partial``, where an interrupted call goes on.
+Until it is complete it lies in ``NAME.partial``, where an interrupted call goes on. The manifest has a
+checksum of the pixels, which is held against them whenever the file is opened; a damaged file is made again.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import shutil
 import threading
 import time
 import warnings
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -54,6 +56,8 @@ class DecodingState:
         Index and reason of each image that can't be read.
     transparent : int or None
         Images of which a part is transparent; None in a cache of before, which did not count them.
+    crc32 : int or None
+        Checksum of the pixels in a file; None in a cache of before.
     """
 
     done: int = 0
@@ -61,6 +65,7 @@ class DecodingState:
     grey: bool = True
     damaged: list[tuple[int, str]] = field(default_factory=list)
     transparent: int | None = 0
+    crc32: int | None = 0
 
     @property
     def rows(self) -> int:
@@ -118,7 +123,10 @@ def decode(
         complete = _published(cache, configuration)
         if complete is not None:
             _check_damaged(source, complete, on_error)
-            return _colours(np.load(cache, mmap_mode="r"), channels, complete), complete
+            images = _intact(cache, complete)
+            if images is not None:
+                return _colours(images, channels, complete), complete
+            warnings.warn(f"{cache}: made again, since it is damaged", stacklevel=2)
         store = _File(cache, configuration, len(source.names))
     with store:
         _decode_into(store, source, size, channels, on_error, progress)
@@ -149,7 +157,7 @@ def _decode_into(
         for block in map_ahead(decode_block, starts, ahead=2 * n_cores(), workers=n_cores()):
             state = store.state
             shape, grey, damaged, images = state.shape, state.grey, [*state.damaged], []
-            transparent = state.transparent
+            transparent, crc32 = state.transparent, state.crc32
             for index, decoded in enumerate(block, state.done):
                 if isinstance(decoded, str):
                     damaged.append((index, decoded))
@@ -166,8 +174,8 @@ def _decode_into(
                 if transparent is not None:
                     transparent += decoded.is_transparent
             if images:
-                store.append(np.stack(images))
-            store.state = DecodingState(state.done + len(block), shape, grey, damaged, transparent)
+                crc32 = store.append(np.stack(images))
+            store.state = DecodingState(state.done + len(block), shape, grey, damaged, transparent, crc32)
             _check_damaged(source, store.state, on_error)
             store.update()
             advance(len(block))
@@ -307,11 +315,12 @@ class _Memory(contextlib.AbstractContextManager):
         self._n = n
         self._images = np.empty(0, np.uint8)
 
-    def append(self, images: np.ndarray) -> None:
+    def append(self, images: np.ndarray) -> int:
         rows = self.state.rows
         if rows == 0:
             self._images = np.empty((self._n, *images.shape[1:]), np.uint8)
         self._images[rows : rows + len(images)] = images
+        return 0  # what is in memory needs no checksum
 
     def update(self) -> None:
         """Nothing to save."""
@@ -344,15 +353,22 @@ class _File(contextlib.AbstractContextManager):
         self._saved = time.monotonic()
 
     def _holds(self, state: DecodingState) -> bool:
-        return os.fstat(self._file.fileno()).st_size >= state.rows * math.prod(state.shape)
+        if state.rows == 0:
+            return True
+        self._file.seek(len(_npy_header(self._n, *state.shape)))
+        crc32, n_bytes = 0, state.rows * math.prod(state.shape)
+        while n_bytes and (content := self._file.read(min(n_bytes, 2**24))):
+            crc32, n_bytes = zlib.crc32(content, crc32), n_bytes - len(content)
+        return n_bytes == 0 and crc32 == state.crc32
 
-    def append(self, images: np.ndarray) -> None:
+    def append(self, images: np.ndarray) -> int:
         header = _npy_header(self._n, *images.shape[1:])
         if self.state.rows == 0:
             self._check_space(images[0].nbytes)
             self._file.write(header)
         self._file.seek(len(header) + self.state.rows * images[0].nbytes)
         self._file.write(images.data)
+        return zlib.crc32(images.data, self.state.crc32 or 0)
 
     def _check_space(self, image_bytes: int) -> None:
         needed, free = self._n * image_bytes, shutil.disk_usage(self._work).free
@@ -440,6 +456,18 @@ def _published(path: Path, configuration: dict[str, Any]) -> DecodingState | Non
     return _state_of(manifest, configuration)
 
 
+def _intact(path: Path, state: DecodingState) -> np.ndarray | None:
+    """Images of a complete cache; None if it does not hold what its manifest says."""
+    try:
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception:  # a damaged header makes NumPy raise many kinds
+        return None
+    if images.dtype != np.uint8 or images.shape != (state.rows, *state.shape):
+        return None
+    # Caches of before have no checksum.
+    return images if state.crc32 in (None, zlib.crc32(images.data)) else None
+
+
 def _read_manifest(path: Path) -> dict[str, Any]:
     """Content of a manifest; nothing if there is none or it is damaged."""
     try:
@@ -450,7 +478,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 def _state_of(manifest: dict[str, Any], configuration: dict[str, Any]) -> DecodingState | None:
     """State that a manifest tells of; None if it is of other images or settings."""
-    manifest = {"transparent": None} | manifest  # caches of before do not tell
+    manifest = {"transparent": None, "crc32": None} | manifest  # caches of before do not tell
     names = [field.name for field in fields(DecodingState)]
     state = DecodingState(**{name: value for name, value in manifest.items() if name in names})
     return state if manifest == json.loads(_dump(configuration, state)) else None

@@ -116,7 +116,7 @@ def test_an_interrupted_cache_goes_on(folder, tmp_path, tried, monkeypatch):
     def interrupted(self, images):
         if self.state.done >= 96:
             raise KeyboardInterrupt
-        append(self, images)
+        return append(self, images)
 
     with monkeypatch.context() as patch:
         patch.setattr(decoding._File, "append", interrupted)
@@ -402,9 +402,48 @@ def test_a_cache_of_before_still_opens(folder, tmp_path, tried):
     load(folder, cache=tmp_path / "cache.npy")
     manifest = tmp_path / "cache.npy.json"
     content = json.loads(manifest.read_bytes())
-    for name in ("transparent",):
+    for name in ("transparent", "crc32"):
         del content[name]
     manifest.write_text(json.dumps(content))
     tried.clear()
     load(folder, cache=tmp_path / "cache.npy")
     assert tried == []
+
+
+@pytest.mark.parametrize("damage", ["pixel", "header", "length", "shape"])
+def test_a_damaged_cache_is_made_again(folder, tmp_path, tried, damage):
+    cache = tmp_path / "cache.npy"
+    expected = load(folder, cache=cache).images.copy()
+    content = bytearray(cache.read_bytes())
+    if damage == "pixel":
+        content[-1000] ^= 1
+    elif damage == "header":
+        content[20:30] = b"((((((((((  "[:10]
+    elif damage == "length":
+        del content[-1:]
+    cache.write_bytes(content)
+    if damage == "shape":
+        np.save(cache, expected.reshape(2, -1))
+    tried.clear()
+    with pytest.warns(UserWarning, match=r"cache.npy: made again, since it is damaged"):
+        found = load(folder, cache=cache)
+    assert len(tried) == N
+    np.testing.assert_array_equal(found.images, expected)
+    tried.clear()
+    load(folder, cache=cache)
+    assert tried == []
+
+
+def test_a_cut_whose_pixels_are_damaged_begins_anew(folder, tmp_path, tried, monkeypatch):
+    cache, data = tmp_path / "cache.npy", tmp_path / "cache.npy.partial" / "images.npy"
+    with monkeypatch.context() as patched:
+        patched.setattr(decoding._File, "complete", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            load_images(folder, 8, cache=cache, progress=False)
+    content = bytearray(data.read_bytes())
+    content[-1] ^= 1
+    data.write_bytes(content)
+    tried.clear()
+    assert len(load(folder, cache=cache).images) == N - 2
+    assert len(tried) == N
+    np.testing.assert_array_equal(np.load(cache), load(folder).images)
