@@ -472,7 +472,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     """Content of a manifest; nothing if there is none or it is damaged."""
     try:
         return dict(json.loads(path.read_bytes()))
-    except (FileNotFoundError, ValueError, TypeError):
+    except (FileNotFoundError, ValueError, TypeError, RecursionError):
         return {}
 
 
@@ -481,4 +481,19 @@ def _state_of(manifest: dict[str, Any], configuration: dict[str, Any]) -> Decodi
     manifest = {"transparent": None, "crc32": None} | manifest  # caches of before do not tell
     names = [field.name for field in fields(DecodingState)]
     state = DecodingState(**{name: value for name, value in manifest.items() if name in names})
-    return state if manifest == json.loads(_dump(configuration, state)) else None
+    is_same = manifest == json.loads(_dump(configuration, state))
+    return state if is_same and _is_sound(state) else None
+
+
+def _is_sound(state: DecodingState) -> bool:
+    """Whether a state that was read has the types that it was written with."""
+    counts = [state.done, *state.shape] if isinstance(state.shape, list) else [None]
+    if not all(isinstance(count, int) and count >= 0 for count in counts) or not isinstance(
+        state.damaged, list
+    ):
+        return False
+    pairs = [tuple(pair) if isinstance(pair, list) else () for pair in state.damaged]
+    return all(
+        len(pair) == 2 and isinstance(pair[0], int) and 0 <= pair[0] < state.done and isinstance(pair[1], str)
+        for pair in pairs
+    )

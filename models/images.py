@@ -6,8 +6,6 @@ import hashlib
 import os
 import tempfile
 import warnings
-import zipfile
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from ellipsoid.archive import check_declared_sizes
 from ellipsoid.checks import check_count, check_images
 from ellipsoid.files import published
 from ellipsoid.models.batches import MAX_BYTES_IN_MEMORY
@@ -275,6 +274,8 @@ def _lfw() -> Path:
 
 def _read_array(path: Path) -> ImageSet:
     try:
+        with open(path, "rb") as file:
+            check_declared_sizes(file)
         mapped = "r" if path.stat().st_size > MAX_BYTES_IN_MEMORY else None
         loaded = np.load(path, mmap_mode=mapped, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -284,7 +285,9 @@ def _read_array(path: Path) -> ImageSet:
             if "images" in names or len(names) == 1:
                 images = loaded["images" if "images" in names else names[0]]
                 return ImageSet(images, _labels(loaded, images.shape[:1], path))
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except Warning:
+        raise
+    except Exception as error:  # damaged bytes make zipfile, zlib and NumPy raise a dozen kinds
         raise ValueError(f"{path}: not a readable .npy or .npz array ({error})") from None
     raise ValueError(f"{path}: expected an array named 'images' among {', '.join(names)}")
 
@@ -297,6 +300,8 @@ def _labels(arrays: Any, shape: tuple[int, ...], path: Path) -> np.ndarray | Non
                 labels = arrays[name]
             except ValueError:
                 problem = "it is a pickle"
+            except Exception as error:
+                problem = f"it is damaged ({error})"
             else:
                 if labels.shape[:1] == shape:
                     return labels

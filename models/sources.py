@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -40,6 +41,8 @@ SPLITS = ("train", "valid", "test")
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", *_AVIF)
 # What Pillow takes without a warning, 89 million pixels, is smaller in any of them.
 _MAX_FILE_BYTES = 2**29
+# The longest of CelebA's lists has 27 MB.
+_MAX_LIST_BYTES = 2**26
 # Files that usually lie beside images, a cache of them too; to pass over them is not worth a word.
 _NOTES = {"", ".csv", ".db", ".htm", ".html", ".ini", ".json", ".jsonl", ".log", ".md", ".rst"}
 _NOTES |= {".npy", ".tsv", ".txt", ".xml", ".yaml", ".yml"}
@@ -170,7 +173,9 @@ def _files_below(folder: Path) -> Iterator[Path]:
 def _zip_tree(path: Path) -> Iterator[_Tree]:
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except Exception as error:  # damaged bytes make zipfile raise many kinds
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk or the network, not the file
         raise ValueError(f"{path}: not a readable zip file ({error})") from None
     with archive:
         # Names are looked up, never made into paths: what a member is called can do no harm.
@@ -316,7 +321,7 @@ def _celeba_lists(tree: _Tree, path: Path) -> dict[str, _Table]:
         files = {f"{stem}{suffix}" for suffix in (".txt", ".csv")}
         for name in tree.names:
             if PurePosixPath(name).name in files:
-                lists[stem] = _parsed(f"{tree.label}/{name}", tree.read(name))
+                lists[stem] = _parsed(f"{tree.label}/{name}", tree.stamp(name)[0], partial(tree.read, name))
                 break
         else:
             if path.stem == _CELEBA_IMAGES:
@@ -324,13 +329,18 @@ def _celeba_lists(tree: _Tree, path: Path) -> dict[str, _Table]:
                 for folder in (up, up.parent / "Anno", up.parent / "Eval"):
                     for file in sorted(files):
                         if (folder / file).is_file():
-                            lists[stem] = _parsed(str(folder / file), (folder / file).read_bytes())
+                            listed = folder / file
+                            lists[stem] = _parsed(str(listed), listed.stat().st_size, listed.read_bytes)
     return lists
 
 
-def _parsed(name: str, content: bytes) -> _Table:
+def _parsed(name: str, n_bytes: int, read: Callable[[], bytes]) -> _Table:
     try:
-        lines = [line.replace(",", " ") for line in content.decode("utf-8-sig").splitlines() if line.strip()]
+        if n_bytes > _MAX_LIST_BYTES:
+            raise ValueError(f"{n_bytes:,} bytes are too many")
+        # Line by line: a list of blanks is nothing then.
+        text = io.TextIOWrapper(io.BytesIO(read()), "utf-8-sig")
+        lines = [line for line in (line.replace(",", " ").rstrip() for line in text) if line]
         # Before the rows, which begin with the name of a file, stand a number of rows and the names of the
         # columns, or nothing.
         first = next(i for i, line in enumerate(lines) if "." in line.split(None, 1)[0])
@@ -343,5 +353,7 @@ def _parsed(name: str, content: bytes) -> _Table:
         values = np.loadtxt(rows, np.int8, usecols=range(1, width + 1), ndmin=2)
         stems = [PurePosixPath(line.split(None, 1)[0]).stem for line in rows]
         return _Table(name, columns, {stem: row for row, stem in enumerate(stems)}, values)
-    except (ValueError, StopIteration, UnicodeDecodeError) as error:
+    except Exception as error:  # also of a damaged zip file
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk or the network, not the list
         raise ValueError(f"{name}: expected one row of integers for each image ({error})") from None

@@ -447,3 +447,32 @@ def test_a_cut_whose_pixels_are_damaged_begins_anew(folder, tmp_path, tried, mon
     assert len(load(folder, cache=cache).images) == N - 2
     assert len(tried) == N
     np.testing.assert_array_equal(np.load(cache), load(folder).images)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"done": "x"},
+        {"shape": "abc"},
+        {"shape": None},
+        {"damaged": 3},
+        {"damaged": [[1]]},
+        {"damaged": [[900, "x"]]},
+    ],
+)
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_manifest_that_makes_no_sense_is_no_cache(folder, tmp_path, tried, monkeypatch, change, complete):
+    cache = tmp_path / "cache.npy"
+    manifest = tmp_path / "cache.npy.json"
+    if complete:
+        load(folder, cache=cache)
+    else:
+        manifest = tmp_path / "cache.npy.partial" / "manifest.json"
+        with monkeypatch.context() as patched:
+            patched.setattr(decoding._File, "complete", lambda _: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                load_images(folder, 8, cache=cache, progress=False)
+    manifest.write_text(json.dumps(json.loads(manifest.read_bytes()) | change))
+    tried.clear()
+    load(folder, cache=cache)
+    assert len(tried) == N

@@ -486,6 +486,7 @@ def test_some_of_the_images_of_celeba(tmp_path):
         ("list_attr_celeba.txt", b"1\nBald Young\n000001.jpg -1\n", "1 numbers in a row, and 2 names"),
         ("list_eval_partition.txt", b"000001.jpg zero\n", "expected one row of integers for each image"),
         ("list_eval_partition.txt", b"", "expected one row of integers for each image"),
+        ("list_attr_celeba.txt", b",,,\n" * 9, "expected one row of integers for each image"),
     ],
 )
 def test_lists_that_do_not_fit(tmp_path, name, content, message):
@@ -495,6 +496,23 @@ def test_lists_that_do_not_fit(tmp_path, name, content, message):
         load(source, size=16)
     assert name in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_lists_that_are_too_long_are_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("ellipsoid.models.sources._MAX_LIST_BYTES", 100)
+    for form in (as_kaggle, as_folder_beside_the_lists):
+        with pytest.raises(ValueError, match=r"list_attr_celeba.*: .* \(\d+ bytes are too many\)"):
+            load(form(tmp_path), size=16)
+
+
+def test_a_damaged_list_in_a_zip_file(tmp_path):
+    source = as_kaggle(tmp_path)
+    content = bytearray(source.read_bytes())
+    start = content.index(b"list_attr_celeba.csv") + 25
+    content[start : start + 40] = bytes(40)
+    source.write_bytes(content)
+    with pytest.raises(ValueError, match=r"archive.zip/list_attr_celeba.csv: expected one row of integers"):
+        load(source, size=16)
 
 
 def test_only_celeba_has_splits(tmp_path):
