@@ -6,12 +6,13 @@ class saves itself by :func:`save_archive`, and loads itself by :func:`load_arch
 
 import hashlib
 import json
+import math
 import os
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import jax
 import numpy as np
@@ -20,6 +21,14 @@ from numpy.typing import ArrayLike
 from ellipsoid.files import published
 
 T = TypeVar("T")
+
+#: Bytes that an archive may unpack to for each of its own. Arrays of one number reach 1,000; images of few
+#: grey levels, such as dSprites, 115.
+MAX_EXPANSION = 250
+# What is written here is not compressed at all; others may have compressed it.
+_OWN_EXPANSION = 20
+# Less than this may always be unpacked.
+_ALWAYS_UNPACKED = 2**26
 
 
 @dataclass(frozen=True)
@@ -154,6 +163,7 @@ def _read(path: str | os.PathLike[str], title: str) -> tuple[Entries, Descriptio
         raise FileNotFoundError(f"path: expected a saved {title}; got no file at {path}")
     with open(path, "rb") as file:
         try:
+            check_declared_sizes(file, _OWN_EXPANSION)
             with zipfile.ZipFile(file) as archive:
                 # Before any array is read: a damaged header could ask for any amount of memory.
                 damaged = archive.testzip()
@@ -165,6 +175,57 @@ def _read(path: str | os.PathLike[str], title: str) -> tuple[Entries, Descriptio
             return arrays, Description(json.loads(str(arrays.pop("description", "{}"))))
         except Exception as error:  # damaged bytes make zipfile, zlib, NumPy and JSON raise a dozen kinds
             raise _unreadable(path, title, error) from error
+
+
+def check_declared_sizes(file: IO[bytes], expansion: float = MAX_EXPANSION) -> None:
+    """Refuse an ``.npy`` or ``.npz`` file whose arrays claim to be larger than it can hold.
+
+    Nothing but headers is read, so that a small file can't ask for more memory than there is.
+
+    Parameters
+    ----------
+    file : binary file
+        File to look at; its position is at the beginning afterwards.
+    expansion : float
+        Bytes that a compressed archive of more than 64 MiB unpacked may hold for each of its own.
+
+    Raises
+    ------
+    ValueError
+        If an array or the whole is larger, or a header is damaged.
+    """
+    n_bytes = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if file.read(4) != b"PK\x03\x04":
+        file.seek(0)
+        _check_header(file, n_bytes)
+    else:
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+            if unpacked > max(_ALWAYS_UNPACKED, expansion * n_bytes):
+                raise ValueError(f"it claims to unpack from {n_bytes:,} to {unpacked:,} bytes")
+            for member in archive.infolist():
+                with archive.open(member) as entry:
+                    _check_header(entry, member.file_size)
+    file.seek(0)
+
+
+def _check_header(file: IO[bytes], n_bytes: int) -> None:
+    try:
+        version = np.lib.format.read_magic(file)
+    except ValueError:
+        return  # no array, so nothing is made of it
+    try:
+        is_first = version == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    except Exception as error:  # the header is parsed as Python, which raises many kinds
+        raise ValueError(f"the header of an array is damaged ({error})") from error
+    needed = math.prod(shape) * dtype.itemsize
+    if needed > n_bytes and not dtype.hasobject:
+        raise ValueError(
+            f"an array of shape {shape} claims {needed:,} bytes; the file has {n_bytes:,} for it"
+        )
 
 
 def _unreadable(path: str | os.PathLike[str], title: str, error: Exception) -> ValueError:

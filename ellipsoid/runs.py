@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Sequence
 from contextlib import closing
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import jax
 import numpy as np
 
 from ellipsoid.advice import MeasuredLatents
@@ -39,6 +41,8 @@ _ROWS = 4096
 _COMPARED = 32
 # So many of them, evenly spaced, tell a set of images from others.
 _N_DIGESTED = 256
+# Weights of less than these bytes are always made.
+_ALWAYS_LOADED = 2**26
 
 
 class RunFolder:
@@ -572,7 +576,9 @@ def load_run(folder: str | os.PathLike[str], checkpoint: Literal["best", "newest
         raise ValueError(f"checkpoint: expected best or newest; got {checkpoint!r}")
     run = RunFolder(folder)
     description = run.read_config()
-    autoencoder = Autoencoder(_autoencoder_config(description), rngs=nnx.Rngs(0))
+    config = _autoencoder_config(description)
+    _check_size(run, nnx.eval_shape(lambda: nnx.state(Autoencoder(config, rngs=nnx.Rngs(0)))))
+    autoencoder = Autoencoder(config, rngs=nnx.Rngs(0))
     try:
         training = TrainConfig(**description["training"])
     except TypeError as error:
@@ -592,6 +598,18 @@ def load_run(folder: str | os.PathLike[str], checkpoint: Literal["best", "newest
         run.read_metrics(),
         description.get("validation", "split"),
     )
+
+
+def _check_size(run: RunFolder, weights: Any) -> None:
+    """Refuse a configuration of far more weights than the checkpoints hold, before they take up memory."""
+    n_bytes = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(weights))
+    stored = sum(path.stat().st_size for path in run.checkpoints.rglob("*") if path.is_file())
+    # Checkpoints are compressed, which makes little of trained weights.
+    if n_bytes > max(_ALWAYS_LOADED, 10 * stored):
+        raise ValueError(
+            f"{run.config}: expected the network of the checkpoints, which have {stored:,} bytes; got one "
+            f"whose weights have {n_bytes:,}"
+        )
 
 
 def _autoencoder_config(description: dict[str, Any]) -> "AutoencoderConfig":

@@ -1,7 +1,8 @@
 """Images decoded once, in parallel, into one uint8 array in memory or on disk.
 
 On disk the array is a ``.npy`` file with a manifest beside it, ``NAME.json``, that says what it was made of.
-Until it is complete it lies in ``NAME.partial``, where an interrupted call goes on.
+Until it is complete it lies in ``NAME.partial``, where an interrupted call goes on. The manifest has a
+checksum of the pixels, which is held against them whenever the file is opened; a damaged file is made again.
 """
 
 import contextlib
@@ -14,10 +15,11 @@ import shutil
 import threading
 import time
 import warnings
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -25,6 +27,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ellipsoid.blocks import map_ahead, n_cores
 from ellipsoid.files import replace_file
 from ellipsoid.models.sources import Source
+from ellipsoid.pixels import as_uint8
 from ellipsoid.progress import progress_bar
 
 FORMAT = "ellipsoid.images"
@@ -51,12 +54,18 @@ class DecodingState:
         None of the images has colours.
     damaged : list
         Index and reason of each image that can't be read.
+    transparent : int or None
+        Images of which a part is transparent; None in a cache of before, which did not count them.
+    crc32 : int or None
+        Checksum of the pixels in a file; None in a cache of before.
     """
 
     done: int = 0
     shape: list[int] = field(default_factory=list)
     grey: bool = True
     damaged: list[tuple[int, str]] = field(default_factory=list)
+    transparent: int | None = 0
+    crc32: int | None = 0
 
     @property
     def rows(self) -> int:
@@ -72,7 +81,7 @@ def decode(
     cache: str | os.PathLike[str] | None = None,
     on_error: Literal["skip", "raise"] = "skip",
     progress: bool = True,
-) -> tuple[np.ndarray, list[tuple[int, str]]]:
+) -> tuple[np.ndarray, DecodingState]:
     """Decode the images of a source, cut to squares of `size` pixels.
 
     Parameters
@@ -93,8 +102,8 @@ def decode(
     -------
     images : (n, H, W, C) uint8 array
         A read-only memory map if there is a cache.
-    damaged : list of (int, str)
-        Index and reason of the images that were left out.
+    state : DecodingState
+        Images that were left out, and the number of transparent ones, which are shown on white.
 
     Raises
     ------
@@ -114,12 +123,15 @@ def decode(
         complete = _published(cache, configuration)
         if complete is not None:
             _check_damaged(source, complete, on_error)
-            return _colours(np.load(cache, mmap_mode="r"), channels, complete), complete.damaged
+            images = _intact(cache, complete)
+            if images is not None:
+                return _colours(images, channels, complete), complete
+            warnings.warn(f"{cache}: made again, since it is damaged", stacklevel=2)
         store = _File(cache, configuration, len(source.names))
     with store:
         _decode_into(store, source, size, channels, on_error, progress)
         images = store.complete()
-    return _colours(images, channels, store.state), store.state.damaged
+    return _colours(images, channels, store.state), store.state
 
 
 def _colours(images: np.ndarray, channels: int | None, state: DecodingState) -> np.ndarray:
@@ -136,7 +148,7 @@ def _decode_into(
 ) -> None:
     n = len(source.names)
 
-    def decode_block(start: int) -> list[tuple[np.ndarray, bool] | str]:
+    def decode_block(start: int) -> list[_Decoded | str]:
         return [_decode_one(source, i, size, channels) for i in range(start, min(start + _BLOCK, n))]
 
     with _pillow_silenced(), progress_bar(source.label, n, enabled=progress, unit="images") as advance:
@@ -145,11 +157,12 @@ def _decode_into(
         for block in map_ahead(decode_block, starts, ahead=2 * n_cores(), workers=n_cores()):
             state = store.state
             shape, grey, damaged, images = state.shape, state.grey, [*state.damaged], []
+            transparent, crc32 = state.transparent, state.crc32
             for index, decoded in enumerate(block, state.done):
                 if isinstance(decoded, str):
                     damaged.append((index, decoded))
                     continue
-                image, is_grey = decoded
+                image = decoded.pixels
                 shape = shape or list(image.shape)
                 if list(image.shape) != shape:
                     raise ValueError(
@@ -157,10 +170,12 @@ def _decode_into(
                         f"before it {_pixels(shape)}; give size= to make them equal"
                     )
                 images.append(image)
-                grey &= is_grey
+                grey &= decoded.is_grey
+                if transparent is not None:
+                    transparent += decoded.is_transparent
             if images:
-                store.append(np.stack(images))
-            store.state = DecodingState(state.done + len(block), shape, grey, damaged)
+                crc32 = store.append(np.stack(images))
+            store.state = DecodingState(state.done + len(block), shape, grey, damaged, transparent, crc32)
             _check_damaged(source, store.state, on_error)
             store.update()
             advance(len(block))
@@ -193,10 +208,14 @@ def _pillow_silenced() -> Iterator[None]:
                 filters[:] = [entry for entry in filters if getattr(entry[3], "pattern", None) != ours]
 
 
-def _decode_one(
-    source: Source, index: int, size: int | None, channels: int | None
-) -> tuple[np.ndarray, bool] | str:
-    """Pixels of an image and whether it is grey, or why it can't be read."""
+class _Decoded(NamedTuple):
+    pixels: np.ndarray
+    is_grey: bool
+    is_transparent: bool
+
+
+def _decode_one(source: Source, index: int, size: int | None, channels: int | None) -> _Decoded | str:
+    """Pixels of an image with what is to be counted, or why it can't be read."""
     try:
         with source.open(index) as image:
             _check_size(image)
@@ -205,10 +224,12 @@ def _decode_one(
                 # least: a quarter of the time for 12 megapixels, and the pixels differ by 1 of 255.
                 image.draft(None, (2 * size, 2 * size))
             ImageOps.exif_transpose(image, in_place=True)
-            grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I;16")
-            image = _as_mode(image, "L" if channels == 1 else "RGB")
+            is_grey = image.mode in ("1", "L", "LA", "La", "F", "I") or image.mode.startswith("I;16")
+            image, is_transparent = _on_white(_eight_bits(image))
+            mode = "L" if channels == 1 else "RGB"
+            image = image if image.mode == mode else image.convert(mode)
             pixels = np.asarray(image if size is None else _square(image, size))
-            return pixels.reshape(*pixels.shape[:2], -1), grey
+            return _Decoded(pixels.reshape(*pixels.shape[:2], -1), is_grey, is_transparent)
     except MemoryError:
         raise
     except UnidentifiedImageError:
@@ -227,13 +248,34 @@ def _check_size(image: Image.Image) -> None:
         raise ValueError(f"{image.width} x {image.height} pixels, more than {limit:,}")
 
 
-def _as_mode(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        # Pillow would cut all values above 255.
-        image = Image.fromarray(((np.asarray(image, np.uint32) + 128) // 257).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise ValueError(f"pixels of Pillow's mode {image.mode} have no fixed range; save 8 or 16 bits")
-    return image if image.mode == mode else image.convert(mode)
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Bring grey levels of 16 bits, and floats in [0, 1], to 8 bits; Pillow would cut all above 255."""
+    if image.mode == "F":
+        floats = np.asarray(image)
+        if not (floats.min() >= 0 and floats.max() <= 1):  # also refuses NaN
+            raise ValueError(f"expected floats in [0, 1]; got {floats.min():.4g} to {floats.max():.4g}")
+        return Image.fromarray(np.asarray(as_uint8(floats)))
+    # Pillow has 16 bits of a PGM file, whatever white is in it, as numbers up to 65535 of its mode I.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        levels = np.asarray(image).astype(np.uint32)
+        eight = Image.fromarray(((levels + 128) // 257).astype(np.uint8))
+        key = image.info.get("transparency")
+        if isinstance(key, int):
+            eight.putalpha(Image.fromarray(np.where(levels == key, 0, 255).astype(np.uint8)))
+        return eight
+    if image.mode == "I":
+        raise ValueError("pixels of 32-bit integers have no fixed range; save 8 or 16 bits")
+    return image
+
+
+def _on_white(image: Image.Image) -> tuple[Image.Image, bool]:
+    """Lay an image on white, and tell whether any of it is transparent."""
+    if not image.has_transparency_data:
+        return image, False
+    layer = image.convert("RGBA")
+    if layer.getchannel("A").getextrema()[0] == 255:
+        return layer, False
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer), True
 
 
 def _square(image: Image.Image, size: int) -> Image.Image:
@@ -273,11 +315,12 @@ class _Memory(contextlib.AbstractContextManager):
         self._n = n
         self._images = np.empty(0, np.uint8)
 
-    def append(self, images: np.ndarray) -> None:
+    def append(self, images: np.ndarray) -> int:
         rows = self.state.rows
         if rows == 0:
             self._images = np.empty((self._n, *images.shape[1:]), np.uint8)
         self._images[rows : rows + len(images)] = images
+        return 0  # what is in memory needs no checksum
 
     def update(self) -> None:
         """Nothing to save."""
@@ -310,15 +353,22 @@ class _File(contextlib.AbstractContextManager):
         self._saved = time.monotonic()
 
     def _holds(self, state: DecodingState) -> bool:
-        return os.fstat(self._file.fileno()).st_size >= state.rows * math.prod(state.shape)
+        if state.rows == 0:
+            return True
+        self._file.seek(len(_npy_header(self._n, *state.shape)))
+        crc32, n_bytes = 0, state.rows * math.prod(state.shape)
+        while n_bytes and (content := self._file.read(min(n_bytes, 2**24))):
+            crc32, n_bytes = zlib.crc32(content, crc32), n_bytes - len(content)
+        return n_bytes == 0 and crc32 == state.crc32
 
-    def append(self, images: np.ndarray) -> None:
+    def append(self, images: np.ndarray) -> int:
         header = _npy_header(self._n, *images.shape[1:])
         if self.state.rows == 0:
             self._check_space(images[0].nbytes)
             self._file.write(header)
         self._file.seek(len(header) + self.state.rows * images[0].nbytes)
         self._file.write(images.data)
+        return zlib.crc32(images.data, self.state.crc32 or 0)
 
     def _check_space(self, image_bytes: int) -> None:
         needed, free = self._n * image_bytes, shutil.disk_usage(self._work).free
@@ -406,16 +456,44 @@ def _published(path: Path, configuration: dict[str, Any]) -> DecodingState | Non
     return _state_of(manifest, configuration)
 
 
+def _intact(path: Path, state: DecodingState) -> np.ndarray | None:
+    """Images of a complete cache; None if it does not hold what its manifest says."""
+    try:
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception:  # a damaged header makes NumPy raise many kinds
+        return None
+    if images.dtype != np.uint8 or images.shape != (state.rows, *state.shape):
+        return None
+    # Caches of before have no checksum.
+    return images if state.crc32 in (None, zlib.crc32(images.data)) else None
+
+
 def _read_manifest(path: Path) -> dict[str, Any]:
     """Content of a manifest; nothing if there is none or it is damaged."""
     try:
         return dict(json.loads(path.read_bytes()))
-    except (FileNotFoundError, ValueError, TypeError):
+    except (FileNotFoundError, ValueError, TypeError, RecursionError):
         return {}
 
 
 def _state_of(manifest: dict[str, Any], configuration: dict[str, Any]) -> DecodingState | None:
     """State that a manifest tells of; None if it is of other images or settings."""
+    manifest = {"transparent": None, "crc32": None} | manifest  # caches of before do not tell
     names = [field.name for field in fields(DecodingState)]
     state = DecodingState(**{name: value for name, value in manifest.items() if name in names})
-    return state if manifest == json.loads(_dump(configuration, state)) else None
+    is_same = manifest == json.loads(_dump(configuration, state))
+    return state if is_same and _is_sound(state) else None
+
+
+def _is_sound(state: DecodingState) -> bool:
+    """Whether a state that was read has the types that it was written with."""
+    counts = [state.done, *state.shape] if isinstance(state.shape, list) else [None]
+    if not all(isinstance(count, int) and count >= 0 for count in counts) or not isinstance(
+        state.damaged, list
+    ):
+        return False
+    pairs = [tuple(pair) if isinstance(pair, list) else () for pair in state.damaged]
+    return all(
+        len(pair) == 2 and isinstance(pair[0], int) and 0 <= pair[0] < state.done and isinstance(pair[1], str)
+        for pair in pairs
+    )

@@ -6,8 +6,6 @@ import hashlib
 import os
 import tempfile
 import warnings
-import zipfile
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from ellipsoid.archive import check_declared_sizes
 from ellipsoid.checks import check_count, check_images
 from ellipsoid.files import published
 from ellipsoid.models.batches import MAX_BYTES_IN_MEMORY
@@ -43,13 +42,15 @@ class ImageSet:
     images : (n, H, W, C) uint8 array
         Images in memory, or a read-only memory map.
     labels : (n,) array, optional
-        Class of each image: the number of its folder in `label_names`, or as an array file has it.
+        Class of each image: the number of its folder in `label_names`, or as an array file has it. It is -1
+        for an image beside the class folders.
     label_names : tuple of str
         Names of the folders, where there are two or more.
     attributes : dict of str to (n,) bool array
         Attributes of each image, by name: CelebA's 40, or those of the embedded faces.
     partition : (n,) int8 array, optional
-        Split of each image, as CelebA has them: 0 for train, 1 for valid, 2 for test.
+        Split of each image, by CelebA's list or its folder: 0 for train, 1 for valid, 2 for test, -1 for an
+        image beside these folders.
     skipped : tuple of str
         Names of damaged images, which are left out of all of these.
     """
@@ -77,8 +78,10 @@ def load_images(
     Parameters
     ----------
     source : path, array or {"faces", "digits", "olivetti", "lfw"}
-        - a folder or a ``.zip`` file of images, read recursively, in the order of the names; hidden files
-          are passed over, and a zip file is not unpacked;
+        - a folder or a ``.zip`` file of images, read recursively and through links, in the order of the
+          names. Hidden files are passed over, and files of other kinds are counted in one warning. A zip file
+          is not unpacked. Transparent images are laid on white, and counted in one warning. Levels of 16
+          bits, and floats in [0, 1], are brought to 8 bits;
         - CelebA as it is downloaded: a folder or zip file with ``img_align_celeba`` (or its zip file) and
           ``list_attr_celeba`` or ``list_eval_partition``, as ``.txt`` or ``.csv``; or the images alone, with
           the lists beside them;
@@ -95,7 +98,7 @@ def load_images(
         Channels to give: 1 for grey, 3 for colour. By default as the array has it, and colour for files
         unless every image is grey.
     split : {"all", "train", "valid", "test"}
-        Split of CelebA.
+        Split of CelebA, or of images in folders ``train``, ``valid`` and ``test`` with nothing beside them.
     cache : path, optional
         File, ``.npy``, that decoded and resized images are kept in and memory-mapped from. They are taken
         from there the next time if the files, by their names, sizes and times, and `size` and `channels` are
@@ -153,9 +156,10 @@ def load_image_set(
 ) -> ImageSet:
     """Read images with their labels, attributes and partition, as far as the source has them.
 
-    Labels are the folders that the images of a folder or a zip file lie in, the array ``labels``, ``label``,
-    ``target`` or ``y`` of an ``.npz`` file, or those of scikit-learn's sets. Attributes and partition are
-    CelebA's; the embedded faces have attributes too.
+    Labels are the folders that the images of a folder or a zip file lie in, by the rules of
+    :mod:`ellipsoid.models.sources`, the array ``labels``, ``label``, ``target`` or ``y`` of an ``.npz`` file,
+    or those of scikit-learn's sets. Attributes are CelebA's; the embedded faces have some too. The partition
+    is that of CelebA, or of folders ``train``, ``valid`` and ``test``.
 
     Parameters and errors are those of :func:`load_images`.
 
@@ -177,13 +181,21 @@ def load_image_set(
                 return dataclasses.replace(located, images=check_images("images", images, least=2))
             channels = channels or images.shape[-1]
             files = _in_memory(located, images)
-        images, damaged = decode(files, size, channels, cache=cache, on_error=on_error, progress=progress)
+        images, state = decode(files, size, channels, cache=cache, on_error=on_error, progress=progress)
     check_images("images", images, least=2)
+    damaged, n = state.damaged, len(files.names)
+    for remark in files.remarks:
+        warnings.warn(f"{files.label}: {remark}", stacklevel=2)
+    if state.transparent:
+        warnings.warn(
+            f"{files.label}: laid {state.transparent} of {n} images, which are transparent, on white",
+            stacklevel=2,
+        )
     if damaged:
         first = "; ".join(f"{files.names[index]} ({reason})" for index, reason in damaged[:3])
-        count = f"{len(damaged)} of {len(files.names)} images"
+        count = f"{len(damaged)} of {n} images"
         warnings.warn(f"{files.label}: left out {count}, which can't be read: {first}", stacklevel=2)
-    kept = np.delete(np.arange(len(files.names)), [index for index, _ in damaged])
+    kept = np.delete(np.arange(n), [index for index, _ in damaged])
     return ImageSet(
         images,
         None if files.labels is None else files.labels[kept],
@@ -262,6 +274,8 @@ def _lfw() -> Path:
 
 def _read_array(path: Path) -> ImageSet:
     try:
+        with open(path, "rb") as file:
+            check_declared_sizes(file)
         mapped = "r" if path.stat().st_size > MAX_BYTES_IN_MEMORY else None
         loaded = np.load(path, mmap_mode=mapped, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -271,7 +285,9 @@ def _read_array(path: Path) -> ImageSet:
             if "images" in names or len(names) == 1:
                 images = loaded["images" if "images" in names else names[0]]
                 return ImageSet(images, _labels(loaded, images.shape[:1], path))
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except Warning:
+        raise
+    except Exception as error:  # damaged bytes make zipfile, zlib and NumPy raise a dozen kinds
         raise ValueError(f"{path}: not a readable .npy or .npz array ({error})") from None
     raise ValueError(f"{path}: expected an array named 'images' among {', '.join(names)}")
 
@@ -284,6 +300,8 @@ def _labels(arrays: Any, shape: tuple[int, ...], path: Path) -> np.ndarray | Non
                 labels = arrays[name]
             except ValueError:
                 problem = "it is a pickle"
+            except Exception as error:
+                problem = f"it is damaged ({error})"
             else:
                 if labels.shape[:1] == shape:
                     return labels

@@ -1,27 +1,52 @@
-"""Where encoded images come from: folders, zip files and CelebA, listed but not yet decoded."""
+"""Where encoded images come from: folders, zip files and CelebA, listed but not yet decoded.
+
+The label of an image is the folder that it lies in, by these rules. What all folders have in common does not
+count, at the beginning (``photos/``) and at the end (``images/`` in each class, as Tiny ImageNet has it).
+Folders ``train``, ``valid`` and ``test`` with no other folder beside them are splits; the classes are the
+folders in them. Folders are classes if there are two or more, and they hold more than half of the images.
+"""
 
 import contextlib
 import hashlib
 import io
+import os
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+try:
+    from PIL.AvifImagePlugin import SUPPORTED as _HAS_AVIF
+except ImportError:  # before Pillow 11.3
+    _HAS_AVIF = False
+
+_AVIF = ("AVIF",) if _HAS_AVIF else ()
+_NETPBM = (".ppm", ".pgm", ".pbm", ".pnm", ".pfm")
+_PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp", *(f".{name.lower()}" for name in _AVIF))
+#: Endings of the files that are read as images.
+SUFFIXES = (".png", *_PHOTOGRAPHS, ".bmp", ".gif", ".tif", ".tiff", *_NETPBM)
 #: Splits of a partitioned set, in the order of their numbers.
 SPLITS = ("train", "valid", "test")
 
 # Not whatever Pillow knows: for PostScript, of any name, it starts another program.
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", *_AVIF)
 # What Pillow takes without a warning, 89 million pixels, is smaller in any of them.
 _MAX_FILE_BYTES = 2**29
+# The longest of CelebA's lists has 27 MB.
+_MAX_LIST_BYTES = 2**26
+# Files that usually lie beside images, a cache of them too; to pass over them is not worth a word.
+_NOTES = {"", ".csv", ".db", ".htm", ".html", ".ini", ".json", ".jsonl", ".log", ".md", ".rst"}
+_NOTES |= {".npy", ".tsv", ".txt", ".xml", ".yaml", ".yml"}
+_SPLIT_FOLDERS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "testing": 2}
 _CELEBA_IMAGES = "img_align_celeba"
 _CELEBA_ATTRIBUTES = "list_attr_celeba"
 _CELEBA_PARTITION = "list_eval_partition"
@@ -44,6 +69,8 @@ class Source:
         Function that computes what tells these images from others, without decoding them.
     labels, label_names, attributes, partition
         As those of :class:`ellipsoid.models.ImageSet`.
+    remarks : list of str
+        Sentences about what was passed over.
     """
 
     label: str
@@ -54,6 +81,7 @@ class Source:
     label_names: tuple[str, ...] = ()
     attributes: dict[str, np.ndarray] = field(default_factory=dict)
     partition: np.ndarray | None = None
+    remarks: list[str] = field(default_factory=list)
 
 
 class _Tree(NamedTuple):
@@ -93,12 +121,13 @@ def open_source(path: Path, split: str) -> Iterator[Source]:
                     names = _image_names(tree)
                     break
         if not names:
-            raise ValueError(f"{path}: no images ({', '.join(SUFFIXES)}) in it")
+            others = _counted_suffixes(_visible(tree.names), set())
+            raise ValueError(f"{path}: no images ({', '.join(SUFFIXES)}) in it; got {others or 'no files'}")
         yield _listed(tree, names, lists, split)
 
 
 def has_splits(source: str | Path) -> bool:
-    """Whether images come with CelebA's list of what is for training, validation and test.
+    """Whether images come with CelebA's list, or in folders, of what is for training, validation and test.
 
     Raises
     ------
@@ -121,19 +150,38 @@ def _folder_tree(folder: Path) -> _Tree:
         status = (folder / name).stat()
         return status.st_size, status.st_mtime_ns
 
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    names = [path.relative_to(folder).as_posix() for path in _files_below(folder)]
     return _Tree(str(folder), names, lambda name: (folder / name).read_bytes(), stamp)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield all files, those in linked folders too; no folder twice, so that links in a circle end."""
+    seen, links = set(), [folder]
+    while links:
+        # Links after all folders that lie there themselves: those are known by their own names.
+        for place, folders, files in os.walk(links.pop(0)):
+            status = os.stat(place)
+            if (status.st_dev, status.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            yield from (path for path in (Path(place, name) for name in files) if path.is_file())
+            links += sorted(path for path in (Path(place, name) for name in folders) if path.is_symlink())
 
 
 @contextmanager
 def _zip_tree(path: Path) -> Iterator[_Tree]:
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except Exception as error:  # damaged bytes make zipfile raise many kinds
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk or the network, not the file
         raise ValueError(f"{path}: not a readable zip file ({error})") from None
     with archive:
         # Names are looked up, never made into paths: what a member is called can do no harm.
-        members = {member.filename: member for member in archive.infolist() if not member.is_dir()}
+        # Some programs on Windows write backslashes.
+        members = {member.filename.replace("\\", "/"): member for member in archive.infolist()}
+        members = {name: member for name, member in members.items() if not name.endswith("/")}
         if any(member.flag_bits & 1 for member in members.values()):
             raise ValueError(f"{path}: encrypted; unpack it with its password and give the folder")
         lock = threading.Lock()  # its count of open members is not safe between threads
@@ -150,19 +198,34 @@ def _zip_tree(path: Path) -> Iterator[_Tree]:
 
 
 def _image_names(tree: _Tree) -> list[str]:
-    """List images in the order of their names, without hidden files and the notes macOS puts into zips."""
+    """List images in the order of their names."""
+    images = [name for name in _visible(tree.names) if name.lower().endswith(SUFFIXES)]
+    return sorted(images, key=lambda name: PurePosixPath(name).parts)
+
+
+def _visible(names: list[str]) -> Iterator[str]:
+    """Yield names without hidden files and the notes macOS puts into zips."""
 
     def is_hidden(folder: str) -> bool:
         return folder == "__MACOSX" or (folder.startswith(".") and folder != "..")
 
-    parts = {name: PurePosixPath(name).parts for name in tree.names if name.lower().endswith(SUFFIXES)}
-    return sorted((name for name in parts if not any(map(is_hidden, parts[name]))), key=parts.__getitem__)
+    return (name for name in names if not any(map(is_hidden, PurePosixPath(name).parts)))
+
+
+def _counted_suffixes(names: Iterable[str], left_out: set[str]) -> str:
+    """Count files by what their names end in, ``3 .heic, 1 .svg``, but for some endings."""
+    suffixes = Counter(PurePosixPath(name).suffix.lower() for name in names)
+    counts = sorted((-n, suffix) for suffix, n in suffixes.items() if suffix not in left_out)
+    return ", ".join(f"{-n} {suffix or 'without suffix'}" for n, suffix in counts)
 
 
 def _listed(tree: _Tree, names: list[str], lists: dict[str, "_Table"], split: str) -> Source:
     """Images of a tree with their labels, or with what CelebA's lists say of them, as far as in the split."""
     attributes, partition = {}, None
-    labels, label_names = None, ()
+    labels, label_names, remarks = None, (), []
+    passed_over = _counted_suffixes(_visible(tree.names), _NOTES | set(SUFFIXES))
+    if passed_over:
+        remarks.append(f"passed over what is not read as images: {passed_over}")
     if lists:
         aligned = [name for name in names if _CELEBA_IMAGES in PurePosixPath(name).parts]
         names = aligned or names
@@ -172,16 +235,23 @@ def _listed(tree: _Tree, names: list[str], lists: dict[str, "_Table"], split: st
         if _CELEBA_PARTITION in lists:
             partition = lists[_CELEBA_PARTITION].rows_of(names)[:, 0]
     else:
-        labels, label_names = _folder_labels(names)
+        labels, label_names, partition = _folder_labels(names)
+        n_beside = 0 if labels is None else int(np.sum(labels < 0))
+        if n_beside:
+            remarks.append(
+                f"gave label -1 to {n_beside} of {len(names)} images, which lie beside the class folders"
+            )
     if split != "all":
         if partition is None:
             raise ValueError(
-                f"split: expected 'all', since {tree.label} has no {_CELEBA_PARTITION}; got {split!r}"
+                f"split: expected 'all', since {tree.label} has no {_CELEBA_PARTITION}, nor only folders "
+                f"train, valid and test; got {split!r}"
             )
         rows = np.flatnonzero(partition == SPLITS.index(split))
         if len(rows) == 0:
             raise ValueError(f"split: none of the {len(names)} images of {tree.label} is in {split!r}")
         names, partition = [names[row] for row in rows], partition[rows]
+        labels = None if labels is None else labels[rows]
         attributes = {name: values[rows] for name, values in attributes.items()}
 
     def digest() -> str:
@@ -196,17 +266,29 @@ def _listed(tree: _Tree, names: list[str], lists: dict[str, "_Table"], split: st
             raise ValueError(f"{size / 1e9:,.1f} GB are too many for an image")
         return Image.open(io.BytesIO(tree.read(names[index])), formats=_FORMATS)
 
-    return Source(tree.label, names, open_image, digest, labels, label_names, attributes, partition)
+    return Source(tree.label, names, open_image, digest, labels, label_names, attributes, partition, remarks)
 
 
-def _folder_labels(names: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Give the number and the name of each image's folder, if there are two or more beside each other."""
-    folders = [PurePosixPath(name).parent for name in names]
-    top = min(folders, key=lambda folder: len(folder.parts))
-    if all(folder.is_relative_to(top) for folder in folders):
-        return None, ()
-    label_names, labels = np.unique([folder.name for folder in folders], return_inverse=True)
-    return labels, tuple(label_names.tolist())
+def _folder_labels(names: list[str]) -> tuple[np.ndarray | None, tuple[str, ...], np.ndarray | None]:
+    """Labels of images, the names of the classes, and the partition, as their folders tell them."""
+    folders = [PurePosixPath(name).parent.parts for name in names]
+    common = len([*takewhile(lambda names: len(set(names)) == 1, zip(*folders, strict=False))])
+    folders = [folder[common:] for folder in folders]
+    partition = None
+    tops = {folder[0].lower() for folder in folders if folder}
+    if len(tops) > 1 and tops <= _SPLIT_FOLDERS.keys():
+        splits = [_SPLIT_FOLDERS[folder[0].lower()] if folder else -1 for folder in folders]
+        partition = np.array(splits, np.int8)
+        folders = [folder[1:] for folder in folders]
+    while len({folder[-1] for folder in folders if folder}) == 1:  # "images" in each of the classes
+        folders = [folder[:-1] for folder in folders]
+    classes = sorted({folder for folder in folders if folder}, key=lambda folder: (folder[-1], folder))
+    if len(classes) < 2 or 2 * sum(map(bool, folders)) <= len(folders):
+        return None, (), partition
+    number = {folder: index for index, folder in enumerate(classes)}
+    n_named = Counter(folder[-1] for folder in classes)
+    label_names = tuple(folder[-1] if n_named[folder[-1]] == 1 else "/".join(folder) for folder in classes)
+    return np.array([number.get(folder, -1) for folder in folders]), label_names, partition
 
 
 # --- CelebA ----------------------------------------------------------------------------------------
@@ -239,7 +321,7 @@ def _celeba_lists(tree: _Tree, path: Path) -> dict[str, _Table]:
         files = {f"{stem}{suffix}" for suffix in (".txt", ".csv")}
         for name in tree.names:
             if PurePosixPath(name).name in files:
-                lists[stem] = _parsed(f"{tree.label}/{name}", tree.read(name))
+                lists[stem] = _parsed(f"{tree.label}/{name}", tree.stamp(name)[0], partial(tree.read, name))
                 break
         else:
             if path.stem == _CELEBA_IMAGES:
@@ -247,13 +329,18 @@ def _celeba_lists(tree: _Tree, path: Path) -> dict[str, _Table]:
                 for folder in (up, up.parent / "Anno", up.parent / "Eval"):
                     for file in sorted(files):
                         if (folder / file).is_file():
-                            lists[stem] = _parsed(str(folder / file), (folder / file).read_bytes())
+                            listed = folder / file
+                            lists[stem] = _parsed(str(listed), listed.stat().st_size, listed.read_bytes)
     return lists
 
 
-def _parsed(name: str, content: bytes) -> _Table:
+def _parsed(name: str, n_bytes: int, read: Callable[[], bytes]) -> _Table:
     try:
-        lines = [line.replace(",", " ") for line in content.decode("utf-8-sig").splitlines() if line.strip()]
+        if n_bytes > _MAX_LIST_BYTES:
+            raise ValueError(f"{n_bytes:,} bytes are too many")
+        # Line by line: a list of blanks is nothing then.
+        text = io.TextIOWrapper(io.BytesIO(read()), "utf-8-sig")
+        lines = [line for line in (line.replace(",", " ").rstrip() for line in text) if line]
         # Before the rows, which begin with the name of a file, stand a number of rows and the names of the
         # columns, or nothing.
         first = next(i for i, line in enumerate(lines) if "." in line.split(None, 1)[0])
@@ -266,5 +353,7 @@ def _parsed(name: str, content: bytes) -> _Table:
         values = np.loadtxt(rows, np.int8, usecols=range(1, width + 1), ndmin=2)
         stems = [PurePosixPath(line.split(None, 1)[0]).stem for line in rows]
         return _Table(name, columns, {stem: row for row, stem in enumerate(stems)}, values)
-    except (ValueError, StopIteration, UnicodeDecodeError) as error:
+    except Exception as error:  # also of a damaged zip file
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk or the network, not the list
         raise ValueError(f"{name}: expected one row of integers for each image ({error})") from None

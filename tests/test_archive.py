@@ -1,4 +1,7 @@
+import io
 import json
+import tracemalloc
+import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +9,7 @@ import numpy as np
 import pytest
 
 from ellipsoid.archive import Format, digest, format_name, load_archive, save_archive
+from ellipsoid.models import load_images
 
 FORMAT = Format("ellipsoid.Example", 3, "saved example")
 ARRAYS = {"a": np.arange(3), "b.c": np.eye(2, dtype=np.float32)}
@@ -99,3 +103,59 @@ def test_digest():
         {"a": np.arange(4)},
     ]
     assert len({digest(other) for other in (tree, *others)}) == 4
+
+
+# --- declared sizes --------------------------------------------------------------------------------
+
+
+def bomb(path, n_bytes=2**27):
+    """A small file that unpacks to much."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": (n_bytes,)}
+    )
+    deflated = zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED)
+    with deflated as archive, archive.open("a.npy", "w") as member:
+        member.write(header.getvalue())
+        for _ in range(n_bytes // 2**20):
+            member.write(bytes(2**20))
+    return path
+
+
+def lying(path):
+    """A file whose header claims more than follows."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**12,)})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", header.getvalue() + bytes(80))
+    path.with_suffix(".npy").write_bytes(header.getvalue() + bytes(80))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (bomb, r"claims to unpack from \d+,\d+ to 134,217,856 bytes"),
+        (lying, "claims 8,000,000,000,000 bytes; the"),
+    ],
+)
+def test_small_files_can_not_ask_for_much_memory(tmp_path, make, message):
+    path = make(tmp_path / "x.npz")
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f"{path} cannot be read as a saved example: .*{message}"):
+        load_archive(path, FORMAT, lambda *entries: entries)
+    with pytest.raises(ValueError, match=f"{path}: not a readable .npy or .npz array.*{message}"):
+        load_images(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24
+    if make is lying:
+        with pytest.raises(ValueError, match=f"x.npy: not a readable .npy or .npz array.*{message}"):
+            load_images(path.with_suffix(".npy"))
+
+
+def test_what_others_have_compressed_is_read(path):
+    arrays = dict(np.load(path))
+    np.savez_compressed(path.with_suffix(".npz"), **arrays)
+    read, _ = load_archive(path.with_suffix(".npz"), FORMAT, lambda *entries: entries)
+    np.testing.assert_array_equal(read["a"], ARRAYS["a"])

@@ -143,6 +143,19 @@ def test_former_names_of_options_are_translated(run_copy):
     assert written["images"] == former["images"]
 
 
+@pytest.mark.parametrize("change", [{"channels": 10**9}, {"latent_dim": 10**12}, {"filters": [4, 10**7]}])
+def test_a_configuration_can_not_ask_for_much_memory(run_copy, change):
+    run = RunFolder(run_copy)
+    description = json.loads(run.config.read_text())
+    description["autoencoder"] |= change
+    run.config.write_text(json.dumps(description))
+    with pytest.raises(
+        ValueError,
+        match=rf"{run.config}: expected the network of the checkpoints, which have [\d,]+ bytes; got one",
+    ):
+        load_run(run)
+
+
 # --- images ------------------------------------------------------------------------------------------
 
 

@@ -32,7 +32,7 @@ from ellipsoid.evaluation.candidates import (
 )
 from ellipsoid.evaluation.results import Evaluation, Measurements, Result, ResultCache
 from ellipsoid.moments import Moments
-from ellipsoid.pixels import as_uint8
+from ellipsoid.pixels import PIXEL_RANGE, ImageDecoder
 from ellipsoid.progress import progress_bar
 from ellipsoid.random import philox_words
 from ellipsoid.state import PCAState, check_latents
@@ -55,6 +55,7 @@ def evaluate(
     features: Callable[[np.ndarray], ArrayLike],
     *,
     key: jax.Array,
+    pixel_range: tuple[float, float] = PIXEL_RANGE,
     train_images: np.ndarray | None = None,
     real_latents: ArrayLike | None = None,
     candidates: Literal["full", "quick"] | Sequence[Candidate] = "full",
@@ -71,8 +72,8 @@ def evaluate(
     state : PCAState
         State that was fitted to these latents.
     decode : callable
-        Function from latents (n, D) to images (n, H, W, C): uint8, or floats in [0, 1], which are rounded and
-        clipped.
+        Function from float32 latents (n, D) to images (n, H, W, C): uint8, or floats in `pixel_range`, which
+        are rounded and clipped.
     real_images : (r, H, W, C) uint8 array
         Images that neither the decoder, nor the state, nor the features were trained on. At least 19; below
         1,000 the errors are large.
@@ -81,6 +82,8 @@ def evaluate(
         ``comparable`` are handed on, if it has them.
     key : jax.Array
         Typed key, the same for every candidate.
+    pixel_range : tuple of two float
+        Black and white of decoded images that are floats: (-1, 1) for a decoder that ends in tanh.
     train_images : (t, H, W, C) uint8 array, optional
         Training images, for the floor, and to look for copies.
     real_latents : array, shape (r, D), optional
@@ -122,7 +125,8 @@ def evaluate(
         real_latents = _check_real_latents(state, real_latents, len(real_images))
     full = isinstance(candidates, str) and candidates == "full"
     chosen = _choose(candidates, latents, state)
-    measurer = _Measurer(latents, decode, real_images, features, train_images, real_latents, n, key)
+    decoder = ImageDecoder(decode, pixel_range, real_images.shape[1:])
+    measurer = _Measurer(latents, decoder, real_images, features, train_images, real_latents, n, key)
     cache = ResultCache(None if out is None else Path(out) / "cache", measurer.inputs())
     for candidate in chosen:
         if cache.read(candidate.cache_key) is None:
@@ -245,7 +249,7 @@ class _Measurer:
     """
 
     latents: np.ndarray
-    decode: Callable[[np.ndarray], ArrayLike]
+    decode: ImageDecoder
     real_images: np.ndarray
     features: Callable[[np.ndarray], ArrayLike]
     train_images: np.ndarray | None
@@ -311,13 +315,7 @@ class _Measurer:
         return measurements, images[:N_EXAMPLES]
 
     def _decoded(self, latents: np.ndarray) -> np.ndarray:
-        images = np.asarray(self.decode(latents))
-        expected = (len(latents), *self.real_images.shape[1:])
-        if images.shape != expected:
-            raise ValueError(
-                f"decode: expected images {expected}, as the real ones; got shape {images.shape}"
-            )
-        return np.asarray(as_uint8(images))
+        return np.asarray(self.decode(latents))
 
     def _features_of(self, images: np.ndarray) -> np.ndarray:
         features = check_matrix("features", self.features(images), MIN_IMAGES)

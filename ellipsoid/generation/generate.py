@@ -27,6 +27,7 @@ from ellipsoid.generation.sinks.choose import choose_sink
 from ellipsoid.generation.verify import confirm
 from ellipsoid.generation.writing import Share, share_taken, write_missing_chunks
 from ellipsoid.mixture import Label, Mixture
+from ellipsoid.pixels import PIXEL_RANGE, check_pixel_range
 from ellipsoid.regions import Region, as_region
 from ellipsoid.settings import DEFAULT_LEVEL, DrawSettings
 from ellipsoid.shapes import check_shape
@@ -46,6 +47,7 @@ def generate(
     label: Label | None = None,
     dtype: DTypeLike = "float32",
     decode: Callable[[np.ndarray], ArrayLike] | None = None,
+    pixel_range: tuple[float, float] = PIXEL_RANGE,
     decoder_digest: str | None = None,
     batch: int = 256,
     beside: tuple[str, ...] | list[str] = (),
@@ -84,8 +86,10 @@ def generate(
         Type of latents and scores; bfloat16 in ``.zarr`` only, since the other formats do not have it.
     decode : callable, optional
         Function from ``(batch, D)`` float32 latents to ``(batch, H, W, C)`` images: uint8, or floats in
-        [0, 1], which are rounded and clipped. It is given the values that are written, also where those have
-        16 bits. Latents alone are written when it is absent.
+        `pixel_range`, which are rounded and clipped. The first batch is examined. It is given the values that
+        are written, also where those have 16 bits. Latents alone are written when it is absent.
+    pixel_range : tuple of two float
+        Black and white of images that are floats: (-1, 1) for a decoder that ends in tanh.
     decoder_digest : str, optional
         Anything that tells the decoder from others. A run that goes on with another is refused; so is a call
         for images that are complete already, unless this tells that the same decoder made them.
@@ -136,8 +140,9 @@ def generate(
     ValueError
         For a sink that cannot hold what is asked for, a name that ends as files of other formats do, an
         unfinished result of other settings, also one that another process has just begun, a damaged manifest,
-        images of another shape than ``(batch, H, W, C)``, latents that a 16-bit `dtype` cannot hold, and for
-        what :func:`ellipsoid.sample` refuses.
+        images of another shape than ``(batch, H, W, C)`` with 1, 3 or 4 channels, images with NaN or with
+        many pixels beyond `pixel_range`, latents that a 16-bit `dtype` cannot hold, and for what
+        :func:`ellipsoid.sample` refuses.
     Exception
         Whatever else `decode` or a function raises, with a note of what is kept.
 
@@ -168,13 +173,14 @@ def generate(
     """
     n, batch = check_count("n", n), check_count("batch", batch)
     chunk = None if chunk is None else check_count("chunk", chunk)
+    pixel_range = check_pixel_range(pixel_range)
     share = _share(processes, process_id)
     names = column_names(shape, has_images=decode is not None, beside=beside)
     shape = check_shape(shape, label)
     settings = DrawSettings(law, level, fact, as_region(region))
     settings.check(shape.n_components)
 
-    source = RowSource(key, shape, settings, n, names, dtype, batch, decode)
+    source = RowSource(key, shape, settings, n, names, dtype, batch, decode, pixel_range)
     destination = look(choose_sink(sink), source, chunk, decoder_digest)
     if destination.status in (Status.NEW, Status.UNFINISHED):
         with share_taken(destination, source, share):

@@ -16,7 +16,7 @@ from ellipsoid.density import contains, gauge
 from ellipsoid.draws import Draws, MixtureDraws
 from ellipsoid.generation.sinks.base import IMAGES, Column, n_rows
 from ellipsoid.mixture import Mixture
-from ellipsoid.pixels import as_uint8
+from ellipsoid.pixels import PIXEL_RANGE, ImageDecoder
 from ellipsoid.random import philox_words
 from ellipsoid.regions import as_region
 from ellipsoid.sampling import sample_at
@@ -73,6 +73,8 @@ class RowSource:
         Rows that `decode` is given, always exactly so many.
     decode : callable or None
         Function from latents to images.
+    pixel_range : tuple of two float
+        Black and white of images that are floats.
     """
 
     key: jax.Array
@@ -83,6 +85,7 @@ class RowSource:
     dtype: DTypeLike
     batch: int
     decode: Callable[[np.ndarray], ArrayLike] | None
+    pixel_range: tuple[float, float] = PIXEL_RANGE
 
     @functools.cached_property
     def first(self) -> dict[str, np.ndarray]:
@@ -110,6 +113,8 @@ class RowSource:
         """Everything that fixes the rows before they are decoded, by name, as a manifest keeps it."""
         region = as_region(self.settings.region)
         columns = {name: [column.dtype.name, list(column.shape)] for name, column in self.columns.items()}
+        # Named where it is not the usual one only: manifests of before do not have it.
+        is_usual = self.decode is None or self.pixel_range == PIXEL_RANGE
         return {
             "columns": columns,
             "law": self.settings.law,
@@ -119,6 +124,7 @@ class RowSource:
             "pairs_digest": digest(region),
             "key": np.asarray(philox_words(self.key)).tolist(),
             "state_digest": digest(_drawn_from(self.shape)),
+            **({} if is_usual else {"pixel_range": list(self.pixel_range)}),
         }
 
     def compute(self, start: int, stop: int) -> Callable[[], Rows]:
@@ -139,10 +145,9 @@ class RowSource:
             n_judged, inside = len(judged), self._judge(contains, judged)
             if "gauge" in self.names:
                 pieces["gauge"] = self._judge(gauge, written)
-        if self.decode is not None:
-            # A copy: a decoder may write to what it is given, and PyTorch warns of what it may not.
-            latents = np.array(draws.latents, np.float32)[:size]
-            pieces[IMAGES] = map_batches(self._decode_batch, latents, self.batch)
+        if self._decoder is not None:
+            latents = np.asarray(draws.latents, np.float32)[:size]
+            pieces[IMAGES] = map_batches(self._decoder, latents, self.batch)
         pieces = {name: pieces[name] for name in self.names}
 
         def wait() -> Rows:
@@ -167,17 +172,9 @@ class RowSource:
         region = {"level": settings.level, "fact": settings.fact, "region": settings.region}
         return map_batches(functools.partial(question, self.shape, **region), latents, _JUDGED_BATCH)
 
-    def _decode_batch(self, latents: np.ndarray) -> np.ndarray | jax.Array:
-        assert self.decode is not None
-        images = self.decode(latents)
-        if np.ndim(images) != 4 or np.shape(images)[0] != self.batch:
-            raise ValueError(
-                f"decode: expected images ({self.batch}, H, W, C) of {self.batch} latents; "
-                f"got shape {np.shape(images)}"
-            )
-        pixels = as_uint8(images)
-        # A copy: a decoder may fill the same buffer again before these images are written.
-        return pixels if isinstance(pixels, jax.Array) else np.array(pixels)
+    @functools.cached_property
+    def _decoder(self) -> ImageDecoder | None:
+        return None if self.decode is None else ImageDecoder(self.decode, self.pixel_range)
 
 
 def column_names(shape: PCAState | Mixture, *, has_images: bool, beside: Iterable[str]) -> list[str]:

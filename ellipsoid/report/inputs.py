@@ -1,5 +1,6 @@
 """The inputs of a report, and how they are read from a run folder."""
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,12 @@ from typing import Any
 import numpy as np
 
 import ellipsoid as el
+from ellipsoid.pixels import PIXEL_RANGE, ImageDecoder
 from ellipsoid.runs import RunFolder, check_training_images, load_run
+from ellipsoid.state import check_latents
+
+# Latents whose images are examined before anything is measured.
+_N_EXAMINED = 64
 
 
 @dataclass(frozen=True)
@@ -23,13 +29,16 @@ class ReportInputs:
     latents : ndarray, shape (n, D)
         Latents of the training images.
     decode, encode : callable, optional
-        Functions from latents (n, D) to uint8 images (n, H, W, C), and back.
+        Functions from float32 latents (n, D) to images (n, H, W, C), uint8 or floats in `pixel_range`, and
+        from uint8 images to latents.
     images, test_images : (n, H, W, C) uint8 arrays, optional
         Training images, in any number and order, and others that the autoencoder has never seen.
     history : sequence of dict
         Losses over the epochs.
     run : Path, optional
         Folder of the run, which may have been evaluated.
+    pixel_range : tuple of two float
+        Black and white of decoded images that are floats: (-1, 1) for a decoder that ends in tanh.
     """
 
     state: el.PCAState
@@ -40,6 +49,21 @@ class ReportInputs:
     test_images: np.ndarray | None = None
     history: Sequence[dict[str, Any]] = ()
     run: Path | None = None
+    pixel_range: tuple[float, float] = PIXEL_RANGE
+
+    def examined(self) -> "ReportInputs":
+        """Give the same with a decoder of uint8 images, after the images of some latents were examined.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the latents do not fit the state, or `decode` gives no images in `pixel_range`.
+        """
+        if self.decode is None:
+            return self
+        decoder = ImageDecoder(self.decode, self.pixel_range)
+        decoder(check_latents(self.state, self.latents)[:_N_EXAMINED])
+        return dataclasses.replace(self, decode=lambda latents: np.asarray(decoder(latents)))
 
 
 def load_report_inputs(

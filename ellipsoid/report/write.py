@@ -58,10 +58,11 @@ def write_report(
     OSError
         If a file cannot be written.
     TypeError, ValueError
-        If the latents are not a finite real matrix of at least 8 rows that fits the state, or the state has
-        one component only.
+        If the latents are not a finite real matrix of at least 8 rows that fits the state, the state has one
+        component only, or the decoder gives something else than images in `inputs.pixel_range`.
     """
     folder = RunFolder(run)
+    inputs = inputs.examined()  # before minutes of measuring
     measured = diagnostics.diagnose(inputs.state, inputs.latents, progress=progress)
     verdict = diagnostics.assess(inputs.state, measured)
     study = make_study(inputs, measured, folder.figures, key=el.key(seed))

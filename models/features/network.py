@@ -103,6 +103,13 @@ class NetworkFeatures:
 
     @classmethod
     def _from_entries(cls, arrays: Entries, description: Description) -> Self:
+        try:
+            return cls._made_of(arrays, description)
+        except (TypeError, AttributeError, LookupError, OverflowError) as error:  # values of other types
+            raise ValueError(f"description: expected what `save` writes; got {error}") from error
+
+    @classmethod
+    def _made_of(cls, arrays: Entries, description: Description) -> Self:
         options: dict[str, Any] = dict(description["config"])
         for former, name in _FORMER_NAMES.items():
             if former in options:

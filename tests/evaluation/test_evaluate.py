@@ -67,6 +67,24 @@ def test_floats_are_rounded(toy):
     assert floats.results[0].measurements == toy.evaluate([candidate]).results[0].measurements
 
 
+def test_another_range_is_said_or_refused_before_anything_is_drawn(toy):
+    candidate, calls = toy.counted()
+
+    def tanh(z):
+        assert z.dtype == np.float32
+        return toy.decode(z) / np.float32(127.5) - 1
+
+    with pytest.raises(ValueError, match=r"output of tanh: pass pixel_range=\(-1, 1\)"):
+        toy.evaluate([candidate], decode=tanh, latents=toy.latents.astype(np.float64))
+    with pytest.raises(
+        ValueError, match=r"expected images \(16, 6, 6, 1\), as the real ones; got .* channels first"
+    ):
+        toy.evaluate([candidate], decode=lambda z: toy.decode(z).transpose(0, 3, 1, 2))
+    assert calls == []
+    images = toy.evaluate([candidate], decode=tanh, pixel_range=(-1, 1)).results[0].examples
+    np.testing.assert_array_equal(images, toy.evaluate([candidate]).results[0].examples)
+
+
 # --- which candidates are measured -----------------------------------------------------------------
 
 

@@ -25,7 +25,8 @@ manifest._INTERVAL = 0.02
 state = el.PCAState.load(Path(folder) / "state.npz")
 
 def decode(z):
-    return np.repeat(z[:, :3], 16, axis=1).reshape(-1, 3, 4, 4).transpose(0, 2, 3, 1)
+    pixels = (z[:, :3] / 6 + np.float32(0.5)).clip(-0.04, 1.04)
+    return np.repeat(pixels, 16, axis=1).reshape(-1, 3, 4, 4).transpose(0, 2, 3, 1)
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)

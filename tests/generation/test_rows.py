@@ -41,11 +41,11 @@ def test_a_decoder_is_always_given_whole_batches_and_compiled_once(state, tmp_pa
     @jax.jit
     def compiled(z):
         traced.append(z.shape)
-        return jnp.reshape(z, (-1, 3, 4, 1))
+        return jnp.reshape(z / 16 + 0.5, (-1, 3, 4, 1))
 
     path = generate(state, 70, tmp_path / "x.npy", decode=compiled, chunk=30, batch=16)
     assert traced == [(16, 12)]
-    expected = np.clip(latents_of(state, 70).reshape(-1, 3, 4, 1), 0, 1) * 255
+    expected = np.clip(latents_of(state, 70).reshape(-1, 3, 4, 1) / 16 + 0.5, 0, 1) * 255
     np.testing.assert_array_equal(np.load(path), np.round(expected))
 
 
@@ -180,3 +180,41 @@ el.generate(el.key(3), state, 1000, sys.argv[2], progress=False, **options)
     options = {"chunk": 100, "dtype": "float16", "beside": ("scores", "gauge")}
     generate(state, 1000, tmp_path / "one" / "z.npy", **options)
     assert contents(tmp_path / "three") == contents(tmp_path / "one")
+
+
+# --- the contract of decoders ----------------------------------------------------------------------
+
+
+def test_the_range_of_a_decoder_is_said_and_kept(state, tmp_path):
+    def doubled(z):
+        return 2 * decode(z) - 1
+
+    with pytest.raises(ValueError, match=r"output of tanh: pass pixel_range=\(-1, 1\)"):
+        generate(state, 40, tmp_path / "x.npy", decode=lambda z: doubled(z).clip(-1, 1), batch=16)
+    with pytest.raises(TypeError, match="pixel_range: expected two numbers"):
+        generate(state, 40, tmp_path / "x.npy", decode=doubled, pixel_range=1)
+    assert list(tmp_path.iterdir()) == []
+    images = [
+        np.load(generate(state, 40, tmp_path / name, batch=16, **options))
+        for name, options in (
+            ("usual.npy", {"decode": decode}),
+            ("tanh.npy", {"decode": doubled, "pixel_range": (-1, 1)}),
+        )
+    ]
+    assert np.abs(np.subtract(*images, dtype=int)).max() <= 1  # the doubled ones are rounded twice
+    configurations = [manifest_of(tmp_path / name)["configuration"] for name in ("usual.npy", "tanh.npy")]
+    assert "pixel_range" not in configurations[0]
+    assert configurations[1]["pixel_range"] == [-1, 1]
+    with pytest.raises(ValueError, match=r"pixel_range: \[-1.0, 1.0\], not null"):
+        generate(state, 40, tmp_path / "tanh.npy", decode=decode, batch=16, verify=True)
+
+
+def test_a_decoder_may_use_one_memory_for_all_its_images(state, tmp_path):
+    buffer = np.empty((16, 4, 4, 3), np.uint8)
+
+    def reusing(z):
+        buffer[:] = images_of(z)
+        return buffer
+
+    path = generate(state, 70, tmp_path / "x.npy", decode=reusing, batch=16)
+    np.testing.assert_array_equal(np.load(path), images_of(latents_of(state, 70)))

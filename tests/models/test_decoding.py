@@ -116,7 +116,7 @@ def test_an_interrupted_cache_goes_on(folder, tmp_path, tried, monkeypatch):
     def interrupted(self, images):
         if self.state.done >= 96:
             raise KeyboardInterrupt
-        append(self, images)
+        return append(self, images)
 
     with monkeypatch.context() as patch:
         patch.setattr(decoding._File, "append", interrupted)
@@ -295,10 +295,38 @@ def test_sixteen_bits_are_scaled_not_cut(tmp_path):
     np.testing.assert_array_equal(images[:, 0, :, 0], [np.round(levels[0] / 257)] * 2)
 
 
-def test_images_without_a_range_are_refused(tmp_path):
+@pytest.mark.parametrize("white", [65535, 1023])
+def test_sixteen_bits_of_a_pgm_file_are_scaled_by_its_white(tmp_path, white):
+    levels = np.array([0, white // 3, white])
     for name in "ab":
-        Image.fromarray(np.ones((8, 8), np.float32)).save(tmp_path / f"{name}.tif")
-    with pytest.raises(ValueError, match="mode F have no fixed range"):
+        header = f"P5\n3 1\n{white}\n".encode()
+        (tmp_path / f"{name}.pgm").write_bytes(header + levels.astype(">u2").tobytes())
+    images = load_images(tmp_path, progress=False)
+    assert images.shape == (2, 1, 3, 1)
+    np.testing.assert_array_equal(images[0, 0, :, 0], [0, 85, 255])
+
+
+def test_floats_from_black_to_white_are_read(tmp_path):
+    floats = np.linspace(0, 1, 52, dtype=np.float32).reshape(4, 13)
+    for name in "ab":
+        Image.fromarray(floats).save(tmp_path / f"{name}.tif")
+    images = load_images(tmp_path, progress=False)
+    assert images.shape == (2, 4, 13, 1)
+    np.testing.assert_array_equal(images[0].ravel(), np.arange(0, 256, 5))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.full((8, 8), 255, np.float32), r"expected floats in \[0, 1\]; got 255 to 255"),
+        (np.full((8, 8), np.nan, np.float32), r"expected floats in \[0, 1\]; got nan to nan"),
+        (np.ones((8, 8), np.int32), "32-bit integers have no fixed range; save 8 or 16 bits"),
+    ],
+)
+def test_images_without_a_range_are_refused(tmp_path, pixels, message):
+    for name in "ab":
+        Image.fromarray(pixels).save(tmp_path / f"{name}.tif")
+    with pytest.raises(ValueError, match=message):
         load_images(tmp_path, progress=False)
 
 
@@ -316,3 +344,135 @@ def test_large_jpeg_files_lose_nothing_by_decoding_them_small(tmp_path, monkeypa
     assert used == [(None, (64, 64))] * 2
     assert (small != whole).any()
     assert np.abs(small - whole).max() <= 3
+
+
+# --- transparency ----------------------------------------------------------------------------------
+
+
+def transparent(mode):
+    """A picture of two pixels: a black one, and one of another colour that is transparent."""
+    if mode in ("RGBA", "LA"):
+        black, hidden = ((0, 0, 0, 255), (9, 99, 9, 0)) if mode == "RGBA" else ((0, 255), (99, 0))
+        image = Image.new(mode, (2, 2), black)
+        image.paste(hidden, (1, 0, 2, 2))
+        return image, {}
+    image = Image.new("L" if mode == "I;16" else mode, (2, 2), 0)
+    image.paste((99, 9, 99) if mode == "RGB" else 1, (1, 0, 2, 2))
+    if mode == "I;16":
+        image = Image.fromarray(np.array([[0, 300], [0, 300]], np.uint16))
+    if mode == "P":
+        image.putpalette([0, 0, 0, 99, 9, 99])
+    return image, {"transparency": {"RGB": (99, 9, 99), "P": 1, "L": 1, "I;16": 300}[mode]}
+
+
+@pytest.mark.parametrize("channels", [None, 1, 3])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "PA", "RGB", "L", "I;16"])
+def test_transparent_images_are_laid_on_white_and_counted(tmp_path, mode, channels):
+    if mode == "PA":  # Pillow writes no such file but for TIFF, and reads that as RGBA
+        image = transparent("RGBA")[0].convert("PA")
+        source = SimpleNamespace(open=lambda _: image.copy())
+        decoded = decoding._decode_one(source, 0, None, channels)
+        assert (decoded.is_transparent, decoded.is_grey) == (True, False)
+        images = decoded.pixels[None]
+    else:
+        image, options = transparent(mode)
+        for i in range(2):
+            image.save(tmp_path / f"{i}.png", **options)
+        Image.new("RGBA", (2, 2), (7, 7, 7, 255)).save(tmp_path / "opaque.png")
+        with pytest.warns(UserWarning, match="laid 2 of 3 images, which are transparent, on white") as record:
+            images = load_images(tmp_path, channels=channels, progress=False)
+        assert len(record) == 1
+        assert (images[2] == 7).all()
+    assert images.shape[-1] == (channels or 3)
+    assert (images[0, :, 0] == 0).all()
+    assert (images[0, :, 1] == 255).all()
+
+
+def test_half_of_a_colour_shines_through(tmp_path):
+    for i in range(2):
+        Image.new("RGBA", (4, 4), (200, 0, 0, 51 * i)).save(tmp_path / f"{i}.webp", lossless=True)
+    cache = tmp_path / "cache.npy"
+    for _ in range(2):  # the second time from the cache
+        with pytest.warns(UserWarning, match="laid 2 of 2 images"):
+            images = load_images(tmp_path, cache=cache, progress=False)
+        assert images[:, 0, 0].tolist() == [[255] * 3, [244, 204, 204]]
+
+
+def test_a_cache_of_before_still_opens(folder, tmp_path, tried):
+    load(folder, cache=tmp_path / "cache.npy")
+    manifest = tmp_path / "cache.npy.json"
+    content = json.loads(manifest.read_bytes())
+    for name in ("transparent", "crc32"):
+        del content[name]
+    manifest.write_text(json.dumps(content))
+    tried.clear()
+    load(folder, cache=tmp_path / "cache.npy")
+    assert tried == []
+
+
+@pytest.mark.parametrize("damage", ["pixel", "header", "length", "shape"])
+def test_a_damaged_cache_is_made_again(folder, tmp_path, tried, damage):
+    cache = tmp_path / "cache.npy"
+    expected = load(folder, cache=cache).images.copy()
+    content = bytearray(cache.read_bytes())
+    if damage == "pixel":
+        content[-1000] ^= 1
+    elif damage == "header":
+        content[20:30] = b"((((((((((  "[:10]
+    elif damage == "length":
+        del content[-1:]
+    cache.write_bytes(content)
+    if damage == "shape":
+        np.save(cache, expected.reshape(2, -1))
+    tried.clear()
+    with pytest.warns(UserWarning, match=r"cache.npy: made again, since it is damaged"):
+        found = load(folder, cache=cache)
+    assert len(tried) == N
+    np.testing.assert_array_equal(found.images, expected)
+    tried.clear()
+    load(folder, cache=cache)
+    assert tried == []
+
+
+def test_a_cut_whose_pixels_are_damaged_begins_anew(folder, tmp_path, tried, monkeypatch):
+    cache, data = tmp_path / "cache.npy", tmp_path / "cache.npy.partial" / "images.npy"
+    with monkeypatch.context() as patched:
+        patched.setattr(decoding._File, "complete", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            load_images(folder, 8, cache=cache, progress=False)
+    content = bytearray(data.read_bytes())
+    content[-1] ^= 1
+    data.write_bytes(content)
+    tried.clear()
+    assert len(load(folder, cache=cache).images) == N - 2
+    assert len(tried) == N
+    np.testing.assert_array_equal(np.load(cache), load(folder).images)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"done": "x"},
+        {"shape": "abc"},
+        {"shape": None},
+        {"damaged": 3},
+        {"damaged": [[1]]},
+        {"damaged": [[900, "x"]]},
+    ],
+)
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_manifest_that_makes_no_sense_is_no_cache(folder, tmp_path, tried, monkeypatch, change, complete):
+    cache = tmp_path / "cache.npy"
+    manifest = tmp_path / "cache.npy.json"
+    if complete:
+        load(folder, cache=cache)
+    else:
+        manifest = tmp_path / "cache.npy.partial" / "manifest.json"
+        with monkeypatch.context() as patched:
+            patched.setattr(decoding._File, "complete", lambda _: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                load_images(folder, 8, cache=cache, progress=False)
+    manifest.write_text(json.dumps(json.loads(manifest.read_bytes()) | change))
+    tried.clear()
+    load(folder, cache=cache)
+    assert len(tried) == N

@@ -4,12 +4,13 @@ import io
 import tarfile
 import warnings
 import zipfile
-from pathlib import Path
+import zlib
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
 import scipy.io
-from PIL import Image
+from PIL import Image, features
 
 from ellipsoid.cli import main
 from ellipsoid.models import load_image_set, load_images, training
@@ -75,6 +76,157 @@ def test_folders_that_are_no_classes(tmp_path, names):
     found = load(make_zip(tmp_path / "x.zip", dict.fromkeys(names, encoded(5))))
     assert found.labels is None
     assert found.label_names == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        # Tiny ImageNet: a folder of one name in each class.
+        ("n1/images/a n1/images/b n2/images/a", "n1 n1 n2"),
+        ("top/n1/x/images/a top/n2/x/images/a", "n1 n2"),
+        ("animals/cat/a animals/dog/a plants/rose/a", "cat dog rose"),
+        # A name in several places stands for one class each.
+        ("x/left/a x/right/a y/left/a", "x/left right y/left"),
+        # One stray picture, or a few.
+        ("cat/a cat/b dog/a overview", "cat cat dog -"),
+        ("photos/cat/a photos/dog/a photos/overview", "cat dog -"),
+        ("overview photos/cat/a photos/dog/a", "- cat dog"),
+        ("a b cat/a dog/a", None),
+        ("a cat/a cat/b", None),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*gave label -1")
+def test_the_folder_that_tells_images_apart_is_the_class(tmp_path, names, classes):
+    names = names.split()
+    found = load(make_zip(tmp_path / "x.zip", {f"{name}.png": encoded(i) for i, name in enumerate(names)}))
+    assert found.partition is None
+    if classes is None:
+        assert (found.labels, found.label_names) == (None, ())
+        return
+    order = sorted(range(len(names)), key=lambda i: PurePosixPath(names[i]).parts)
+    assert values(found.images) == order
+    got = ["-" if label < 0 else found.label_names[label] for label in found.labels]
+    assert got == [classes.split()[i] for i in order]
+
+
+def test_images_beside_the_classes_are_counted(tmp_path):
+    files = dict.fromkeys(["cat/a.png", "dog/a.png", "overview.png"], encoded(5))
+    with pytest.warns(
+        UserWarning, match="gave label -1 to 1 of 3 images, which lie beside the class folders"
+    ):
+        load(make_folder(tmp_path, files))
+
+
+def test_folders_of_splits_are_no_classes(tmp_path):
+    names = [
+        "train/cat/a",
+        "train/dog/b",
+        "train/dog/c",
+        "val/cat/d",
+        "val/dog/e",
+        "test/dog/f",
+        "test/cat/g",
+    ]
+    source = make_folder(tmp_path, {f"data/{name}.png": encoded(ord(name[-1])) for name in names})
+    found = load(source)
+    assert found.label_names == ("cat", "dog")
+    of_image = dict(
+        zip(
+            "".join(map(chr, values(found.images))),
+            zip(found.labels, found.partition, strict=True),
+            strict=True,
+        )
+    )
+    assert of_image == {
+        "a": (0, 0),
+        "b": (1, 0),
+        "c": (1, 0),
+        "d": (0, 1),
+        "e": (1, 1),
+        "f": (1, 2),
+        "g": (0, 2),
+    }
+    test = load(source, split="test")
+    assert values(test.images) == [ord("g"), ord("f")]
+    assert test.labels.tolist() == [0, 1]
+    assert has_splits(source)
+
+
+def test_folders_of_splits_without_classes(tmp_path):
+    source = make_folder(
+        tmp_path, {f"{split}/{i}.png": encoded(i) for split in ("Train", "test") for i in (1, 2)}
+    )
+    found = load(source)
+    assert (found.labels, found.label_names) == (None, ())
+    assert found.partition.tolist() == [0, 0, 2, 2]
+
+
+def test_linked_folders_are_read_and_circles_end(tmp_path):
+    elsewhere = make_folder(tmp_path / "elsewhere", {"cat/1.png": encoded(1), "cat/2.png": encoded(2)})
+    source = make_folder(tmp_path / "images", {"dog/3.png": encoded(3)})
+    try:
+        (source / "cat").symlink_to(elsewhere / "cat")
+    except OSError:
+        pytest.skip("no symbolic links here")
+    (source / "again").symlink_to(source / "dog")
+    (source / "dog" / "up").symlink_to(source)
+    (elsewhere / "cat" / "back").symlink_to(source)
+    (source / "broken").symlink_to(tmp_path / "nowhere")
+    found = load(source)
+    assert values(found.images) == [1, 2, 3]
+    assert found.label_names == ("cat", "dog")
+    (tmp_path / "alias").symlink_to(source)
+    assert load(tmp_path / "alias").label_names == ("cat", "dog")
+
+
+def test_celeba_as_a_link(tmp_path):
+    source = as_torchvision(tmp_path)
+    (source / "img_align_celeba").rename(tmp_path / "moved")
+    (source / "img_align_celeba").symlink_to(tmp_path / "moved")
+    assert tuple(load(source, size=16).attributes) == ATTRIBUTES
+
+
+def test_zip_files_of_windows(tmp_path):
+    found = load(
+        make_zip(
+            tmp_path / "x.zip", {"a\\cat\\": b"", "a\\cat\\1.png": encoded(1), "a\\dog\\1.png": encoded(2)}
+        )
+    )
+    assert found.label_names == ("cat", "dog")
+    attributes, _ = celeba_lists()
+    files = {
+        name.replace("/", "\\"): content for name, content in celeba_images("c/img_align_celeba/").items()
+    }
+    source = make_zip(tmp_path / "celeba.zip", files | {"c\\list_attr_celeba.txt": attributes})
+    assert tuple(load(source, size=16).attributes) == ATTRIBUTES
+
+
+def test_what_is_passed_over_is_counted(tmp_path):
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8)).save(buffer, "PPM")
+    photographs = {"a.jfif": encoded(8, "JPEG"), "b.JPE": encoded(8, "JPEG"), "c.pnm": buffer.getvalue()}
+    if features.check("avif"):
+        photographs["d.avif"] = encoded(8, "AVIF")
+    others = {
+        "1.heic": b"",
+        "2.HEIC": b"",
+        "x.svg": b"",
+        "notes.txt": b"",
+        ".hidden.svg": b"",
+        "Makefile": b"",
+    }
+    source = make_folder(tmp_path, photographs | others)
+    with pytest.warns(
+        UserWarning, match=r": passed over what is not read as images: 2 .heic, 1 .svg$"
+    ) as record:
+        assert len(load(source).images) == len(photographs)
+    assert len(record) == 1
+    for name in photographs:
+        (source / name).unlink()
+    with pytest.raises(
+        ValueError, match=r"no images \(.png, .*; got 2 .heic, 1 without suffix, 1 .svg, 1 .txt"
+    ):
+        load(source)
 
 
 def test_member_names_of_a_zip_are_never_paths(tmp_path):
@@ -197,13 +349,15 @@ def test_labels_skip_damaged_images_too(tmp_path):
 
 
 def test_pillow_is_not_heard_about_odd_metadata(tmp_path):
-    buffer = io.BytesIO()
-    image = Image.new("P", (8, 8))
-    image.putpalette([9] * 768)
-    image.save(buffer, "PNG", transparency=b"\x00\x80")  # Pillow warns when it is made into colours
+    # A PNG file that claims to be an animation of no frames.
+    chunk = b"acTL" + bytes(8)
+    content = encoded(9)
+    content = content[:33] + (8).to_bytes(4) + chunk + zlib.crc32(chunk).to_bytes(4) + content[33:]
+    with pytest.warns(UserWarning, match="Invalid APNG"):
+        Image.open(io.BytesIO(content))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = load(make_folder(tmp_path, {"a.png": buffer.getvalue(), "b.png": encoded(9)}))
+        found = load(make_folder(tmp_path, {"a.png": content, "b.png": encoded(9)}))
     assert values(found.images) == [9, 9]
 
 
@@ -332,6 +486,7 @@ def test_some_of_the_images_of_celeba(tmp_path):
         ("list_attr_celeba.txt", b"1\nBald Young\n000001.jpg -1\n", "1 numbers in a row, and 2 names"),
         ("list_eval_partition.txt", b"000001.jpg zero\n", "expected one row of integers for each image"),
         ("list_eval_partition.txt", b"", "expected one row of integers for each image"),
+        ("list_attr_celeba.txt", b",,,\n" * 9, "expected one row of integers for each image"),
     ],
 )
 def test_lists_that_do_not_fit(tmp_path, name, content, message):
@@ -341,6 +496,23 @@ def test_lists_that_do_not_fit(tmp_path, name, content, message):
         load(source, size=16)
     assert name in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_lists_that_are_too_long_are_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("ellipsoid.models.sources._MAX_LIST_BYTES", 100)
+    for form in (as_kaggle, as_folder_beside_the_lists):
+        with pytest.raises(ValueError, match=r"list_attr_celeba.*: .* \(\d+ bytes are too many\)"):
+            load(form(tmp_path), size=16)
+
+
+def test_a_damaged_list_in_a_zip_file(tmp_path):
+    source = as_kaggle(tmp_path)
+    content = bytearray(source.read_bytes())
+    start = content.index(b"list_attr_celeba.csv") + 25
+    content[start : start + 40] = bytes(40)
+    source.write_bytes(content)
+    with pytest.raises(ValueError, match=r"archive.zip/list_attr_celeba.csv: expected one row of integers"):
+        load(source, size=16)
 
 
 def test_only_celeba_has_splits(tmp_path):

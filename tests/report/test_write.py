@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 
@@ -6,7 +7,7 @@ import pytest
 
 import ellipsoid as el
 from ellipsoid.cli import main
-from ellipsoid.report import load_report_inputs, write, write_report
+from ellipsoid.report import ReportInputs, load_report_inputs, write, write_report
 from ellipsoid.report.chapters.pairs import ellipses
 
 DRAWINGS = {
@@ -125,3 +126,22 @@ def test_a_report_that_fails_leaves_the_old_one(tmp_path, monkeypatch, small_lat
     with pytest.raises(OSError, match="no space left"):
         write_report(tmp_path, load_report_inputs(tmp_path), progress=False)
     assert (tmp_path / "report.html").read_text() == "old"
+
+
+def test_the_decoder_is_examined_before_anything_is_measured(tmp_path, latents, monkeypatch):
+    monkeypatch.setattr(write.diagnostics, "diagnose", lambda *_, **__: pytest.fail("measured"))
+    dtypes = []
+
+    def tanh(z):
+        dtypes.append(z.dtype)
+        return np.tanh(z).reshape(len(z), 2, 4, 1)
+
+    state = el.fit(latents[:, 1:6], n_components=3)
+    inputs = ReportInputs(
+        state, latents[:, 1:6].astype(np.float64), decode=lambda z: tanh(np.resize(z, (len(z), 8)))
+    )
+    with pytest.raises(ValueError, match=r"output of tanh: pass pixel_range=\(-1, 1\)"):
+        write_report(tmp_path, inputs, progress=False)
+    examined = dataclasses.replace(inputs, pixel_range=(-1, 1)).examined()
+    assert examined.decode(np.zeros((1, 5))).dtype == np.uint8
+    assert set(dtypes) == {np.dtype(np.float32)}

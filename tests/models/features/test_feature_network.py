@@ -1,6 +1,7 @@
 """Networks as features: what is kept of them in a file, and when one is trained anew."""
 
 import dataclasses
+import json
 import os
 import pickle
 
@@ -120,6 +121,8 @@ def saved(network, tmp_path):
     ("change", "message"),
     [
         ({"description": None}, "description"),
+        ({"description": json.dumps({"config": [1], "image_shape": 3})}, "expected what `save` writes"),
+        ({"description": json.dumps({"config": {"filters": 3}, "image_shape": [3]})}, "filters|`save`"),
         ({"format": "other"}, "expected ellipsoid.NetworkFeatures 1; got other 1"),
         ({"to_latent.kernel": None}, "to_latent.kernel"),
         ({"to_latent.bias": np.zeros(3, np.float32)}, r"to_latent.bias: expected .* of shape \(32,\)"),
