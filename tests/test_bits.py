@@ -116,7 +116,10 @@ def write(folder):
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(group, marks=pytest.mark.slow) if group == "wide" else group for group in GROUPS],
+    params=[
+        pytest.param(group, marks=pytest.mark.slow if group in ("wide", "mixture") else ())
+        for group in GROUPS
+    ],
 )
 def group(request):
     return request.param

@@ -48,7 +48,7 @@ def mass(density, region, k):
     return np.sum(radial * weights)
 
 
-@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("k", [3, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("law", "region"), EXACT)
 def test_density_integrates_to_one(make_state, law, region, k):
     state = make_state(k, k + 2)

@@ -42,7 +42,7 @@ def assert_same(a, b):
     [
         pytest.param("redraw", "pairwise", True, marks=pytest.mark.slow),  # two programs of 3 s each
         ("uniform", "pairwise", True),
-        ("normal", "ellipsoid", False),
+        pytest.param("normal", "ellipsoid", False, marks=pytest.mark.slow),
         ("uniform", "box", True),
     ],
 )

@@ -16,6 +16,8 @@ LAWS = ("redraw", "sequential", "uniform", "normal")
 SETTINGS = [(law, "pairwise") for law in LAWS] + [
     (law, region) for law in ("uniform", "normal") for region in ("ellipsoid", "box")
 ]
+# Every kind of program: a procedure, tables of one kind and of the other, none.
+FEW_SETTINGS = [("redraw", "pairwise"), ("normal", "pairwise"), ("normal", "ellipsoid"), ("uniform", "box")]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,9 @@ def test_half_a_million_vectors_of_256_components_lie_inside(make_state, law, n_
         assert 0.999 < np.sqrt(np.max(squares[:, 254] + squares[:, 255])) <= 1 - 2e-7
 
 
-@pytest.mark.parametrize(("law", "n"), [("redraw", 10_000), ("sequential", 20_000)])
+@pytest.mark.parametrize(
+    ("law", "n"), [("redraw", 10_000), pytest.param("sequential", 20_000, marks=pytest.mark.slow)]
+)
 def test_procedures_of_256_components_lie_inside(make_state, law, n):
     state = make_state(256)
     draws = el.sample(el.key(3), state, n, law=law)
@@ -224,7 +228,13 @@ def test_rows_of_redraw_beyond_32_bits(state):
     assert not np.any(scores[0] == scores[1])
 
 
-@pytest.mark.parametrize(("law", "region"), SETTINGS)
+@pytest.mark.parametrize(
+    ("law", "region"),
+    [
+        pytest.param(*setting, marks=() if setting in FEW_SETTINGS else pytest.mark.slow)
+        for setting in SETTINGS
+    ],
+)
 def test_sample_under_jit(state, law, region):
     """Scores keep their bits inside of jit; latents, and scores on an ellipsoid (a norm), to rounding."""
     n = sequence.block_rows(6, law, "cpu") + 10

@@ -41,7 +41,7 @@ IMAGE_CHAPTERS = (
 
 def demonstrate(out, chapters=CHAPTERS):
     """Run the demonstration at a size of seconds; give its folder, its summary, and its report's inputs."""
-    inputs = []
+    made_of = []
     config = dataclasses.replace(
         DemoConfig.small(),
         n_images=256,
@@ -51,14 +51,14 @@ def demonstrate(out, chapters=CHAPTERS):
     )
 
     def recording(folder, inputs, **options):
-        inputs.append(inputs)
+        made_of.append(inputs)
         return write_report(folder, inputs, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ellipsoid.demo.write_report", recording)
         patch.setattr("ellipsoid.report.write.CHAPTERS", chapters)
         summary = run_demo(out, config, progress=False)
-    return out, summary, inputs[0]
+    return out, summary, made_of[0]
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ def concerns_of(state, latents):
         ("one odd component", {"component"}),
     ],
 )
-@pytest.mark.parametrize(("n", "d"), [(2_000, 16), (600, 32)])
+@pytest.mark.parametrize(("n", "d"), [(2_000, 16), pytest.param(600, 32, marks=pytest.mark.slow)])
 def test_each_failure_of_an_assumption_raises_its_concern_and_no_other(case, expected, n, d):
     latents = latents_of(case, n, d)
     state = el.fit(latents)

@@ -29,7 +29,7 @@ def latents():
 
 # 28 -> 14 -> 7 -> 4 and 13 -> 7 -> 4 -> 2: the decoder has to hit odd sizes on its way back.
 @pytest.mark.parametrize("image_size", [*range(8, 19), 28])
-@pytest.mark.parametrize("kernel_size", [2, 3, 4, 5])
+@pytest.mark.parametrize("kernel_size", [3, 4, *(pytest.param(k, marks=pytest.mark.slow) for k in (2, 5))])
 def test_any_size_comes_back(image_size, kernel_size):
     config = AutoencoderConfig(
         image_size, channels=1, filters=(2, 3, 4), latent_dim=6, kernel_size=kernel_size

@@ -29,7 +29,7 @@ def value_and_derivatives(layer, images):
 
 
 # Of the two sides of a kernel each is treated for itself: the second pair stands for 5 x 5 and 4 x 4.
-@pytest.mark.parametrize("kernel_sides", [(3, 3), (5, 4)])
+@pytest.mark.parametrize("kernel_sides", [(5, 4), pytest.param((3, 3), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("layer_type", STOCK)
 def test_equals_the_stock_layer(layer_type, kernel_sides):
     stock = STOCK[layer_type](3, 4, kernel_sides, strides=(2, 2), padding="SAME", rngs=nnx.Rngs(3))

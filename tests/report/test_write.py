@@ -60,6 +60,7 @@ def report(tmp_path_factory, latents):
     return folder, write_report(folder, inputs, progress=False)
 
 
+@pytest.mark.slow
 def test_latents_alone_make_a_report(report):
     folder, verdict = report
     assert {path.name for path in folder.iterdir()} == {
@@ -76,9 +77,12 @@ def test_latents_alone_make_a_report(report):
     assert re.findall("<h2>(.*)</h2>", page) == TITLES
 
 
-def test_the_numbers_are_written(report):
-    folder, verdict = report
-    numbers = json.loads((folder / "diagnostics.json").read_text())
+def test_the_numbers_are_written(latents, tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "CHAPTERS", (ellipses,))
+    np.save(tmp_path / "latents.npy", latents)
+    with pytest.warns(UserWarning, match="2 of 8 components have no variance"):
+        verdict = write_report(tmp_path, load_report_inputs(tmp_path), progress=False)
+    numbers = json.loads((tmp_path / "diagnostics.json").read_text())
     assert numbers["n"] == 3_000
     assert (numbers["n_features"], numbers["n_components"]) == (8, 6)
     assert numbers["concerns"] == [concern.name for concern in verdict.concerns] == []

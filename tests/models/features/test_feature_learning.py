@@ -160,6 +160,7 @@ def test_views_are_found_among_those_of_other_images(faces, trained):
     )
 
 
+@pytest.mark.slow
 def test_classifier_tells_labels_it_was_taught(faces, plain_views):
     rng = np.random.default_rng(0)
     labels = rng.choice([3, 7], len(faces))
