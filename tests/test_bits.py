@@ -100,6 +100,7 @@ def arrays_of(group, folder):
 
 
 GROUPS = ["words", "state", "wide", "mixture", "key"]
+SLOW = {"wide", "mixture"}
 
 
 def write(folder):

@@ -161,6 +161,7 @@ def test_no_two_components_arrive_together(monkeypatch):
             assert abs(first - 0.5) < 5 * 0.5 / np.sqrt(len(times))
 
 
+@pytest.mark.slow
 def test_some_sequential_draws_collapse_and_no_redraw_does():
     """At K = 256 about 7 % of the sequential draws have an rms below 0.2, and none of the redrawn ones."""
     n = 4096

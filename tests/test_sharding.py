@@ -22,6 +22,7 @@ def failures():
     return checked("uniform")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS)
 def test_on_eight_devices(failures, check):
     assert failures[check] == ""

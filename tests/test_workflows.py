@@ -1,6 +1,7 @@
 """Whole jobs: training a run, fitting shapes, settling how to draw, and drawing into files."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ from flax import nnx
 
 import ellipsoid as el
 from ellipsoid import workflows
+from ellipsoid.advice import MeasuredLatents, advise
+from ellipsoid.archive import digest
 from ellipsoid.evaluation.recommend import save_recommendations
 from ellipsoid.models import Autoencoder, AutoencoderConfig, ImageSet, TrainConfig, procedural_faces
-from ellipsoid.report import load_report_inputs, write_report
 from ellipsoid.runs import RunFolder, load_autoencoder, load_run, recorded_images
 from ellipsoid.settings import DrawSettings
 from ellipsoid.workflows import (
@@ -237,22 +239,17 @@ def test_images_are_decoded_latents_of_the_same_decoder(trained_run, tmp_path):
         write_images(other, drawing, 12, tmp_path / "y.npy", **options)
 
 
-def test_a_run_is_drawn_from_as_the_verdict_of_its_report_says(tmp_path):
-    """Gaussian latents raise no concern: the verdict, the advice and the command line's default are one."""
-    latents = np.random.default_rng(0).normal(size=(2000, 4)).astype(np.float32)
-    np.save(tmp_path / "latents.npy", latents)
-    state = el.fit(latents)
+def test_a_run_is_drawn_from_as_its_report_advises(state, latents, tmp_path):
     state.save(tmp_path / "state.npz")
-    inputs = load_report_inputs(tmp_path)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ellipsoid.report.write.CHAPTERS", ())
-        verdict = write_report(tmp_path, inputs, progress=False)
+    numbers = {"state_digest": digest(state), "concerns": [], "levels_holding": {"0.9": 4.25, "0.99": 5.5}}
+    (tmp_path / "diagnostics.json").write_text(json.dumps(numbers))
+    advice = advise(state.n_components, measured=MeasuredLatents(frozenset(), 4.25, 5.5))
     drawing = how_to_draw(tmp_path)
-    assert verdict.law == "normal"
-    assert (drawing.options["law"], drawing.options["level"]) == (verdict.law, pytest.approx(verdict.level))
-    assert drawing.recommendation.reason == verdict.reason
-    # Numbers about another state, and those of before, say nothing.
-    el.fit(latents[:1000]).save(tmp_path / "state.npz")
+    assert drawing.options == advice.settings.options
+    assert (drawing.options["law"], drawing.recommendation.reason) == ("normal", advice.reason)
+    assert how_to_draw(tmp_path, "diversity").options["level"] == 5.5
+    # Numbers about another state say nothing, and damaged ones are named.
+    el.fit(latents[: len(latents) // 2]).save(tmp_path / "state.npz")
     assert how_to_draw(tmp_path).options == el.recommend(state).options
     (tmp_path / "diagnostics.json").write_text("[]")
     with pytest.raises(ValueError, match=r"diagnostics\.json: expected the numbers of a report"):

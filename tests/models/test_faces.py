@@ -136,6 +136,7 @@ def test_extreme_factors_stay_in_range():
         assert drawn.std(axis=(1, 2)).min() > 0.03
 
 
+@pytest.mark.slow
 def test_edges_are_antialiased_at_any_size(some_factors):
     small, large = draw(some_factors, SIZE), draw(some_factors, 3 * SIZE)
     averaged = large.reshape(16, SIZE, 3, SIZE, 3, 3).mean(axis=(2, 4))

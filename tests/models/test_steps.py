@@ -78,6 +78,7 @@ def test_images_are_moved_in_all_directions():
     assert len({position[0] for position in positions}) == 9
 
 
+@pytest.mark.slow
 def test_what_is_random_depends_on_seed_and_step_alone_and_noise_reaches_the_decoder(plain):
     settings = {"horizontal_flip": True, "max_shift": 2, "latent_noise": 0.3, "learning_rate": 1e-30}
     _, losses, steps = run(3, **settings)

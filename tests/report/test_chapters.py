@@ -163,6 +163,7 @@ def two_components(small_latents):
     return light_study(small_latents, decode=decode)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chapter", [*DRAWINGS, new_images, walks], ids=lambda chapter: chapter.__name__)
 def test_two_components_are_enough(two_components, tmp_path, chapter):
     section = chapter(dataclasses.replace(two_components, folder=tmp_path))

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 import ellipsoid as el
+from ellipsoid.advice import advise
 from ellipsoid.cli import main
 from ellipsoid.report import ReportInputs, load_report_inputs, write, write_report
 from ellipsoid.report.chapters.pairs import ellipses
+from ellipsoid.runs import RunFolder
 
 DRAWINGS = {
     "angles",
@@ -81,13 +83,22 @@ def test_the_numbers_are_written(latents, tmp_path, monkeypatch):
     monkeypatch.setattr(write, "CHAPTERS", (ellipses,))
     np.save(tmp_path / "latents.npy", latents)
     with pytest.warns(UserWarning, match="2 of 8 components have no variance"):
-        verdict = write_report(tmp_path, load_report_inputs(tmp_path), progress=False)
+        inputs = load_report_inputs(tmp_path)
+    verdict = write_report(tmp_path, inputs, progress=False)
     numbers = json.loads((tmp_path / "diagnostics.json").read_text())
     assert numbers["n"] == 3_000
     assert (numbers["n_features"], numbers["n_components"]) == (8, 6)
     assert numbers["concerns"] == [concern.name for concern in verdict.concerns] == []
     assert (numbers["law"], numbers["level"]) == ("normal", pytest.approx(el.joint_level(0.9, 6), rel=0.05))
     assert numbers["calibration"]["pairs_calibrated"] == 1
+    # By these numbers the folder is drawn from as the verdict says.
+    measured = RunFolder(tmp_path).read_measured(inputs.state)
+    advice = advise(6, measured=measured)
+    assert (advice.settings.law, advice.settings.level, advice.reason) == (
+        verdict.law,
+        verdict.level,
+        verdict.reason,
+    )
 
 
 def test_a_state_in_the_folder_is_used(tmp_path):
