@@ -42,7 +42,7 @@ def _check_last_axis(name: str, values: Any, size: int) -> jax.Array | np.ndarra
 
 # Sizes of the blocks that rows are taken in. A program is compiled for each of them, not for each number of
 # rows; and the few rows of the smallest block cost little where one is asked for.
-_BLOCK_ROWS = (4096, 256, 16)
+_BLOCK_ROWS = (4096, 1024, 256, 16)
 
 
 def _is_on_host(array: Any) -> bool:
