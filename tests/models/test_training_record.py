@@ -1,6 +1,5 @@
 """Checkpoints, interruptions, kills and full disks."""
 
-import gc
 import json
 import os
 import random
@@ -210,15 +209,6 @@ def test_images_to_judge_by_are_compared_too(images, tmp_path, quick):
 # --- damaged checkpoints -----------------------------------------------------------------------------
 
 
-@pytest.fixture
-def collected():
-    """Let tasks that Orbax leaves of a failed restore end here, not in the middle of another test."""
-    yield
-    gc.collect()
-
-
-@pytest.mark.usefixtures("collected")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_damaged_checkpoint_is_told_from_a_good_one(images, tmp_path, quick, monkeypatch, capfd):
     losses(monkeypatch, 0.1, 0.3, 0.2)
     settings = TrainConfig(epochs=2, batch_size=64)
@@ -242,8 +232,6 @@ def test_a_damaged_checkpoint_is_told_from_a_good_one(images, tmp_path, quick, m
         load_run(tmp_path)
 
 
-@pytest.mark.usefixtures("collected")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_checkpoint_of_another_configuration(images, tmp_path, quick):
     train(new(), images, TrainConfig(epochs=1, batch_size=64), out=tmp_path, progress=False)
     run = RunFolder(tmp_path)
