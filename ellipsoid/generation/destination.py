@@ -10,6 +10,7 @@ from ellipsoid.generation import manifest
 from ellipsoid.generation.manifest import Manifest, Records
 from ellipsoid.generation.rows import RowSource
 from ellipsoid.generation.sinks.base import Sink, WritePlan
+from ellipsoid.version import __version__
 
 
 class Status(Enum):
@@ -189,6 +190,4 @@ def _first_differences(
 
 
 def _versions() -> dict[str, str]:
-    from ellipsoid.version import __version__
-
     return {"ellipsoid": __version__, "jax": jax.__version__, "platform": jax.default_backend()}
