@@ -10,6 +10,8 @@ from ellipsoid.draws import Draws as Draws
 from ellipsoid.draws import MixtureDraws as MixtureDraws
 from ellipsoid.fitting import fit as fit
 from ellipsoid.fitting import fit_moments as fit_moments
+from ellipsoid.flow import Flow as Flow
+from ellipsoid.flow_fitting import fit_flow as fit_flow
 from ellipsoid.levels import joint_coverage as joint_coverage
 from ellipsoid.levels import joint_level as joint_level
 from ellipsoid.levels import log_joint_coverage as log_joint_coverage

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,9 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from ellipsoid.checks import check_unmasked
+from ellipsoid.checks import check_choice, check_unmasked
 from ellipsoid.draws import Draws, MixtureDraws
+from ellipsoid.flow import Flow
 from ellipsoid.laws import get_law
 from ellipsoid.mixture import Mixture
 from ellipsoid.regions import Region
@@ -121,7 +122,7 @@ def gauge(
 
     Parameters
     ----------
-    shape : PCAState or Mixture
+    shape : PCAState, Mixture or Flow
         Shape whose region is meant.
     latents : (..., D) array
         Latents to judge.
@@ -237,6 +238,9 @@ def contains(
         tolerances = tolerance
     elif isinstance(shape, PCAState):
         tolerances = _round_trip_tolerance(shape, radius)
+    elif isinstance(shape, Flow):
+        # A thousandth of a standard deviation, and what the field makes of the rounding of latents.
+        tolerances = 1e-3 / radius + 16 * _round_trip_tolerance(shape.base, radius)
     else:
         tolerances = jax.vmap(_round_trip_tolerance, (0, None))(shape.parts, radius)
     n_limits = shape.n_parts if isinstance(shape, Mixture) else ()
@@ -264,19 +268,21 @@ def log_prob(
     level: float | jax.Array = DEFAULT_LEVEL,
     fact: float | jax.Array = 1.0,
     region: str | Region = "pairwise",
+    over: Literal["scores", "latents"] = "scores",
 ) -> jax.Array:
-    """Log-density of the draws over the scores.
+    """Log-density of the draws over the scores, or over the latents.
 
     Parameters
     ----------
-    shape : PCAState or Mixture
+    shape : PCAState, Mixture or Flow
         Shape that is drawn from. The density of a mixture is the weighted sum of those of all parts; the axes
         of a part are the shared ones, rotated, so a density over either is the same number.
     scores : Draws, MixtureDraws or (..., K) array, optional
         Points at which the density is asked for: draws from `shape`, or, for one state, scores in latent
         units. A mixture takes no bare scores: those of its draws lie on the axes of each row's own part,
         those of :meth:`ellipsoid.Mixture.project` on the shared axes, both have K columns, and nothing in the
-        array tells which they are. Draws of some labels belong to ``mixture.select(label)``.
+        array tells which they are. Draws of some labels belong to ``mixture.select(label)``, also those of a
+        flow.
     latents : (..., D) array, optional
         Points as latents, in place of `scores`. With K < D they are projected: what lies off the K principal
         axes is not seen, and the density stays one over K scores.
@@ -284,6 +290,10 @@ def log_prob(
         Distribution of the draws; the ones that have a closed form.
     level, fact, region
         As for :func:`ellipsoid.sample`.
+    over : {"scores", "latents"}
+        Coordinates in which densities are measured; the latents within the subspace of the K components. Only
+        for a flow is this another number, since its scores are curved. It is exact, and slow: each row
+        takes as long as K draws.
 
     Returns
     -------
@@ -300,7 +310,7 @@ def log_prob(
         traced where the law is normal, the region neither a name nor a region object, or its mask not
         boolean.
     ValueError
-        For ``redraw`` and ``sequential``, which have no closed form, an unknown law or region, a region of a
+        For ``redraw`` and ``sequential``, which have no closed form, an unknown law, region or `over`, a region of a
         subset of the pairs, a level or fact that is not finite and above 0, points of another size or with
         masked values, and draws of another shape (under ``jax.jit`` those are not noticed).
 
@@ -315,16 +325,24 @@ def log_prob(
     -inf
     """
     shape = check_shape(shape)
+    check_choice("over", over, ("scores", "latents"))
     density = _density(shape, DrawSettings(law, level, fact, region))
     if (scores is None) == (latents is None):
         given = "neither" if scores is None else "both"
         raise TypeError(f"scores: expected either scores or latents; got {given}")
     if latents is not None:
         latents = _check_last_axis("latents", latents, shape.n_features)
-        return _in_blocks(_log_prob_of_latents, (shape, density), latents)
-    if isinstance(shape, PCAState):
-        return _in_blocks(_log_prob_of_scores, density, _scores_of_state(shape, scores))
-    return _in_blocks(_log_prob_of_draws, (shape, density), *_scores_of_parts(shape, scores))
+        if isinstance(shape, Flow) and over == "latents":
+            scores = _in_blocks(_project, shape, latents)
+        else:
+            return _in_blocks(_log_prob_of_latents, (shape, density), latents)
+    if isinstance(shape, Mixture):
+        return _in_blocks(_log_prob_of_draws, (shape, density), *_scores_of_parts(shape, scores))
+    scores = _scores_of_state(shape, scores)
+    densities = _in_blocks(_log_prob_of_scores, density, scores)
+    if isinstance(shape, PCAState) or over == "scores":
+        return densities
+    return densities - _in_blocks(_log_stretch, shape, scores)
 
 
 class _Density(NamedTuple):
@@ -411,7 +429,23 @@ def _weighted(mixture: Mixture, densities: jax.Array) -> jax.Array:
     return jax.nn.logsumexp(densities, axis=0, b=weights)
 
 
-def _scores_of_state(state: PCAState, scores: Any) -> jax.Array | np.ndarray:
+@jax.jit
+def _project(shape, latents):
+    return shape.project(latents)
+
+
+@jax.jit
+def _log_stretch(flow, scores):
+    """Logarithm of the volume that a flow makes of a unit volume of scores, ``(...)``."""
+
+    def of_row(y):
+        return jnp.linalg.slogdet(jax.jacfwd(flow.bend)(y))[1]
+
+    rows = lax.map(of_row, scores.reshape(-1, scores.shape[-1]))
+    return rows.reshape(scores.shape[:-1])
+
+
+def _scores_of_state(state: PCAState | Flow, scores: Any) -> jax.Array | np.ndarray:
     if isinstance(scores, MixtureDraws):
         raise TypeError(
             "scores: expected Draws or an array for one state; got MixtureDraws, whose scores are on the "

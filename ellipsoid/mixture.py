@@ -151,21 +151,7 @@ class Mixture:
         has = np.array(self.has, bool).reshape(self.n_parts, len(self.names))
 
         def has_label(name):
-            if not isinstance(name, str | int | float | np.integer | np.floating | np.bool_):
-                raise TypeError(f"label: expected text or a number; got {name!r}")
-            texts = [str(name)]
-            if isinstance(name, float | np.floating) and np.isfinite(name) and name == np.rint(name):
-                texts.insert(0, str(int(name)))
-            if not self.names:
-                raise ValueError(
-                    "label: expected None, as only a mixture that ellipsoid.fit_by_label fitted has labels; "
-                    f"got {texts[0]!r}"
-                )
-            # Whole numbers among fractions have kept their point: "1.0".
-            text = next((text for text in texts if text in self.names), None)
-            if text is None:
-                raise ValueError(f"label: expected one of {', '.join(self.names)}; got {texts[0]!r}")
-            return has[:, self.names.index(text)]
+            return has[:, label_index(name, self.names, "a mixture that ellipsoid.fit_by_label fitted")]
 
         if isinstance(label, Mapping):
             for name, wanted in label.items():
@@ -300,6 +286,30 @@ def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
             raise ValueError(f"parts.{name}: expected shape {expected}; got {value.shape}")
     for m in range(len(weights)):
         check_fields({name: value[m] for name, value in parts.items()})
+
+
+def label_index(name: object, names: tuple[str, ...], owner: str) -> int:
+    """Place of a label, text or a number, among the names that an owner has: "a mixture that ... fitted".
+
+    Raises
+    ------
+    TypeError
+        If it is neither text nor a number.
+    ValueError
+        If there is no such label, or none at all.
+    """
+    if not isinstance(name, str | int | float | np.integer | np.floating | np.bool_):
+        raise TypeError(f"label: expected text or a number; got {name!r}")
+    texts = [str(name)]
+    if isinstance(name, float | np.floating) and np.isfinite(name) and name == np.rint(name):
+        texts.insert(0, str(int(name)))
+    if not names:
+        raise ValueError(f"label: expected None, as only {owner} has labels; got {texts[0]!r}")
+    # Whole numbers among fractions have kept their point: "1.0".
+    text = next((text for text in texts if text in names), None)
+    if text is None:
+        raise ValueError(f"label: expected one of {', '.join(names)}; got {texts[0]!r}")
+    return names.index(text)
 
 
 def apply_by_part(function: Callable[[Any, Any], Any], of_parts: Any, part: jax.Array, rows: Any) -> Any:

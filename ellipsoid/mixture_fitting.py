@@ -112,7 +112,7 @@ def fit_mixture(
     candidates = _as_candidates(n_parts)
     if max_rows is not None:
         check_count("max_rows", max_rows, 2)
-    rng = _as_generator(key)
+    rng = as_generator(key)
     shared, prior = _fit_shared(latents, n_components, prior_rows)
     rows = check_rows("latents", latents)
     if max_rows is not None and max_rows < len(rows):
@@ -198,7 +198,7 @@ def fit_by_label(
     (100, 4)
     """
     n_parts = check_count("n_parts", n_parts)
-    rng = _as_generator(key)
+    rng = as_generator(key)
     rows = check_rows("latents", latents)
     names, has, group = _as_groups(labels, len(rows))
     shared, prior = _fit_shared(latents, n_components, prior_rows)
@@ -222,7 +222,8 @@ def _as_candidates(n_parts: int | Sequence[int] | None) -> list[int]:
     return [check_count("n_parts", m) for m in n_parts]
 
 
-def _as_generator(key: jax.Array | None) -> np.random.Generator:
+def as_generator(key: jax.Array | None) -> np.random.Generator:
+    """Random generator of a key, or of ``ellipsoid.key(0)``."""
     return np.random.default_rng(np.asarray(philox_words(make_key(0) if key is None else key)))
 
 
@@ -244,6 +245,27 @@ def _as_groups(
             "more: give fewer attributes"
         )
     return names, has.tolist(), group.astype(np.int32)
+
+
+def as_conditions(
+    labels: ArrayLike | Sequence[Hashable] | Mapping[str, ArrayLike] | None, n: int
+) -> tuple[tuple[str, ...], np.ndarray, bool]:
+    """Names of labels, labels of each row ``(n, L)`` int8, and whether each row has just one.
+
+    A label that a row has is 1, another one 0; an attribute is 1 or -1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`fit_by_label`.
+    """
+    if labels is None:
+        return (), np.zeros((n, 0), np.int8), True
+    if isinstance(labels, Mapping):
+        columns = _as_attributes(labels, n)
+        return tuple(columns), np.stack([np.where(c, 1, -1).astype(np.int8) for c in columns.values()], 1), False
+    names, has, group = _as_groups(labels, n)
+    return names, np.array(has, np.int8)[group], True
 
 
 def _as_attributes(labels: Mapping[str, ArrayLike], n: int) -> dict[str, np.ndarray]:

@@ -20,6 +20,7 @@ from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ellipsoid.draws import Draws, MixtureDraws, as_draws
+from ellipsoid.flow import Flow
 from ellipsoid.laws import get_law
 from ellipsoid.mixture import Mixture, apply_by_part
 from ellipsoid.random import CounterStream, RowHalves, philox_words, row_block, uniform01
@@ -34,13 +35,17 @@ _INWARD = np.float32(1 - 2**-20)
 Function = TypeVar("Function", bound=Callable)
 
 
-def block_rows(k: int, law: str, platform: str) -> int:
-    """Rows in a block for `k` components, a power of two.
+def block_rows(shape: Shape, law: str, platform: str) -> int:
+    """Rows in a block of draws from a shape, a power of two.
 
     On a CPU a block holds about 2^20 numbers, where the start of a program no longer counts and the
     cache still helps; the procedures loop over rows on one core, so smaller blocks share the work
-    better and serve a few rows sooner. An accelerator needs many rows at once.
+    better and serve a few rows sooner. An accelerator needs many rows at once. A row of a flow takes as
+    long as thousands of numbers, so a few hundred rows already keep all cores busy.
     """
+    if isinstance(shape, Flow):
+        return 256 if platform == "cpu" else 2**14
+    k = shape.n_components
     log_numbers = 25 if platform != "cpu" else 18 if law in ("redraw", "sequential") else 20
     return 2 ** max(log_numbers - math.ceil(math.log2(max(k, 64))), 8)
 
@@ -159,7 +164,7 @@ class RowSequence:
 
     Attributes
     ----------
-    shape : PCAState or Mixture
+    shape : PCAState, Mixture or Flow
         Shape as :func:`ellipsoid.shapes.check_shape` returns it.
     philox_words : (2,) uint32 array
         Words of the key.
@@ -216,7 +221,7 @@ class RowSequence:
 
     def block_rows(self, platform: str) -> int:
         """Rows in a block, see :func:`block_rows`."""
-        return block_rows(self.shape.n_components, self.law, platform)
+        return block_rows(self.shape, self.law, platform)
 
     def as_data(self) -> Self:
         """Keep a surrounding program from folding the tables into the arithmetic: other bits."""

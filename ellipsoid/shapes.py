@@ -1,4 +1,4 @@
-"""Shapes, be it one state or a mixture: what drawing needs to know of them, and loading any of them."""
+"""Shapes, be it a state, a mixture or a flow: what drawing needs to know of them, and loading any of them."""
 
 import dataclasses
 import os
@@ -10,18 +10,20 @@ import numpy as np
 from jax import lax
 from jax.core import Tracer
 
-from ellipsoid import mixture, state
+from ellipsoid import flow, mixture, state
 from ellipsoid.archive import format_name
+from ellipsoid.flow import Flow
 from ellipsoid.mixture import Label, Mixture
 from ellipsoid.state import PCAState
 
 #: Any description of a set of latents that draws can be made from.
-Shape = PCAState | Mixture
+Shape = PCAState | Mixture | Flow
 
 # By the name of the format in which they are saved.
 _BY_FORMAT: dict[str, type[Shape]] = {
     state.FORMAT.name: PCAState,
     mixture.FORMAT.name: Mixture,
+    flow.FORMAT.name: Flow,
 }
 
 
@@ -60,13 +62,13 @@ def check_shape(shape: Any, label: Label | None = None) -> Shape:
     Raises
     ------
     TypeError
-        If it is neither a state nor a mixture, or for a label of the wrong kind.
+        If it is no shape, or for a label of the wrong kind.
     ValueError
         For a label that the shape does not have.
     """
-    if not isinstance(shape, PCAState | Mixture):
+    if not isinstance(shape, Shape):
         raise TypeError(
-            f"shape: expected a PCAState, as made by ellipsoid.fit(latents), or a Mixture; "
+            "shape: expected a PCAState, as made by ellipsoid.fit(latents), a Mixture or a Flow; "
             f"got {type(shape).__name__}"
         )
     # No draw depends on the number of latents, which may be beyond the 32-bit integers that jit takes, nor on
@@ -75,11 +77,13 @@ def check_shape(shape: Any, label: Label | None = None) -> Shape:
         if label is not None:
             raise ValueError(
                 f"label: expected None for one state, which has no labels; got {label!r}; "
-                f"fit a mixture with ellipsoid.fit_by_label"
+                f"fit a mixture with ellipsoid.fit_by_label, or a flow with labels"
             )
         return dataclasses.replace(shape, n_samples=0)
     if label is not None:
         shape = shape.select(label)
+    if isinstance(shape, Flow):
+        return dataclasses.replace(shape, base=dataclasses.replace(shape.base, n_samples=0), names=())
     return dataclasses.replace(shape, shared=dataclasses.replace(shape.shared, n_samples=0), names=(), has=())
 
 

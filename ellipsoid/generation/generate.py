@@ -26,17 +26,17 @@ from ellipsoid.generation.sinks.base import Sink
 from ellipsoid.generation.sinks.choose import choose_sink
 from ellipsoid.generation.verify import confirm
 from ellipsoid.generation.writing import Share, share_taken, write_missing_chunks
-from ellipsoid.mixture import Label, Mixture
+from ellipsoid.mixture import Label
 from ellipsoid.pixels import PIXEL_RANGE, check_pixel_range
 from ellipsoid.regions import Region, as_region
 from ellipsoid.settings import DEFAULT_LEVEL, DrawSettings
+from ellipsoid.shapes import Shape
 from ellipsoid.shapes import check_shape
-from ellipsoid.state import PCAState
 
 
 def generate(
     key: jax.Array,
-    shape: PCAState | Mixture,
+    shape: Shape,
     n: int,
     sink: str | os.PathLike[str] | Callable[..., Any] | Sink,
     *,

@@ -15,6 +15,7 @@ from ellipsoid.blocks import map_batches, n_cores
 from ellipsoid.density import contains, gauge
 from ellipsoid.draws import Draws, MixtureDraws
 from ellipsoid.generation.sinks.base import IMAGES, Column, n_rows
+from ellipsoid.flow import Flow
 from ellipsoid.mixture import Mixture
 from ellipsoid.pixels import PIXEL_RANGE, ImageDecoder
 from ellipsoid.random import philox_words
@@ -22,7 +23,7 @@ from ellipsoid.regions import as_region
 from ellipsoid.sampling import sample_at
 from ellipsoid.sequence import block_rows
 from ellipsoid.settings import DrawSettings
-from ellipsoid.state import PCAState
+from ellipsoid.shapes import Shape
 
 _BESIDE = ("latents", "scores", "gauge", "part")
 # The C library hands blocks above 32 MB back to the system after each use; new pages for them cost a third of
@@ -59,7 +60,7 @@ class RowSource:
     ----------
     key : typed JAX key
         Key of the sequence.
-    shape : PCAState or Mixture
+    shape : PCAState, Mixture or Flow
         Shape to draw from, without what no draw depends on.
     settings : DrawSettings
         Distribution and region of the draws.
@@ -78,7 +79,7 @@ class RowSource:
     """
 
     key: jax.Array
-    shape: PCAState | Mixture
+    shape: Shape
     settings: DrawSettings
     n: int
     names: list[str]
@@ -107,7 +108,7 @@ class RowSource:
         platform = jax.default_backend()
         n_parallel = n_cores() if platform == "cpu" else jax.local_device_count()
         # Rows are drawn in whole blocks, one for each core or device at a time.
-        return max(by_bytes, n_parallel * block_rows(self.shape.n_components, self.settings.law, platform))
+        return max(by_bytes, n_parallel * block_rows(self.shape, self.settings.law, platform))
 
     def configuration(self) -> dict[str, Any]:
         """Everything that fixes the rows before they are decoded, by name, as a manifest keeps it."""
@@ -177,7 +178,7 @@ class RowSource:
         return None if self.decode is None else ImageDecoder(self.decode, self.pixel_range)
 
 
-def column_names(shape: PCAState | Mixture, *, has_images: bool, beside: Iterable[str]) -> list[str]:
+def column_names(shape: Shape, *, has_images: bool, beside: Iterable[str]) -> list[str]:
     """Columns to write, the main one first.
 
     Raises
@@ -192,10 +193,14 @@ def column_names(shape: PCAState | Mixture, *, has_images: bool, beside: Iterabl
     return list(dict.fromkeys([IMAGES if has_images else "latents", *beside]))
 
 
-def _drawn_from(shape: PCAState | Mixture) -> list[Any]:
+def _drawn_from(shape: Shape) -> list[Any]:
     """Everything that draws from a shape depend on."""
     if isinstance(shape, Mixture):
         return [shape.weights, *_drawn_from(shape.parts)]
+    if isinstance(shape, Flow):
+        base = shape.base
+        axes = [base.mean, base.components, base.explained_variance]
+        return [*axes, shape.velocity, shape.scale, shape.condition, shape.n_steps]
     return [shape.mean, shape.components, shape.scale]
 
 

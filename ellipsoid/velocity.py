@@ -1,0 +1,174 @@
+"""The velocity field of a flow: a residual network, and the way along it in both directions.
+
+A flow carries a standard normal ``x0`` to whitened latents ``x1`` along the arc of a quarter of a circle,
+``w(angle) = cos(angle) x0 + sin(angle) x1``, from angle 0 to pi/2. On it all ``w`` have the same covariance, and
+where the latents are Gaussian the velocity ``dw/dangle = E[cos(angle) x1 - sin(angle) x0 | w]`` is zero everywhere.
+So a network whose last layer is zero is the identity, and whatever it learns is what is not Gaussian.
+
+With ``t = sin / (sin + cos)`` this is flow matching on straight lines ``x_t = (1 - t) x0 + t x1``, seen from
+``x_t`` divided by its standard deviation (Lipman et al., "Flow matching for generative modeling", 2023).
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+#: Angle at which the latents lie; the standard normal lies at 0.
+END = math.pi / 2
+
+# Waves of the angle that the network sees, the first of them constant, and the size of what it makes of them.
+_N_WAVES = 32
+_EMBEDDING = 64
+# A row is back where it began if a step from there leads this close to where it went; rounding leaves less.
+_ARRIVED = 1e-6
+# Iterations for a step back, of whole moves and then of shorter ones.
+_ITERATIONS = 30
+
+
+class Velocity(NamedTuple):
+    """Weights of a residual network of L blocks of W units: the velocity of K coordinates at an angle.
+
+    A block adds ``silu(norm(h) @ hidden + embedding @ shift) @ output`` to its input ``h``. There is no bias:
+    the constant among the waves of the angle does its work.
+
+    Attributes
+    ----------
+    entry : (K, W) array
+        First layer.
+    angle : (F, E) array
+        Layer that makes an embedding of waves of the angle.
+    condition : (C, E) array
+        What a label adds to the embedding.
+    hidden, output : (L, W, W) array
+        Both layers of each block.
+    shift : (L, E, W) array
+        What the embedding adds inside of each block.
+    last : (W, K) array
+        Last layer, all zero before training.
+    """
+
+    entry: jax.Array
+    angle: jax.Array
+    condition: jax.Array
+    hidden: jax.Array
+    shift: jax.Array
+    output: jax.Array
+    last: jax.Array
+
+    def __call__(self, w: jax.Array, embedding: jax.Array) -> jax.Array:
+        """Velocity at points ``(..., K)``, by the embedding of their angle and condition."""
+        h = _product(w, self.entry)
+        for hidden, shift, output in zip(self.hidden, self.shift, self.output, strict=True):
+            inner = _product(_normed(h), hidden) + _product(embedding, shift)
+            h += _product(jax.nn.silu(inner), output)
+        return _product(_normed(h), self.last)
+
+    def embed(self, angle: jax.Array, condition: jax.Array) -> jax.Array:
+        """Embedding ``(..., E)`` of angles ``(...)`` and conditions ``(..., C)``."""
+        phases = angle[..., None] * jnp.arange(_N_WAVES // 2, dtype=np.float32)
+        waves = jnp.concatenate([jnp.cos(phases), jnp.sin(phases)], axis=-1)
+        inner = _product(waves, self.angle)
+        return jax.nn.silu(inner + _product(condition, self.condition) if condition.shape[-1] else inner)
+
+
+def shapes_of_weights(k: int, n_conditions: int, width: int, depth: int) -> Velocity:
+    """Shapes of all weights of a network."""
+    return Velocity(
+        entry=(k, width),
+        angle=(_N_WAVES, _EMBEDDING),
+        condition=(n_conditions, _EMBEDDING),
+        hidden=(depth, width, width),
+        shift=(depth, _EMBEDDING, width),
+        output=(depth, width, width),
+        last=(width, k),
+    )
+
+
+def untrained(key: jax.Array, k: int, n_conditions: int, width: int, depth: int) -> Velocity:
+    """Random network whose last layer is zero: its velocity is zero everywhere."""
+    shapes = shapes_of_weights(k, n_conditions, width, depth)
+    keys = jax.random.split(key, len(shapes))
+    kernels = (
+        jax.random.normal(key, shape, np.float32) / math.sqrt(max(shape[-2], 1))
+        for key, shape in zip(keys, shapes, strict=True)
+    )
+    velocity = Velocity(*kernels)
+    # Blocks add to one another: with less from each of many, the sum starts alike.
+    return velocity._replace(output=velocity.output / math.sqrt(depth), last=jnp.zeros_like(velocity.last))
+
+
+def _product(a: jax.Array, b: jax.Array) -> jax.Array:
+    # The way back retraces the way forth only as far as products are exact.
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
+
+
+def _normed(h: jax.Array) -> jax.Array:
+    return h * lax.rsqrt(jnp.mean(jnp.square(h), axis=-1, keepdims=True) + np.float32(1e-6))
+
+
+# --- along the field -------------------------------------------------------------------------------
+
+
+def _angles(n_steps: int) -> np.ndarray:
+    return np.linspace(0, END, n_steps + 1, dtype=np.float32)
+
+
+def push(velocity: Velocity, condition: jax.Array, x0: jax.Array, n_steps: int) -> jax.Array:
+    """Carry points of the standard normal to whitened latents, by Heun's method in equal steps.
+
+    Parameters
+    ----------
+    velocity : Velocity
+    condition : (C,) array
+    x0 : (..., K) array
+    n_steps : int
+
+    Returns
+    -------
+    (..., K) array
+    """
+    embeddings = velocity.embed(jnp.asarray(_angles(n_steps)), condition)
+    h = np.float32(END / n_steps)
+    return lax.scan(
+        lambda w, ends: (w + _increment(velocity, w, ends, h), None), x0, (embeddings[:-1], embeddings[1:])
+    )[0]
+
+
+def pull(velocity: Velocity, condition: jax.Array, x1: jax.Array, n_steps: int) -> jax.Array:
+    """Carry whitened latents back: the inverse of `push` up to rounding.
+
+    Each step solves ``w + increment(w) = target`` for `w` by fixed-point iteration, row by row until the row
+    stands still, so that no row depends on its neighbours.
+    """
+    embeddings = velocity.embed(jnp.asarray(_angles(n_steps)), condition)
+    h = np.float32(END / n_steps)
+
+    def back(target, ends):
+        def go_on(state):
+            _, moving, i = state
+            return jnp.any(moving) & (i < 2 * _ITERATIONS)
+
+        def iterate(state):
+            w, moving, i = state
+            residual = target - _increment(velocity, w, ends, h) - w
+            moving &= jnp.max(jnp.abs(residual) / (1 + jnp.abs(w)), axis=-1) > _ARRIVED
+            # Where the step expands by more than 2, only shorter moves converge, from a fresh start.
+            w = jnp.where(i == _ITERATIONS, start, w + jnp.where(i < _ITERATIONS, 1, np.float32(0.4)) * residual)
+            return jnp.where(moving[..., None], w, state[0]), moving, i + 1
+
+        # The same step from the other end is off by the third power of its length.
+        start = target - _increment(velocity, target, ends[::-1], h)
+        moving = jnp.ones(target.shape[:-1], bool)
+        return lax.while_loop(go_on, iterate, (start, moving, 0))[0], None
+
+    return lax.scan(back, x1, (embeddings[:-1], embeddings[1:]), reverse=True)[0]
+
+
+def _increment(velocity: Velocity, w: jax.Array, ends: tuple[jax.Array, jax.Array], h: np.float32) -> jax.Array:
+    first = velocity(w, ends[0])
+    second = velocity(w + h * first, ends[1])
+    return h * 0.5 * (first + second)
