@@ -36,6 +36,8 @@ _RECALL_WEIGHTS = {
     "balanced": (1.0, "as much as"),
     "diversity": (4.0, "four times as much as"),
 }
+# Reconstructions that cover so few unseen images leave candidates nothing to differ in.
+_NEXT_TO_NONE = 0.02
 # What a recommended candidate is compared with: family, spread, and how it is called.
 _COMPARED = (
     (GAUSSIAN, 1.0, "a full Gaussian"),
@@ -117,6 +119,9 @@ def recommend(
     over dozens of them would be one of the noise; the one with the smallest Fréchet distance, which sees all
     of the distribution, is chosen from these. Candidates that copy training images by
     :func:`ellipsoid.metrics.copy_test`, at the level of 1 %, are left out, unless all are such.
+
+    Where not even reconstructions of training images are like unseen ones, the reason begins with that: the
+    decoder is the limit then, and no way to draw mends it.
 
     Without an evaluation the common advice is given, :func:`ellipsoid.advice.advise`. It is that of the
     verdict on the latents if there are diagnostics, and otherwise ``redraw``: at level 1.41 for fidelity, at
@@ -226,27 +231,57 @@ def _recommend_by_advice(
 
 def _reason(evaluation: Evaluation, goal: str, chosen: Result, n_equal: int, n_ours: int) -> str:
     _, weight = _RECALL_WEIGHTS[goal]
-    merit = (
-        f"{n_equal} have the largest F-score, up to its error, and this one has the smallest Fréchet "
-        "distance of these"
-        if n_equal > 1
-        else "this one has the largest F-score"
-    )
+    if chosen.measurements.f_score().value == 0:
+        merit = "none has an F-score above 0, and this one has the smallest Fréchet distance"
+    elif n_equal > 1:
+        merit = (
+            f"{n_equal} have the largest F-score, up to its error, and this one has the smallest Fréchet "
+            "distance of these"
+        )
+    else:
+        merit = "this one has the largest F-score"
     sentences = [
+        *_limits(evaluation),
         f"{chosen.name}: {_precision_and_recall(chosen)}.",
         f"Among {n_ours} candidates {merit}; recall counts {weight} precision.",
         f"Each was measured by {evaluation.n:,} images against {evaluation.n_real:,} unseen ones in the "
         f"features {evaluation.features!r}.",
     ]
-    others = [
-        f"{name} {_precision_and_recall(result)}"
+    others = [f"{name} {_precision_and_recall(result)}" for name, result in _compared(evaluation)]
+    if others:
+        sentences.append("In comparison: " + "; ".join(others) + ".")
+    return " ".join(sentences)
+
+
+def _compared(evaluation: Evaluation) -> list[tuple[str, Result]]:
+    """Results that the recommended one is compared with, by how they are called."""
+    return [
+        (name, result)
         for family, spread, name in _COMPARED
         for result in evaluation.all_results
         if (result.family, result.spread) == (family, spread)
     ]
-    if others:
-        sentences.append("In comparison: " + "; ".join(others) + ".")
-    return " ".join(sentences)
+
+
+def _limits(evaluation: Evaluation) -> list[str]:
+    """Sentence that says what limits all candidates alike: the images, else the decoder, else nothing."""
+    unlike = {result.family: result for _, result in _compared(evaluation) if _is_unlike(result)}
+    if (result := unlike.get(TRAINING_IMAGES)) is not None:
+        return [
+            f"The images are the limit: training images themselves have {_precision_and_recall(result)} "
+            "against the unseen ones. Give unseen images of the same kind, or more of them."
+        ]
+    if (result := unlike.get(RECONSTRUCTIONS)) is not None:
+        return [
+            "The decoder is the limit: reconstructed training images themselves have "
+            f"{_precision_and_recall(result)}, and no way to draw mends that. Train a better one first."
+        ]
+    return []
+
+
+def _is_unlike(result: Result) -> bool:
+    """Whether next to none of these images are among the unseen ones, or of the unseen ones among these."""
+    return min(result.measurements.precision.value, result.measurements.recall.value) < _NEXT_TO_NONE
 
 
 def _precision_and_recall(result: Result) -> str:
