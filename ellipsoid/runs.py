@@ -41,6 +41,10 @@ _ROWS = 4096
 _COMPARED = 32
 # So many of them, evenly spaced, tell a set of images from others.
 _N_DIGESTED = 256
+# Orbax takes these for patterns of names, and would find its own files no more, or those of other runs.
+_PATTERNS = "*?[\\"
+# Folders in the root that Orbax takes for buckets in a cloud.
+_BUCKETS = ("gs", "s3", "az", "hf")
 # Weights of less than these bytes are always made.
 _ALWAYS_LOADED = 2**26
 
@@ -244,8 +248,11 @@ def check_run_folder(folder: str | os.PathLike[str], resume: bool = False) -> No
         If it is a file, or holds anything but a run that is resumed.
     PermissionError
         If it can't be written in.
+    ValueError
+        If checkpoints could not be read back from it, for its name or that of a folder above it.
     """
     folder = Path(folder)
+    _check_names(folder)
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder}: a file of this name exists; choose another run folder")
     # A process that is killed in the moment of its first file leaves a temporary one.
@@ -261,6 +268,26 @@ def check_run_folder(folder: str | os.PathLike[str], resume: bool = False) -> No
         raise FileExistsError(f"{folder}: expected a run folder; got a name below {above}, which is a file")
     if not os.access(above, os.W_OK | os.X_OK):
         raise PermissionError(f"{folder}: expected a run folder; got a name in {above}, which is read-only")
+
+
+def _check_names(folder: Path) -> None:
+    """Refuse names that lead Orbax astray: it would write checkpoints that nobody can read."""
+    _, *names = folder.absolute().parts  # the root of Windows has a colon and a backslash
+    for name in names:
+        if found := set(_PATTERNS) & set(name):
+            reason = f"{min(found)} in a name of a file or folder stands for others"
+        elif name.endswith(":"):
+            reason = "a name that ends in a colon stands for a protocol"
+        elif name.encode(errors="replace").decode() != name:
+            reason = "a name that is not UTF-8 can't be written"
+        elif name == names[0] in _BUCKETS and folder.absolute().anchor == "/":
+            reason = f"/{name} stands for a bucket in a cloud"
+        else:
+            continue
+        raise ValueError(
+            f"out: expected a run folder whose checkpoints can be read back; got {folder}: to the library "
+            f"that writes them, {reason}; choose another folder"
+        )
 
 
 def _is_temporary(path: Path) -> bool:

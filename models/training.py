@@ -85,7 +85,8 @@ def train(
         For images that are no uint8 NumPy array, or a setting of another kind than described.
     ValueError
         For images of another shape than the autoencoder's or fewer than two, a setting out of its range, or a
-        run folder of other settings or images, or with a damaged checkpoint.
+        run folder of other settings or images, with a damaged checkpoint, or of a name that checkpoints
+        can't be read back from.
     FileExistsError
         If `out` is a file, or holds anything and `resume` is off.
     OSError

@@ -88,6 +88,16 @@ def test_folders_that_a_run_can_be_made_in(tmp_path):
         check_run_folder(tmp_path / "file" / "run")
 
 
+@pytest.mark.parametrize("name", ["a[b]", "a[b", "a\\b", "a*b", "a?b", "gs:", "a\udcff", "/s3/run"])
+def test_names_that_lead_orbax_astray_are_refused(tmp_path, name):
+    """A run in a folder of the first kind trained, and its checkpoints could not be read."""
+    for folder in (tmp_path / name, tmp_path / name / "run"):
+        with pytest.raises(ValueError, match=r"out: expected a run folder whose checkpoints can be read"):
+            check_run_folder(folder)
+    for harmless in ("a]b", "ä {b} #1 %20", "s3", "a:b", "two\nlines", "a'b"):
+        check_run_folder(tmp_path / harmless / "run", resume=True)
+
+
 def test_a_folder_that_can_not_be_written_in(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(PermissionError, match="which is read-only"):
