@@ -46,6 +46,7 @@ def test_names_in_a_run_folder_stay_what_they_are():
     assert {name: path.relative_to("run").as_posix() for name, path in vars(run).items()} == {
         "path": ".",
         "config": "config.json",
+        "holder": "holder.json",
         "metrics": "metrics.jsonl",
         "checkpoints": "checkpoints",
         "latents": "latents.npy",
@@ -73,6 +74,7 @@ def test_folders_that_a_run_can_be_made_in(tmp_path):
     check_run_folder(tmp_path, resume=True)
     check_run_folder(tmp_path / "new")
     (tmp_path / ".config.json.0a1b2c3d.tmp").touch()
+    RunFolder(tmp_path).holder.touch()  # of a process that was killed
     check_run_folder(tmp_path)
     (tmp_path / "file").touch()
     for resume in (False, True):  # latents.npy of somebody else would be removed

@@ -24,7 +24,7 @@ from ellipsoid.generation.sinks.base import (
     process_of,
     record_file,
 )
-from ellipsoid.generation.sinks.holding import held
+from ellipsoid.holding import held
 
 _MANIFEST = "manifest.json"
 _CLAIM = "claim.json"

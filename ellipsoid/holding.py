@@ -19,7 +19,7 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 @contextmanager
-def held(path: Path, name: str) -> Iterator[None]:
+def held(path: Path, name: str, argument: str = "sink") -> Iterator[None]:
     """Hold a file while the block runs; folders above it are made.
 
     Parameters
@@ -28,13 +28,15 @@ def held(path: Path, name: str) -> Iterator[None]:
         Path of the file, which is removed at the end.
     name : str
         Name that messages use of what the holder may write.
+    argument : str
+        Name of the argument that it was given by, for messages.
 
     Raises
     ------
     FileExistsError
         If a living process holds it; the message says which.
     """
-    file = _taken(path, name)
+    file = _taken(path, name, argument)
     try:
         yield
     finally:
@@ -45,7 +47,7 @@ def held(path: Path, name: str) -> Iterator[None]:
         file.close()
 
 
-def _taken(path: Path, name: str) -> IO[bytes]:
+def _taken(path: Path, name: str, argument: str) -> IO[bytes]:
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -57,7 +59,7 @@ def _taken(path: Path, name: str) -> IO[bytes]:
         if not _lock(file, holder):
             file.close()
             process = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
-            raise FileExistsError(f"sink: {name} is already being written by {process}")
+            raise FileExistsError(f"{argument}: {name} is already being written by {process}")
         if _is_same(file, path):
             file.truncate(0)
             me = {"pid": os.getpid(), "host": socket.gethostname(), "start": _start(os.getpid())}
