@@ -480,8 +480,8 @@ def recorded_images(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
     return RunFolder(folder).read_config().get("images")
 
 
-def drawn_faces(n: int, size: int, seed: int) -> np.ndarray:
-    """Draw the faces that a demonstration is trained on.
+def drawn_faces(n: int, size: int, seed: int, *, unseen: bool = False) -> np.ndarray:
+    """Draw the faces that a demonstration is trained on, or those that it is tested with.
 
     Parameters
     ----------
@@ -491,6 +491,8 @@ def drawn_faces(n: int, size: int, seed: int) -> np.ndarray:
         Height and width in pixels.
     seed : int
         Seed of the demonstration.
+    unseen : bool
+        Whether they are those that it is not trained on.
 
     Returns
     -------
@@ -501,7 +503,7 @@ def drawn_faces(n: int, size: int, seed: int) -> np.ndarray:
     from ellipsoid.models.faces import procedural_faces
     from ellipsoid.random import key
 
-    return procedural_faces(n, size, key=jr.split(key(seed), 3)[0]).images
+    return procedural_faces(n, size, key=jr.split(key(seed), 3)[int(unseen)]).images
 
 
 def load_training_images(folder: str | os.PathLike[str], images: Any = None) -> "ImageSet | None":
@@ -539,6 +541,31 @@ def load_training_images(folder: str | os.PathLike[str], images: Any = None) -> 
     # Images that have moved are read in the same way: the part that was trained on stays the same.
     options = {name: recorded[name] for name in ("split", "cache") if name in recorded}
     return load_image_set(source, config.image_size, config.channels, **options)
+
+
+def load_test_images(folder: str | os.PathLike[str]) -> np.ndarray | None:
+    """Load the images that a run keeps apart to show what its autoencoder makes of unseen ones.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    (m, H, W, C) uint8 array or None
+        None unless the run is a demonstration that says how many there are.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the folder is no run folder, or its configuration is damaged.
+    """
+    description = RunFolder(folder).read_config()
+    recorded = description.get("images") or {}
+    if recorded.get("source") != DRAWN_FACES or "n_test" not in recorded:
+        return None
+    size = _autoencoder_config(description).image_size
+    return drawn_faces(recorded["n_test"], size, recorded["seed"], unseen=True)
 
 
 def check_training_images(images: np.ndarray, autoencoder: "Autoencoder", latents: np.ndarray) -> None:

@@ -18,6 +18,7 @@ GROUND = {
     "optimizer",
     "pixels",
     "progress",
+    "provenance",
     "trees",
     "version",
 }

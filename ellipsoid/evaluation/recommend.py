@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from ellipsoid.evaluation.results import Evaluation, Result
 from ellipsoid.files import replace_file
 from ellipsoid.metrics import Estimate
 from ellipsoid.mixture import Mixture
+from ellipsoid.provenance import provenance, told
 from ellipsoid.regions import Region
 from ellipsoid.runs import RunFolder
 from ellipsoid.settings import DrawSettings
@@ -59,12 +60,16 @@ class Recommendation:
         Law, level, fact and region, which are attributes of the recommendation as well.
     reason : str
         The measurements behind the recommendation, and the baseline.
+    provenance : mapping, optional
+        When and by what the evaluation was made, as :func:`ellipsoid.provenance.provenance` tells it, if the
+        recommendation was read from a file.
     """
 
     goal: str
     state: PCAState | Mixture
     settings: DrawSettings
     reason: str
+    provenance: Mapping[str, str] | None = None
 
     @property
     def law(self) -> str:
@@ -92,17 +97,22 @@ class Recommendation:
         return self.state.n_components
 
     @property
+    def way(self) -> str:
+        """Words that say how to draw."""
+        parts = f" of a mixture of {self.state.n_parts}" if isinstance(self.state, Mixture) else ""
+        return (
+            f"law {self.law}, level {self.level:.4g}, fact {self.fact:g}, region {self.region}, "
+            f"{self.n_components} components{parts}"
+        )
+
+    @property
     def options(self) -> dict[str, Any]:
         """Keyword arguments for :func:`ellipsoid.sample` and :func:`ellipsoid.generate`."""
         return self.settings.options
 
     def __repr__(self) -> str:
-        parts = f" of a mixture of {self.state.n_parts}" if isinstance(self.state, Mixture) else ""
-        return (
-            f"Recommendation for {self.goal}: law {self.law}, level {self.level:.4g}, fact {self.fact:g}, "
-            f"region {self.region}, {self.n_components} components{parts}\n"
-            + textwrap.fill(self.reason, 100, initial_indent="  ", subsequent_indent="  ")
-        )
+        reason = textwrap.fill(self.reason, 100, initial_indent="  ", subsequent_indent="  ")
+        return f"Recommendation for {self.goal}: {self.way}\n{reason}"
 
 
 def recommend(
@@ -341,6 +351,7 @@ def save_recommendations(
         "format": _FORMAT,
         "format_version": _FORMAT_VERSION,
         "run_state_digest": _digest(folder.state),
+        "provenance": provenance(),
         "goals": goals,
     }
     replace_file(folder.recommendation, json.dumps(content, indent=1).encode() + b"\n")
@@ -396,6 +407,9 @@ def load_recommendation(run: str | os.PathLike[str], goal: str = "balanced") -> 
         settings = DrawSettings(str(stored["law"]), level, fact, str(stored["region"]))
         settings.check(n_components)
         digests = {folder.state: content["run_state_digest"], recommended: stored["state_digest"]}
+        made = content.get("provenance")  # files of before have none
+        if made is not None:
+            told(made)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a recommendation ({error}); {_REMEDY}") from None
     for file, expected in digests.items():
@@ -404,7 +418,7 @@ def load_recommendation(run: str | os.PathLike[str], goal: str = "balanced") -> 
     state = load(recommended)
     if state.n_components != n_components:
         raise ValueError(f"{path}: not a recommendation ({n_components} components); {_REMEDY}")
-    return Recommendation(goal, state, settings, reason)
+    return Recommendation(goal, state, settings, reason, made)
 
 
 def _digest(path: Path) -> str:
