@@ -110,7 +110,7 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
     autoencoder = Autoencoder(config.autoencoder, rngs=nnx.Rngs(config.seed))
     history = train(autoencoder, images, config.training, out=out, progress=progress)
     latents, state = fit_run(autoencoder, images, out, progress=progress)
-    record_images(out, DRAWN_FACES, n=config.n_images, seed=config.seed)
+    record_images(out, DRAWN_FACES, n=config.n_images, n_test=config.n_test, seed=config.seed)
 
     error, mean_error = _test_error(autoencoder, images, test_images)
     rate, share_inside = _draw(state, draw_key)

@@ -22,8 +22,11 @@ MAX_STEPS = 100
 
 # In the mean log-likelihood of a row, by which good and bad numbers of parts differ by a unit or more.
 _TOLERANCE = 0.01
-# In variances of all latents: rows that are equal still make a part that has a shape.
+# In variances of rows about the centre of their part, component by component.
 _FLOOR = 1e-6
+# In variances of all latents, above what rounding to float32 adds: rows that are equal still make a part that
+# has a shape.
+_LEAST = 1e-12
 _CHUNK_ROWS = 4096
 # k-means gives the start only, for which so many rows do as well as all.
 _START_ROWS = 20_000
@@ -147,12 +150,16 @@ def maximise(
         Number of rows that the common covariance counts for in each part.
     """
     common = scatters.sum(axis=0) / counts.sum()
-    # Where each part has a row or two, the common covariance needs a prior itself: K rows of a round one.
+    # Where each part has a row or two, the common covariance needs a prior itself: K rows of one without
+    # correlations. A round one would be far too wide along what tells distant parts from each other, since
+    # that makes nearly all of the variance there.
     k, n = len(common), counts.sum()
-    common = (n * common + np.trace(common) * np.eye(k)) / (n + k)
+    alone = np.diag(np.diagonal(common))
+    common = (n * common + k * alone) / (n + k)
     kept = counts >= 0.5
     counts, means, scatters, groups = (field[kept] for field in (counts, means, scatters, groups))
-    covariances = (scatters + prior * common) / (counts + prior)[:, None, None] + _FLOOR * np.eye(k)
+    covariances = (scatters + prior * common) / (counts + prior)[:, None, None]
+    covariances += _FLOOR * alone + _LEAST * np.eye(k)
     return Parts(counts.astype(np.float64), means, covariances, groups)
 
 

@@ -1,12 +1,22 @@
 """Files and folders that appear under their name complete or not at all."""
 
+import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
+import socket
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from ellipsoid.holding import Process
+
+#: Pattern of what follows the name of a file, and a dot, in that of its temporary one: its writer, and a
+#: random number.
+TEMPORARY = r"(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d*)-[0-9a-f]{8}\.tmp"
 
 
 @contextmanager
@@ -14,8 +24,9 @@ def published(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary name beside `path`; what the block makes there is renamed to `path` at its end.
 
     Readers see what was there before or what is new, never a part of it. If the block fails, what it
-    made is removed and `path` stays as it was. A folder can only replace an empty folder. A symbolic link
-    is followed, and stays.
+    made is removed and `path` stays as it was; what a process has left that was killed in the block, the next
+    one for this path removes. A folder can only replace an empty folder. A symbolic link is followed, and
+    stays.
 
     Parameters
     ----------
@@ -35,7 +46,7 @@ def published(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = followed(path)
     check_regular(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = _temporary(path)
     try:
         yield temporary
         if temporary.is_file():
@@ -43,9 +54,37 @@ def published(path: str | os.PathLike[str]) -> Iterator[Path]:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _temporary(path: Path) -> Path:
+    """Temporary name beside a path, after what dead processes have left there was removed."""
+    # Somebody else may remove them at the same time, or a folder not be listed.
+    with contextlib.suppress(OSError):
+        for name in os.listdir(path.parent):
+            if name.startswith(f".{path.name}.") and _is_left(name.removeprefix(f".{path.name}.")):
+                _remove(path.with_name(name))
+    process = Process.own()
+    writer = f"{_checksum(process.host)}-{process.pid}-{process.start or ''}"
+    return path.with_name(f".{path.name}.{writer}-{secrets.token_hex(4)}.tmp")
+
+
+def _is_left(name: str) -> bool:
+    """Whether the rest of a temporary name tells of a writer that lives no more."""
+    found = re.fullmatch(TEMPORARY, name)
+    if found is None or found["host"] != _checksum(socket.gethostname()):
+        return False
+    return not Process(int(found["pid"]), socket.gethostname(), found["start"] or None).is_alive()
+
+
+def _checksum(host: str) -> str:
+    return f"{zlib.crc32(host.encode(errors='surrogateescape')):08x}"
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def followed(path: str | os.PathLike[str]) -> Path:
@@ -98,7 +137,7 @@ def create_file(path: str | os.PathLike[str], content: bytes) -> bool:
         If it cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = _temporary(path)
     try:
         with open(temporary, "xb") as file:
             file.write(content)

@@ -4,8 +4,8 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +18,7 @@ from ellipsoid.archive import digest
 from ellipsoid.blocks import row_slices
 from ellipsoid.files import published, replace_file
 from ellipsoid.fitting import fit_moments
+from ellipsoid.holding import held
 from ellipsoid.moments import Moments
 from ellipsoid.outputs import check_output
 from ellipsoid.shapes import Shape
@@ -41,6 +42,10 @@ _ROWS = 4096
 _COMPARED = 32
 # So many of them, evenly spaced, tell a set of images from others.
 _N_DIGESTED = 256
+# Orbax takes these for patterns of names, and would find its own files no more, or those of other runs.
+_PATTERNS = "*?[\\"
+# Folders in the root that Orbax takes for buckets in a cloud.
+_BUCKETS = ("gs", "s3", "az", "hf")
 # Weights of less than these bytes are always made.
 _ALWAYS_LOADED = 2**26
 
@@ -61,6 +66,8 @@ class RunFolder:
         The folder itself.
     config : Path
         Configuration of the autoencoder and the training, and where the images came from.
+    holder : Path
+        Process that trains or fits in the folder; there while it does.
     metrics : Path
         History of the training, one line an epoch.
     checkpoints : Path
@@ -88,6 +95,7 @@ class RunFolder:
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
         self.config = self.path / "config.json"
+        self.holder = self.path / "holder.json"
         self.metrics = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
         self.latents = self.path / "latents.npy"
@@ -223,6 +231,16 @@ class RunFolder:
                 f"{self.diagnostics}: expected the numbers of a report; got {error!r}; make the report again"
             ) from None
 
+    def held(self) -> AbstractContextManager[None]:
+        """Give a context in which no other living process trains or fits in the folder.
+
+        Raises
+        ------
+        FileExistsError
+            If another one does; the message says which.
+        """
+        return held(self.holder, str(self.path), "out")
+
     def remove_fitted(self) -> None:
         """Remove latents and state, which belong to weights that training is about to change."""
         for path in (self.latents, self.test_latents, self.state):
@@ -241,26 +259,70 @@ def check_run_folder(folder: str | os.PathLike[str], resume: bool = False) -> No
     Raises
     ------
     FileExistsError
-        If it is a file, or holds anything but a run that is resumed.
+        If it is a file, holds anything but a run that is resumed, or another process is at work in it.
     PermissionError
         If it can't be written in.
+    ValueError
+        If checkpoints could not be read back from it, for its name or that of a folder above it.
     """
     folder = Path(folder)
+    _check_names(folder)
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder}: a file of this name exists; choose another run folder")
+    if RunFolder(folder).holder.exists():
+        with RunFolder(folder).held():
+            pass  # who wrote it lives no more
+    _check_content(folder, resume)
+    above = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    if not above.is_dir():
+        raise FileExistsError(f"{folder}: expected a run folder; got a name below {above}, which is a file")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise PermissionError(f"{folder}: expected a run folder; got a name in {above}, which is read-only")
+
+
+@contextmanager
+def held_run_folder(folder: str | os.PathLike[str], resume: bool = False) -> Iterator[None]:
+    """Hold a folder that a run can be made in, while the block does so; folders above it are made.
+
+    Parameters and errors are those of :func:`check_run_folder`.
+    """
+    check_run_folder(folder, resume)
+    with RunFolder(folder).held():
+        _check_content(Path(folder), resume)  # another process may have come and gone
+        yield
+
+
+def _check_content(folder: Path, resume: bool) -> None:
+    """Refuse a folder that holds anything but a run that is resumed."""
     # A process that is killed in the moment of its first file leaves a temporary one.
-    if folder.exists() and any(not _is_temporary(path) for path in folder.iterdir()):
+    harmless = {RunFolder(folder).holder}
+    if folder.exists() and any(not _is_temporary(path) for path in {*folder.iterdir()} - harmless):
         if not RunFolder(folder).config.exists():
             raise FileExistsError(f"{folder} is not empty and holds no run: choose another run folder")
         if not resume:
             raise FileExistsError(
                 f"{folder} is not empty: choose another run folder, remove it, or resume the training in it"
             )
-    above = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
-    if not above.is_dir():
-        raise FileExistsError(f"{folder}: expected a run folder; got a name below {above}, which is a file")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise PermissionError(f"{folder}: expected a run folder; got a name in {above}, which is read-only")
+
+
+def _check_names(folder: Path) -> None:
+    """Refuse names that lead Orbax astray: it would write checkpoints that nobody can read."""
+    _, *names = folder.absolute().parts  # the root of Windows has a colon and a backslash
+    for name in names:
+        if found := set(_PATTERNS) & set(name):
+            reason = f"{min(found)} in a name of a file or folder stands for others"
+        elif name.endswith(":"):
+            reason = "a name that ends in a colon stands for a protocol"
+        elif name.encode(errors="replace").decode() != name:
+            reason = "a name that is not UTF-8 can't be written"
+        elif name == names[0] in _BUCKETS and folder.absolute().anchor == "/":
+            reason = f"/{name} stands for a bucket in a cloud"
+        else:
+            continue
+        raise ValueError(
+            f"out: expected a run folder whose checkpoints can be read back; got {folder}: to the library "
+            f"that writes them, {reason}; choose another folder"
+        )
 
 
 def _is_temporary(path: Path) -> bool:
@@ -418,8 +480,8 @@ def recorded_images(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
     return RunFolder(folder).read_config().get("images")
 
 
-def drawn_faces(n: int, size: int, seed: int) -> np.ndarray:
-    """Draw the faces that a demonstration is trained on.
+def drawn_faces(n: int, size: int, seed: int, *, unseen: bool = False) -> np.ndarray:
+    """Draw the faces that a demonstration is trained on, or those that it is tested with.
 
     Parameters
     ----------
@@ -429,6 +491,8 @@ def drawn_faces(n: int, size: int, seed: int) -> np.ndarray:
         Height and width in pixels.
     seed : int
         Seed of the demonstration.
+    unseen : bool
+        Whether they are those that it is not trained on.
 
     Returns
     -------
@@ -439,7 +503,7 @@ def drawn_faces(n: int, size: int, seed: int) -> np.ndarray:
     from ellipsoid.models.faces import procedural_faces
     from ellipsoid.random import key
 
-    return procedural_faces(n, size, key=jr.split(key(seed), 3)[0]).images
+    return procedural_faces(n, size, key=jr.split(key(seed), 3)[int(unseen)]).images
 
 
 def load_training_images(folder: str | os.PathLike[str], images: Any = None) -> "ImageSet | None":
@@ -477,6 +541,31 @@ def load_training_images(folder: str | os.PathLike[str], images: Any = None) -> 
     # Images that have moved are read in the same way: the part that was trained on stays the same.
     options = {name: recorded[name] for name in ("split", "cache") if name in recorded}
     return load_image_set(source, config.image_size, config.channels, **options)
+
+
+def load_test_images(folder: str | os.PathLike[str]) -> np.ndarray | None:
+    """Load the images that a run keeps apart to show what its autoencoder makes of unseen ones.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    (m, H, W, C) uint8 array or None
+        None unless the run is a demonstration that says how many there are.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the folder is no run folder, or its configuration is damaged.
+    """
+    description = RunFolder(folder).read_config()
+    recorded = description.get("images") or {}
+    if recorded.get("source") != DRAWN_FACES or "n_test" not in recorded:
+        return None
+    size = _autoencoder_config(description).image_size
+    return drawn_faces(recorded["n_test"], size, recorded["seed"], unseen=True)
 
 
 def check_training_images(images: np.ndarray, autoencoder: "Autoencoder", latents: np.ndarray) -> None:
@@ -662,19 +751,22 @@ def fit_run(
     ------
     TypeError, ValueError
         If the images are not uint8 or of another shape than the autoencoder's, or are fewer than two.
+    FileExistsError
+        If another process trains or fits in the folder.
     OSError
         If a file can't be written.
     """
     run = RunFolder(out)
-    _write_latents(autoencoder, images, run.latents, progress)
-    if test is not None:
-        _write_latents(autoencoder, test, run.test_latents, progress)
-    latents = np.load(run.latents, mmap_mode="r")
-    moments = Moments.empty(latents.shape[1])
-    for block in row_slices(len(latents), _ROWS):
-        moments = moments.update(latents[block])
-    state = fit_moments(moments)
-    state.save(run.state)
+    with run.held():
+        _write_latents(autoencoder, images, run.latents, progress)
+        if test is not None:
+            _write_latents(autoencoder, test, run.test_latents, progress)
+        latents = np.load(run.latents, mmap_mode="r")
+        moments = Moments.empty(latents.shape[1])
+        for block in row_slices(len(latents), _ROWS):
+            moments = moments.update(latents[block])
+        state = fit_moments(moments)
+        state.save(run.state)
     return latents, state
 
 

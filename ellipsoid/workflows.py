@@ -88,7 +88,7 @@ def train_run(
     Raises
     ------
     FileExistsError
-        If the run folder holds anything and `resume` is off.
+        If the run folder holds anything and `resume` is off, or another process is at work in it.
     FileNotFoundError
         If there is no run to resume, or no such file of images.
     TypeError, ValueError

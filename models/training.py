@@ -85,9 +85,10 @@ def train(
         For images that are no uint8 NumPy array, or a setting of another kind than described.
     ValueError
         For images of another shape than the autoencoder's or fewer than two, a setting out of its range, or a
-        run folder of other settings or images, or with a damaged checkpoint.
+        run folder of other settings or images, with a damaged checkpoint, or of a name that checkpoints
+        can't be read back from.
     FileExistsError
-        If `out` is a file, or holds anything and `resume` is off.
+        If `out` is a file, holds anything and `resume` is off, or another process trains or fits in it.
     OSError
         If a checkpoint can't be written; the one before is kept.
     TrainingDiverged
@@ -126,14 +127,13 @@ def train(
         if source is not None:
             data["images"] = source
         run = TrainingRecord(folder, autoencoder.config, config, resume=resume, validation=kind, data=data)
-        if restored := run.restore(state):
-            state, best, history = restored
-    step = int(history[-1]["step"]) if history else 0
-    if run is not None and step < n_steps:
-        run.folder.remove_fitted()
-
-    state = steps.place(state)
     try:
+        if run is not None and (restored := run.restore(state)):
+            state, best, history = restored
+        step = int(history[-1]["step"]) if history else 0
+        if run is not None and step < n_steps:
+            run.folder.remove_fitted()
+        state = steps.place(state)
         with _interruptible() as interrupted, _shown(n_steps, step, config, interrupted, progress) as show:
             while step < n_steps:
                 epoch, started = len(history), time.monotonic()

@@ -1,18 +1,23 @@
 """Record of a training under way in its run folder: configuration, history and checkpoints."""
 
 import dataclasses
+import errno
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
 from ellipsoid.models.autoencoder import AutoencoderConfig
 from ellipsoid.models.checkpoints import Checkpoints
 from ellipsoid.models.steps import TrainConfig, TrainState
-from ellipsoid.runs import RunFolder, check_image_identity, check_run_folder
+from ellipsoid.runs import RunFolder, check_image_identity, held_run_folder
+
+# No room, too many bytes for this user, or for a file.
+_FULL = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
 
 
 class TrainingRecord:
-    """Record of a training under way, in a run folder.
+    """Record of a training under way, in a run folder, which it holds until it is closed.
 
     Parameters
     ----------
@@ -31,7 +36,7 @@ class TrainingRecord:
     Raises
     ------
     FileExistsError
-        If the folder holds anything and `resume` is off.
+        If the folder holds anything and `resume` is off, or another process is at work in it.
     ValueError
         If it holds a run of other settings or other images, or one whose configuration is damaged. More
         epochs or steps than before are allowed.
@@ -50,17 +55,19 @@ class TrainingRecord:
         data: dict[str, Any] | None = None,
     ):
         self.folder = folder
-        check_run_folder(folder, resume)
         description = {
             "autoencoder": autoencoder.to_json(),
             "training": dataclasses.asdict(training),
             "validation": validation,
             **(data or {}),
         }
-        if folder.config.exists():
-            description = _merged(folder, description)
-        folder.write_config(description)
-        self._checkpoints = Checkpoints(folder.checkpoints, create=True)
+        with ExitStack() as stack:
+            stack.enter_context(held_run_folder(folder, resume))
+            if folder.config.exists():
+                description = _merged(folder, description)
+            folder.write_config(description)
+            self._checkpoints = Checkpoints(folder.checkpoints, create=True)
+            self._held = stack.pop_all()
 
     def restore(self, like: TrainState) -> tuple[TrainState, Any, list[dict[str, float]]] | None:
         """Read the newest state, the best weights and the history up to there; None without a checkpoint."""
@@ -103,14 +110,14 @@ class TrainingRecord:
             self._checkpoints.wait()
 
     def close(self) -> None:
-        """Wait, and end the threads that write.
+        """Wait, end the threads that write, and let the folder go.
 
         Raises
         ------
         OSError
             If the last checkpoint can't be written.
         """
-        with self._explained():
+        with self._held, self._explained():
             self._checkpoints.close()
 
     def last_good(self) -> str:
@@ -126,9 +133,10 @@ class TrainingRecord:
             yield
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).rpartition(": ")[2].partition(" [")[0]
+            remedy = "make room" if any(text in str(error) for text in _FULL) else "mend that"
             raise OSError(
                 f"{self.folder.path}: can't write a checkpoint ({reason}){self.last_good()}; "
-                "make room and resume"
+                f"{remedy} and resume"
             ) from error
 
 

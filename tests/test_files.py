@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -45,6 +47,33 @@ def test_a_folder_appears_when_it_is_complete(tmp_path):
         (temporary / "part").touch()
         assert not path.exists()
     assert [entry.name for entry in path.iterdir()] == ["part"]
+
+
+@pytest.mark.parametrize("write", [replace_file, create_file])
+def test_what_a_killed_process_has_left_is_removed_by_the_next_one(tmp_path, write):
+    """And nothing else: neither what a living one writes, nor what is not ours."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with published(tmp_path / "other") as temporary:
+        temporary.touch()
+        living = temporary.name.replace("other", "a.npy")
+    (tmp_path / "other").unlink()
+    before, pid, start, after = living.rsplit("-", 3)
+    dead = f"{before}-{ended.pid}-{start}-{after}"
+    successor = f"{before}-{pid}-1{start}-{after}"  # the number is that of a later process
+    kept = {
+        living,
+        f"{before[:-8]}00000000-{ended.pid}-{start}-{after}",  # on another machine
+        dead.replace("a.npy", "b.npy"),
+        ".a.npy.0a1b2c3d.tmp",
+        ".a.npy.notes.tmp",
+    }
+    for name in {dead, *kept}:
+        (tmp_path / name).touch()
+    (tmp_path / successor).mkdir()
+    (tmp_path / successor / "part").touch()
+    write(tmp_path / "a.npy", b"new")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.npy", *kept}
 
 
 @pytest.mark.parametrize("has_links", [True, False])

@@ -9,7 +9,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-GROUND = {"archive", "blocks", "checks", "files", "optimizer", "pixels", "progress", "trees", "version"}
+GROUND = {
+    "archive",
+    "blocks",
+    "checks",
+    "files",
+    "holding",
+    "optimizer",
+    "pixels",
+    "progress",
+    "provenance",
+    "trees",
+    "version",
+}
 ROOMS = {"cli", "diagnostics", "evaluation", "figures", "generation", "metrics", "models", "report"}
 OUTSIDE_THE_CORE = {"__main__", "demo", "estimator", "runs", "workflows"}
 

@@ -46,6 +46,7 @@ def test_names_in_a_run_folder_stay_what_they_are():
     assert {name: path.relative_to("run").as_posix() for name, path in vars(run).items()} == {
         "path": ".",
         "config": "config.json",
+        "holder": "holder.json",
         "metrics": "metrics.jsonl",
         "checkpoints": "checkpoints",
         "latents": "latents.npy",
@@ -73,6 +74,7 @@ def test_folders_that_a_run_can_be_made_in(tmp_path):
     check_run_folder(tmp_path, resume=True)
     check_run_folder(tmp_path / "new")
     (tmp_path / ".config.json.0a1b2c3d.tmp").touch()
+    RunFolder(tmp_path).holder.touch()  # of a process that was killed
     check_run_folder(tmp_path)
     (tmp_path / "file").touch()
     for resume in (False, True):  # latents.npy of somebody else would be removed
@@ -86,6 +88,16 @@ def test_folders_that_a_run_can_be_made_in(tmp_path):
         check_run_folder(tmp_path / "file", resume=True)
     with pytest.raises(FileExistsError, match=r"expected a run folder; got a name below .*file, which is"):
         check_run_folder(tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize("name", ["a[b]", "a[b", "a\\b", "a*b", "a?b", "gs:", "a\udcff", "/s3/run"])
+def test_names_that_lead_orbax_astray_are_refused(tmp_path, name):
+    """A run in a folder of the first kind trained, and its checkpoints could not be read."""
+    for folder in (tmp_path / name, tmp_path / name / "run"):
+        with pytest.raises(ValueError, match=r"out: expected a run folder whose checkpoints can be read"):
+            check_run_folder(folder)
+    for harmless in ("a]b", "ä {b} #1 %20", "s3", "a:b", "two\nlines", "a'b"):
+        check_run_folder(tmp_path / harmless / "run", resume=True)
 
 
 def test_a_folder_that_can_not_be_written_in(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ellipsoid.cli.streams import unfailing_output
+from ellipsoid.provenance import commanded
 
 # All of these end a command in the way of Ctrl-C; Windows lacks one.
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -65,7 +66,8 @@ def _run(words: list[str]) -> int:
 
             print(f"ellipsoid {__version__}")
             return 0
-        _parsed(words).run()
+        with commanded(["ellipsoid", *words]):
+            _parsed(words).run()
     except (ValueError, TypeError, OSError, RuntimeError, ImportError, MemoryError) as error:
         if any(isinstance(cause, KeyboardInterrupt) for cause in _chain(error)):
             raise KeyboardInterrupt from error  # a module that was cut while it was imported, say

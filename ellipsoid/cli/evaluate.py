@@ -8,6 +8,7 @@ from tyro.conf import Positional, arg
 
 from ellipsoid.cli.printing import print_table, say
 from ellipsoid.evaluation.runs import EvaluateConfig, evaluate_run
+from ellipsoid.provenance import told
 
 
 @dataclass(frozen=True)
@@ -35,4 +36,7 @@ class Evaluate:
         say(result.evaluation.note)
         for recommendation in result.recommendations:
             say(f"{recommendation.goal}: {recommendation.reason}")
+        for former in result.replaced:
+            made = f", of {told(former.provenance)}" if former.provenance else ""
+            say(f"replaced the former recommendation for {former.goal}: {former.way}{made}")
         say(f"wrote {', '.join(str(path) for path in result.written)}")

@@ -33,7 +33,8 @@ class Report:
     array: str | None = None
     """Name of the array in a .npz file of several."""
     images: str | None = None
-    """Training images, as for train, to show reconstructions and nearest neighbours too."""
+    """Training images, as for train, to show reconstructions and nearest neighbours of. By default those that
+    the run says it was trained on."""
     seed: int = 0
     """Seed of everything that is drawn."""
     force: bool = False
@@ -68,7 +69,8 @@ class Report:
 
         if not is_file:
             inputs = load_report_inputs(self.source, self.images)
-            return inputs if state is None else replace(inputs, state=state)
+            # An evaluation of the run says nothing about another state.
+            return inputs if state is None else replace(inputs, state=state, run=None)
         if self.images is not None:
             raise ValueError(f"images: expected a run folder to go with them; got {self.source}")
         latents = read_array("run", self.source, self.array)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from ellipsoid.evaluation.results import Evaluation, Result
 from ellipsoid.files import replace_file
 from ellipsoid.metrics import Estimate
 from ellipsoid.mixture import Mixture
+from ellipsoid.provenance import provenance, told
 from ellipsoid.regions import Region
 from ellipsoid.runs import RunFolder
 from ellipsoid.settings import DrawSettings
@@ -36,6 +37,8 @@ _RECALL_WEIGHTS = {
     "balanced": (1.0, "as much as"),
     "diversity": (4.0, "four times as much as"),
 }
+# Reconstructions that cover so few unseen images leave candidates nothing to differ in.
+_NEXT_TO_NONE = 0.02
 # What a recommended candidate is compared with: family, spread, and how it is called.
 _COMPARED = (
     (GAUSSIAN, 1.0, "a full Gaussian"),
@@ -57,12 +60,16 @@ class Recommendation:
         Law, level, fact and region, which are attributes of the recommendation as well.
     reason : str
         The measurements behind the recommendation, and the baseline.
+    provenance : mapping, optional
+        When and by what the evaluation was made, as :func:`ellipsoid.provenance.provenance` tells it, if the
+        recommendation was read from a file.
     """
 
     goal: str
     state: PCAState | Mixture
     settings: DrawSettings
     reason: str
+    provenance: Mapping[str, str] | None = None
 
     @property
     def law(self) -> str:
@@ -90,17 +97,22 @@ class Recommendation:
         return self.state.n_components
 
     @property
+    def way(self) -> str:
+        """Words that say how to draw."""
+        parts = f" of a mixture of {self.state.n_parts}" if isinstance(self.state, Mixture) else ""
+        return (
+            f"law {self.law}, level {self.level:.4g}, fact {self.fact:g}, region {self.region}, "
+            f"{self.n_components} components{parts}"
+        )
+
+    @property
     def options(self) -> dict[str, Any]:
         """Keyword arguments for :func:`ellipsoid.sample` and :func:`ellipsoid.generate`."""
         return self.settings.options
 
     def __repr__(self) -> str:
-        parts = f" of a mixture of {self.state.n_parts}" if isinstance(self.state, Mixture) else ""
-        return (
-            f"Recommendation for {self.goal}: law {self.law}, level {self.level:.4g}, fact {self.fact:g}, "
-            f"region {self.region}, {self.n_components} components{parts}\n"
-            + textwrap.fill(self.reason, 100, initial_indent="  ", subsequent_indent="  ")
-        )
+        reason = textwrap.fill(self.reason, 100, initial_indent="  ", subsequent_indent="  ")
+        return f"Recommendation for {self.goal}: {self.way}\n{reason}"
 
 
 def recommend(
@@ -117,6 +129,9 @@ def recommend(
     over dozens of them would be one of the noise; the one with the smallest Fréchet distance, which sees all
     of the distribution, is chosen from these. Candidates that copy training images by
     :func:`ellipsoid.metrics.copy_test`, at the level of 1 %, are left out, unless all are such.
+
+    Where not even reconstructions of training images are like unseen ones, the reason begins with that: the
+    decoder is the limit then, and no way to draw mends it.
 
     Without an evaluation the common advice is given, :func:`ellipsoid.advice.advise`. It is that of the
     verdict on the latents if there are diagnostics, and otherwise ``redraw``: at level 1.41 for fidelity, at
@@ -226,27 +241,57 @@ def _recommend_by_advice(
 
 def _reason(evaluation: Evaluation, goal: str, chosen: Result, n_equal: int, n_ours: int) -> str:
     _, weight = _RECALL_WEIGHTS[goal]
-    merit = (
-        f"{n_equal} have the largest F-score, up to its error, and this one has the smallest Fréchet "
-        "distance of these"
-        if n_equal > 1
-        else "this one has the largest F-score"
-    )
+    if chosen.measurements.f_score().value == 0:
+        merit = "none has an F-score above 0, and this one has the smallest Fréchet distance"
+    elif n_equal > 1:
+        merit = (
+            f"{n_equal} have the largest F-score, up to its error, and this one has the smallest Fréchet "
+            "distance of these"
+        )
+    else:
+        merit = "this one has the largest F-score"
     sentences = [
+        *_limits(evaluation),
         f"{chosen.name}: {_precision_and_recall(chosen)}.",
         f"Among {n_ours} candidates {merit}; recall counts {weight} precision.",
         f"Each was measured by {evaluation.n:,} images against {evaluation.n_real:,} unseen ones in the "
         f"features {evaluation.features!r}.",
     ]
-    others = [
-        f"{name} {_precision_and_recall(result)}"
+    others = [f"{name} {_precision_and_recall(result)}" for name, result in _compared(evaluation)]
+    if others:
+        sentences.append("In comparison: " + "; ".join(others) + ".")
+    return " ".join(sentences)
+
+
+def _compared(evaluation: Evaluation) -> list[tuple[str, Result]]:
+    """Results that the recommended one is compared with, by how they are called."""
+    return [
+        (name, result)
         for family, spread, name in _COMPARED
         for result in evaluation.all_results
         if (result.family, result.spread) == (family, spread)
     ]
-    if others:
-        sentences.append("In comparison: " + "; ".join(others) + ".")
-    return " ".join(sentences)
+
+
+def _limits(evaluation: Evaluation) -> list[str]:
+    """Sentence that says what limits all candidates alike: the images, else the decoder, else nothing."""
+    unlike = {result.family: result for _, result in _compared(evaluation) if _is_unlike(result)}
+    if (result := unlike.get(TRAINING_IMAGES)) is not None:
+        return [
+            f"The images are the limit: training images themselves have {_precision_and_recall(result)} "
+            "against the unseen ones. Give unseen images of the same kind, or more of them."
+        ]
+    if (result := unlike.get(RECONSTRUCTIONS)) is not None:
+        return [
+            "The decoder is the limit: reconstructed training images themselves have "
+            f"{_precision_and_recall(result)}, and no way to draw mends that. Train a better one first."
+        ]
+    return []
+
+
+def _is_unlike(result: Result) -> bool:
+    """Whether next to none of these images are among the unseen ones, or of the unseen ones among these."""
+    return min(result.measurements.precision.value, result.measurements.recall.value) < _NEXT_TO_NONE
 
 
 def _precision_and_recall(result: Result) -> str:
@@ -306,6 +351,7 @@ def save_recommendations(
         "format": _FORMAT,
         "format_version": _FORMAT_VERSION,
         "run_state_digest": _digest(folder.state),
+        "provenance": provenance(),
         "goals": goals,
     }
     replace_file(folder.recommendation, json.dumps(content, indent=1).encode() + b"\n")
@@ -361,6 +407,9 @@ def load_recommendation(run: str | os.PathLike[str], goal: str = "balanced") -> 
         settings = DrawSettings(str(stored["law"]), level, fact, str(stored["region"]))
         settings.check(n_components)
         digests = {folder.state: content["run_state_digest"], recommended: stored["state_digest"]}
+        made = content.get("provenance")  # files of before have none
+        if made is not None:
+            told(made)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a recommendation ({error}); {_REMEDY}") from None
     for file, expected in digests.items():
@@ -369,7 +418,7 @@ def load_recommendation(run: str | os.PathLike[str], goal: str = "balanced") -> 
     state = load(recommended)
     if state.n_components != n_components:
         raise ValueError(f"{path}: not a recommendation ({n_components} components); {_REMEDY}")
-    return Recommendation(goal, state, settings, reason)
+    return Recommendation(goal, state, settings, reason, made)
 
 
 def _digest(path: Path) -> str:

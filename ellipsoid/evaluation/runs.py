@@ -2,17 +2,25 @@
 
 import dataclasses
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ellipsoid.archive import digest
 from ellipsoid.blocks import subset
 from ellipsoid.checks import check_count
 from ellipsoid.evaluation.candidates import MIXTURE_ROWS
 from ellipsoid.evaluation.evaluate import MIN_IMAGES, evaluate
-from ellipsoid.evaluation.recommend import GOALS, Recommendation, recommend, save_recommendations
+from ellipsoid.evaluation.recommend import (
+    GOALS,
+    Recommendation,
+    load_recommendation,
+    recommend,
+    save_recommendations,
+)
 from ellipsoid.evaluation.results import Evaluation
 from ellipsoid.evaluation.tables import write_evaluation
 from ellipsoid.fitting import fit
@@ -66,11 +74,14 @@ class RunEvaluation:
         Ways to draw, one for each goal.
     written : tuple of Path
         Files that were written.
+    replaced : tuple of Recommendation
+        Ways to draw that an earlier evaluation had recommended, where these are others.
     """
 
     evaluation: Evaluation
     recommendations: tuple[Recommendation, ...]
     written: tuple[Path, ...]
+    replaced: tuple[Recommendation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,9 +160,23 @@ def evaluate_run(
         progress=progress,
     )
     recommendations = tuple(recommend(state, evaluation, goal) for goal in GOALS)
+    replaced = tuple(_others_of_before(folder, recommendations))
     written = write_evaluation(evaluation, folder.evaluation)
     written += save_recommendations(folder.path, run_state, recommendations)
-    return RunEvaluation(evaluation, recommendations, tuple(written))
+    return RunEvaluation(evaluation, recommendations, tuple(written), replaced)
+
+
+def _others_of_before(
+    folder: RunFolder, recommendations: Iterable[Recommendation]
+) -> Iterator[Recommendation]:
+    """Recommendations in the folder that differ from these, if they can be drawn by."""
+    for new in recommendations:
+        try:
+            old = load_recommendation(folder, new.goal)
+        except ValueError:
+            continue
+        if old is not None and (old.settings, digest(old.state)) != (new.settings, digest(new.state)):
+            yield old
 
 
 def _fitted_state(folder: RunFolder, trained: Run) -> PCAState:

@@ -11,7 +11,13 @@ import numpy as np
 
 import ellipsoid as el
 from ellipsoid.pixels import PIXEL_RANGE, ImageDecoder
-from ellipsoid.runs import RunFolder, check_training_images, load_run
+from ellipsoid.runs import (
+    RunFolder,
+    check_training_images,
+    load_run,
+    load_test_images,
+    load_training_images,
+)
 from ellipsoid.state import check_latents
 
 # Latents whose images are examined before anything is measured.
@@ -36,9 +42,11 @@ class ReportInputs:
     history : sequence of dict
         Losses over the epochs.
     run : Path, optional
-        Folder of the run, which may have been evaluated.
+        Folder of the run, which may have been evaluated with this state.
     pixel_range : tuple of two float
         Black and white of decoded images that are floats: (-1, 1) for a decoder that ends in tanh.
+    notes : sequence of str
+        Sentences on the page about what it leaves out.
     """
 
     state: el.PCAState
@@ -50,6 +58,7 @@ class ReportInputs:
     history: Sequence[dict[str, Any]] = ()
     run: Path | None = None
     pixel_range: tuple[float, float] = PIXEL_RANGE
+    notes: Sequence[str] = ()
 
     def examined(self) -> "ReportInputs":
         """Give the same with a decoder of uint8 images, after the images of some latents were examined.
@@ -71,14 +80,16 @@ def load_report_inputs(
 ) -> ReportInputs:
     """Read the inputs of a report from a run folder, or from a folder with nothing but ``latents.npy``.
 
-    Without ``state.npz`` a state is fitted to the latents. Without checkpoints the report shows no images.
+    Without ``state.npz`` a state is fitted to the latents. Without checkpoints the report shows no images;
+    without the training images it shows neither reconstructions nor nearest neighbours, and says so.
 
     Parameters
     ----------
     run : path
         Folder of the run.
     images : path, name or array, optional
-        Training images, as for :func:`ellipsoid.models.load_images`.
+        Training images, as for :func:`ellipsoid.models.load_images`. By default those that the run says it
+        was trained on, if they are still there.
 
     Returns
     -------
@@ -103,19 +114,25 @@ def load_report_inputs(
         return ReportInputs(state, latents)
 
     from ellipsoid.models.autoencoder import decode_latents, encode_images
-    from ellipsoid.models.images import load_images
 
     trained = load_run(folder)
-    autoencoder, config = trained.autoencoder, trained.autoencoder.config
-    if images is not None:
-        images = load_images(images, config.image_size, config.channels)
-        check_training_images(images, autoencoder, latents)
+    autoencoder, notes = trained.autoencoder, ()
+    try:
+        found = load_training_images(folder, images)
+        if found is not None:
+            check_training_images(found.images, autoencoder, latents)
+    except (OSError, ValueError, TypeError) as error:
+        if images is not None:
+            raise
+        found, notes = None, (f"Reconstructions and nearest training images are left out: {error}.",)
     return ReportInputs(
         state,
         latents,
         decode=lambda z: decode_latents(autoencoder, np.asarray(z)),
         encode=lambda x: encode_images(autoencoder, x),
-        images=images,
+        images=None if found is None else found.images,
+        test_images=None if found is None else load_test_images(folder),
         history=trained.metrics,
         run=folder.path,
+        notes=notes,
     )

@@ -50,6 +50,7 @@ def write_page(
     remarks: Sequence[str] = (),
     summary: Sequence[tuple[str, Any]] = (),
     sections: Sequence[Section] = (),
+    provenance: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """Write a page, completely or not at all.
 
@@ -67,6 +68,8 @@ def write_page(
         Rows of a table; values are shown by ``str``.
     sections : sequence of Section
         Sections of the page, in this order.
+    provenance : sequence of (label, text)
+        Lines at the end that say where the page comes from.
 
     Returns
     -------
@@ -107,6 +110,7 @@ def write_page(
             }
             for section in sections
         ],
+        provenance=provenance,
     )
     replace_file(path, page.encode())
     return path

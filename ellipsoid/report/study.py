@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 import ellipsoid as el
 from ellipsoid import figures
 from ellipsoid.diagnostics import Diagnostics
+from ellipsoid.evaluation.recommend import Recommendation
 from ellipsoid.report.inputs import ReportInputs
 
 #: Draws that are compared with the latents.
@@ -28,6 +29,9 @@ class Study:
         State, latents, images, and the functions between latents and images.
     diagnostics : Diagnostics
         Measurements of these latents.
+    advice : Recommendation
+        How to draw for a balance of fidelity and diversity: by an evaluation of the run, or by these
+        measurements.
     folder : Path
         Folder of the figures.
     drawn_latents : ndarray, shape (N_DRAWS, D)
@@ -41,6 +45,7 @@ class Study:
 
     inputs: ReportInputs
     diagnostics: Diagnostics
+    advice: Recommendation
     folder: Path
     drawn_latents: np.ndarray
     drawn_scores: np.ndarray
@@ -94,7 +99,14 @@ class Study:
         return path, caption
 
 
-def make_study(inputs: ReportInputs, diagnostics: Diagnostics, folder: Path, *, key: jax.Array) -> Study:
+def make_study(
+    inputs: ReportInputs,
+    diagnostics: Diagnostics,
+    advice: Recommendation,
+    folder: Path,
+    *,
+    key: jax.Array,
+) -> Study:
     """Draw once what several chapters show.
 
     Parameters
@@ -102,6 +114,8 @@ def make_study(inputs: ReportInputs, diagnostics: Diagnostics, folder: Path, *, 
     inputs : ReportInputs
     diagnostics : Diagnostics
         Measurements of the same state and latents.
+    advice : Recommendation
+        How to draw.
     folder : Path
         Folder of the figures; made when the first one is saved.
     key : jax.Array
@@ -116,6 +130,7 @@ def make_study(inputs: ReportInputs, diagnostics: Diagnostics, folder: Path, *, 
     return Study(
         inputs=inputs,
         diagnostics=diagnostics,
+        advice=advice,
         folder=folder,
         drawn_latents=np.asarray(draws.latents),
         drawn_scores=np.asarray(draws.scores),

@@ -2,15 +2,17 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ellipsoid as el
 from ellipsoid import diagnostics
 from ellipsoid.archive import digest
 from ellipsoid.diagnostics import Verdict
+from ellipsoid.evaluation.recommend import Recommendation, load_recommendation, recommend
 from ellipsoid.files import replace_file
 from ellipsoid.progress import progress_bar
+from ellipsoid.provenance import provenance, told
 from ellipsoid.report.chapters import CHAPTERS
 from ellipsoid.report.inputs import ReportInputs
 from ellipsoid.report.page import write_page
@@ -31,7 +33,8 @@ def write_report(
 
     Writes ``report.html``, ``diagnostics.json`` with the numbers, and ``figures/`` with every figure as PNG,
     as SVG too unless it shows images, and animations as GIF. The page and the numbers are each replaced
-    completely or not at all.
+    completely or not at all. Where the run was evaluated with this state, the page leads with what the
+    evaluation recommends.
 
     Parameters
     ----------
@@ -42,7 +45,7 @@ def write_report(
     title : str
         Heading of the page.
     summary : sequence of (label, value)
-        Table at the top of the page.
+        Table at the top of the page. Without one, that of an earlier report on the same state stays.
     seed : int
         Seed of everything that is drawn.
     progress : bool
@@ -65,27 +68,73 @@ def write_report(
     inputs = inputs.examined()  # before minutes of measuring
     measured = diagnostics.diagnose(inputs.state, inputs.latents, progress=progress)
     verdict = diagnostics.assess(inputs.state, measured)
-    study = make_study(inputs, measured, folder.figures, key=el.key(seed))
+    evaluated = _evaluated(inputs)
+    advice = evaluated or recommend(inputs.state, diagnostics=measured)
+    study = make_study(inputs, measured, advice, folder.figures, key=el.key(seed))
     sections = []
     with progress_bar("report", len(CHAPTERS), enabled=progress, unit="chapters") as advance:
         for chapter in CHAPTERS:
             sections.append(chapter(study))
             advance(1)
+    state_digest, made = digest(inputs.state), provenance()
+    rows = [[label, str(value)] for label, value in summary] or _summary_of_before(folder, state_digest)
     numbers = measured.summary() | {
-        "state_digest": digest(inputs.state),
+        "state_digest": state_digest,
         "concerns": [concern.name for concern in verdict.concerns],
-        "law": verdict.law,
-        "level": verdict.level,
+        "law": advice.law,
+        "level": advice.level,
+        "advice": "evaluation" if evaluated else "latents",
+        "summary": rows,
+        "provenance": made,
     }
     replace_file(folder.diagnostics, json.dumps(numbers, indent=1).encode() + b"\n")
     write_page(
         folder.report,
         title=title,
-        lead=f"{verdict.headline} Draw with the law {verdict.law} at level {verdict.level:.3g}. "
-        + verdict.reason,
+        lead=_lead(verdict, evaluated),
         warnings=[concern.text for concern in verdict.concerns],
-        remarks=verdict.findings,
-        summary=summary,
+        remarks=[*verdict.findings, *inputs.notes],
+        summary=[(label, value) for label, value in rows],
         sections=[section for section in sections if section is not None],
+        provenance=_provenance_rows(folder, state_digest, made, evaluated),
     )
     return verdict
+
+
+def _evaluated(inputs: ReportInputs) -> Recommendation | None:
+    """Recommendation of an evaluation of the run, if there is one that can be drawn by."""
+    try:
+        return None if inputs.run is None else load_recommendation(inputs.run)
+    except ValueError:  # its chapter says why
+        return None
+
+
+def _lead(verdict: Verdict, evaluated: Recommendation | None) -> str:
+    if evaluated is None:
+        way = f"Draw with the law {verdict.law} at level {verdict.level:.3g}. {verdict.reason}"
+    else:
+        way = (
+            f"Draw with {evaluated.way}: of all ways to draw that were judged by their images, this one is "
+            "the best balance of fidelity and diversity."
+        )
+    return f"{verdict.headline} {way}"
+
+
+def _summary_of_before(folder: RunFolder, state_digest: str) -> list[list[str]]:
+    """Rows of the table in the report that is there, if it is about the same state."""
+    try:
+        numbers = json.loads(folder.diagnostics.read_bytes())
+        if numbers["state_digest"] != state_digest:
+            return []
+        return [[str(label), str(value)] for label, value in numbers["summary"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _provenance_rows(
+    folder: RunFolder, state_digest: str, made: Mapping[str, str], evaluated: Recommendation | None
+) -> list[tuple[str, str]]:
+    rows = [("Run", folder.path.resolve().name), ("Shape", state_digest[:16]), ("Report", told(made))]
+    if evaluated is not None and evaluated.provenance:
+        rows.append(("Evaluation", told(evaluated.provenance)))
+    return rows

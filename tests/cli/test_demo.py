@@ -136,11 +136,10 @@ def test_the_page_shows_the_summary_and_every_figure(whole_run):
         assert f"<h2>{title}</h2>" in page
 
 
-def test_the_folder_and_the_images_are_all_that_a_report_needs(demonstration, tmp_path):
-    """What is read from them is what the demonstration's own report was made of."""
+def test_the_folder_is_all_that_a_report_needs(demonstration):
+    """What is read from it is what the demonstration's own report was made of."""
     out, _, made_of = demonstration
-    np.save(tmp_path / "images.npy", made_of.images)
-    read = load_report_inputs(out, str(tmp_path / "images.npy"))
+    read = load_report_inputs(out)
     for name in ("mean", "components", "scale"):
         np.testing.assert_array_equal(getattr(read.state, name), getattr(made_of.state, name))
     np.testing.assert_array_equal(read.latents, made_of.latents)
@@ -148,29 +147,28 @@ def test_the_folder_and_the_images_are_all_that_a_report_needs(demonstration, tm
     np.testing.assert_array_equal(read.encode(made_of.images), made_of.encode(made_of.images))
     np.testing.assert_array_equal(read.decode(made_of.latents), made_of.decode(made_of.latents))
     assert read.history == made_of.history == read_metrics(out)
-    # In the demonstration they are images that were never trained on.
-    assert read.test_images is None
+    np.testing.assert_array_equal(read.test_images, made_of.test_images)
+    assert read.notes == ()
     known = {image.tobytes() for image in made_of.images}
     assert not known & {image.tobytes() for image in made_of.test_images}
 
 
 @pytest.mark.slow
-def test_the_report_can_be_made_from_the_folder_and_the_images(run, tmp_path):
-    out, _ = run
+def test_the_report_can_be_made_again(run, tmp_path):
+    """With all that the first one had."""
+    out, summary = run
     again = tmp_path / "again"
     shutil.copytree(out, again)
-    (again / "report.html").unlink()
-    own = procedural_faces(256, 16, key=jr.split(el.key(0), 3)[0]).images
-    np.save(tmp_path / "images.npy", own)
-    assert main(["report", str(again), "--images", str(tmp_path / "images.npy")]) == 0
+    assert main(["report", str(again)]) == 0
     page = (again / "report.html").read_text()
+    assert summary["time"] in page
     for title in IMAGE_CHAPTERS:
         assert f"<h2>{title}</h2>" in page
 
 
 def test_the_run_knows_its_images(run):
     drawn = procedural_faces(256, 16, key=jr.split(el.key(0), 3)[0]).images
-    assert recorded_images(run[0]) == {"source": "demo", "n": 256, "seed": 0}
+    assert recorded_images(run[0]) == {"source": "demo", "n": 256, "n_test": 50, "seed": 0}
     np.testing.assert_array_equal(drawn_faces(256, 16, 0), drawn)
 
 

@@ -66,9 +66,47 @@ def test_the_same_command_measures_nothing_again(run, capsys):
     before, content = measured(), (run / "evaluation" / "evaluation.json").read_bytes()
     assert len(before) > 20
     assert main(["evaluate", str(run), "--quick", "--features", "pixels"]) == 0
-    assert "fidelity: " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "fidelity: " in said
+    assert "replaced" not in said
     assert measured() == before
     assert (run / "evaluation" / "evaluation.json").read_bytes() == content
+
+
+def test_another_recommendation_is_not_replaced_without_a_word(run, capsys):
+    path, former = run / "recommendation.json", load_recommendation(run)
+    content = json.loads(path.read_text())
+    content["goals"]["balanced"]["level"] = 9.25
+    content["provenance"] = {"date": "2026-11-28T00:00:00+00:00", "version": "0.0.9"}
+    path.write_text(json.dumps(content))
+    assert main(["evaluate", str(run), "--quick", "--features", "pixels"]) == 0
+    assert (
+        f"replaced the former recommendation for balanced: law {former.law}, level 9.25, fact 1, region "
+        f"{former.region}, {former.n_components} components"
+    ) in capsys.readouterr().out
+    assert load_recommendation(run).level == former.level
+
+
+def test_a_report_leads_with_what_was_found(run, tmp_path, capsys, monkeypatch):
+    """And says of itself and of the evaluation where they come from; of another state it says nothing."""
+    folder, best = tmp_path / "run", load_recommendation(run)
+    shutil.copytree(run, folder)
+    monkeypatch.setattr("ellipsoid.report.write.CHAPTERS", ())
+    other = tmp_path / "other.npz"
+    el.fit(np.load(run / "latents.npy"), n_components=3).save(other)
+    for options in ([], ["--state", str(other)]):
+        assert main(["report", str(folder), *options]) == 0
+        page, numbers = (
+            (folder / "report.html").read_text(),
+            json.loads((folder / "diagnostics.json").read_bytes()),
+        )
+        command = " ".join(["ellipsoid report", str(folder), *options])
+        assert f"by ellipsoid {el.__version__}, `{command}`" in page
+        assert (f"Draw with {best.way}: of all ways to draw" in page) == (not options)
+        assert ("`ellipsoid evaluate " in page) == (not options)
+        assert numbers["advice"] == ("latents" if options else "evaluation")
+        assert options or (numbers["law"], numbers["level"]) == (best.law, best.level)
+        assert numbers["provenance"]["command"] == command
 
 
 def test_generate_and_sample_draw_as_recommended_and_say_so(run, tmp_path, capsys):
@@ -92,7 +130,8 @@ def test_a_report_shows_what_was_found(run, tmp_path):
 
     def section(folder):
         of_run = dataclasses.replace(inputs, run=folder)
-        return evaluation(make_study(of_run, measured, tmp_path / "figures", key=el.key(0)))
+        advice = el.recommend(inputs.state)
+        return evaluation(make_study(of_run, measured, advice, tmp_path / "figures", key=el.key(0)))
 
     shown = section(run)
     for goal in GOALS:

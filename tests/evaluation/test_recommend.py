@@ -12,7 +12,13 @@ import ellipsoid as el
 from ellipsoid.advice import GOALS, MeasuredLatents, advise
 from ellipsoid.archive import digest
 from ellipsoid.diagnostics import assess, diagnose
-from ellipsoid.evaluation import GAUSSIAN, load_recommendation, save_recommendations
+from ellipsoid.evaluation import (
+    GAUSSIAN,
+    RECONSTRUCTIONS,
+    TRAINING_IMAGES,
+    load_recommendation,
+    save_recommendations,
+)
 from ellipsoid.evaluation.recommend import choose_result
 from ellipsoid.settings import DrawSettings
 
@@ -113,6 +119,27 @@ def test_the_reason_says_what_was_measured_and_compared(state):
     assert "Gaussian" not in el.recommend(state, evaluation).reason
     close = [result(state, 1, 0.7, 0.7, frechet=2.0, error=0.1), result(state, 2, 0.69, 0.7, error=0.1)]
     assert "2 have the largest F-score, up to its error" in el.recommend(state, made_up(state, close)).reason
+
+
+def test_the_reason_names_what_limits_all_ways_to_draw(state):
+    """The images, or the decoder; never both, as the decoder is not known where images are unlike."""
+    none = [result(state, level, 0.3, 0, frechet=level) for level in (1, 2, 3)]
+    good, poor = ((0.9, 0.8), (0.4, 0.0))
+
+    def reason(reconstructed, images):
+        reconstructions = made_up_result(RECONSTRUCTIONS, *reconstructed)
+        floor = made_up_result(TRAINING_IMAGES, *images)
+        return el.recommend(state, made_up(state, [*none, reconstructions], floor)).reason
+
+    merit = "Among 3 candidates none has an F-score above 0, and this one has the smallest Fréchet distance;"
+    assert reason(poor, good).startswith(
+        "The decoder is the limit: reconstructed training images themselves have precision 0.40 ± 0.00, "
+        "recall 0.00 ± 0.00, and no way to draw mends that."
+    )
+    assert reason(poor[::-1], good).startswith("The decoder is the limit")  # its images are like none
+    assert reason(poor, poor).startswith("The images are the limit: training images themselves have")
+    assert reason((0.9, 0.021), good).startswith("at 1: precision 0.30")
+    assert all(merit in reason(*both) for both in ((poor, good), (poor, poor), (good, good)))
 
 
 def test_a_recommendation_is_shown_on_one_screen(state):

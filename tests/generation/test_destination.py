@@ -260,7 +260,9 @@ def test_files_of_other_people_in_the_work_folder_stay(state, tmp_path, sink):
     with pytest.raises(FileExistsError):
         generate(state, 100, tmp_path / sink, level=2.0, **OPTIONS)
     assert contents(work) == before
-    for name in ("reserve", ".part-0.json.0a1b2c3d.tmp"):  # as a kill leaves them
+    # As kills leave them, of today's versions and of earlier ones.
+    of_today = ".part-0.json.0a1b2c3d-1-99-0a1b2c3d.tmp"
+    for name in ("reserve", of_today, ".part-0.json.0a1b2c3d.tmp"):
         (work / name).touch()
     generate(state, 100, tmp_path / sink, verify=True, **OPTIONS)
     assert contents(work) == before

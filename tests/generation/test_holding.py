@@ -15,7 +15,7 @@ from helpers import decode
 
 import ellipsoid as el
 from ellipsoid.generation.sinks import choose_sink
-from ellipsoid.generation.sinks.holding import held
+from ellipsoid.holding import held
 
 OPTIONS = {"batch": 10, "chunk": 10}
 SINKS = ["x.npy", "folder", "x.tar", "x.zarr"]

@@ -6,6 +6,7 @@ import random
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -316,6 +317,39 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(images,
     assert same(load_autoencoder(out), whole)
 
 
+# --- two at once -------------------------------------------------------------------------------------
+
+
+def test_two_trainings_do_not_share_a_folder(images, tmp_path, quick, monkeypatch):
+    """Nor is one encoded while it trains; each said that there was no room."""
+    out = tmp_path / "run"
+    refusal = f"out: {out} is already being written by process {os.getpid()} on {socket.gethostname()}"
+    RunFolder(out).path.mkdir()
+    RunFolder(out).holder.write_text('{"pid": 1, "host": "elsewhere", "start": null}')  # it has no lock
+
+    def others():
+        for resume in (False, True):
+            with pytest.raises(FileExistsError, match=refusal):
+                train(new(), images, TRAINING, out=out, resume=resume, progress=False)
+        with pytest.raises(FileExistsError, match=refusal):
+            fit_run(new(), images, out, progress=False)
+
+    at_step(monkeypatch, 6, others)
+    assert len(train(new(), images, TRAINING, out=out, progress=False)) == 4
+    assert not RunFolder(out).holder.exists()
+
+
+def test_a_folder_is_let_go_whatever_fails(images, tmp_path, quick):
+    out = tmp_path / "run"
+    train(new(), images, TrainConfig(epochs=1, batch_size=64), out=out, progress=False)
+    with pytest.raises(ValueError, match="other settings"):
+        train(new(), images, TrainConfig(epochs=1, batch_size=32), out=out, resume=True, progress=False)
+    shutil.rmtree(RunFolder(out).checkpoints / "1" / "default")
+    with pytest.raises(ValueError, match="expected a checkpoint"):
+        train(new(), images, TRAINING, out=out, resume=True, progress=False)
+    assert not RunFolder(out).holder.exists()
+
+
 # --- disks -------------------------------------------------------------------------------------------
 
 
@@ -336,7 +370,8 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(images, tmp_path, monkeypatc
     autoencoder, out = new(), tmp_path / "run"
     try:
         with pytest.raises(
-            OSError, match=r"can't write a checkpoint \(.*File too large.*epoch 2, is in .*resume"
+            OSError,
+            match=r"can't write a checkpoint \(.*File too large.*epoch 2, is in .*make room and resume",
         ):
             train(autoencoder, images, TRAINING, out=out, progress=False)
     finally:

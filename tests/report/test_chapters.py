@@ -57,6 +57,7 @@ def light_study(latents, **inputs):
     return LightStudy(
         inputs=ReportInputs(state, latents, **inputs),
         diagnostics=diagnostics.diagnose(state, latents),
+        advice=Recommendation("balanced", state, DrawSettings("redraw", 1.645), "Made up."),
         folder=Path("nowhere"),
         drawn_latents=np.asarray(state.reconstruct(scores)),
         drawn_scores=scores,
@@ -432,11 +433,11 @@ def test_few_of_many():
 
 
 def test_a_study_draws_once_by_the_default_law(numbers, tmp_path):
-    study = make_study(numbers.inputs, numbers.diagnostics, tmp_path, key=el.key(0))
+    study = make_study(numbers.inputs, numbers.diagnostics, numbers.advice, tmp_path, key=el.key(0))
     assert study.drawn_latents.shape == (N_DRAWS, 8)
     assert study.drawn_scores.shape == (N_DRAWS, 6)
     assert np.abs(study.drawn_scores / study.scale).max() <= el.DEFAULT_LEVEL * (1 + 1e-6)
-    again = make_study(numbers.inputs, numbers.diagnostics, tmp_path, key=el.key(0))
+    again = make_study(numbers.inputs, numbers.diagnostics, numbers.advice, tmp_path, key=el.key(0))
     np.testing.assert_array_equal(study.sample(5), again.sample(5))
     assert (study.sample(5) != study.drawn_latents[:5]).any()
     assert not list(tmp_path.iterdir())

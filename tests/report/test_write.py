@@ -10,7 +10,7 @@ from ellipsoid.advice import advise
 from ellipsoid.cli import main
 from ellipsoid.report import ReportInputs, load_report_inputs, write, write_report
 from ellipsoid.report.chapters.pairs import ellipses
-from ellipsoid.runs import RunFolder
+from ellipsoid.runs import RunFolder, record_images
 
 DRAWINGS = {
     "angles",
@@ -99,6 +99,30 @@ def test_the_numbers_are_written(latents, tmp_path, monkeypatch):
         verdict.level,
         verdict.reason,
     )
+
+
+def test_facts_of_the_first_report_stay_with_its_state(small_latents, tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "CHAPTERS", ())
+    inputs = ReportInputs(el.fit(small_latents), small_latents)
+    facts = [("time", "3 minutes"), ("images", 60)]
+    write_report(tmp_path, inputs, summary=facts, progress=False)
+    first = (tmp_path / "report.html").read_text()
+    write_report(tmp_path, inputs, progress=False)
+    second = (tmp_path / "report.html").read_text()
+    for label, fact in facts:
+        assert f'<th scope="row">{label}</th><td>{fact}</td>' in first
+        assert f'<th scope="row">{label}</th><td>{fact}</td>' in second
+    others = small_latents[:50]
+    write_report(tmp_path, ReportInputs(el.fit(others), others), progress=False)
+    assert "3 minutes" not in (tmp_path / "report.html").read_text()
+
+
+def test_images_that_are_gone_are_left_out_with_a_word(run_copy):
+    record_images(run_copy, "nowhere")
+    inputs = load_report_inputs(run_copy)
+    assert inputs.images is None
+    assert inputs.notes[0].startswith("Reconstructions and nearest training images are left out: ")
+    assert "nowhere" in inputs.notes[0]
 
 
 def test_a_state_in_the_folder_is_used(tmp_path):

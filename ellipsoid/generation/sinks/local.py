@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from ellipsoid.files import create_file, followed, replace_file
+from ellipsoid.files import TEMPORARY, create_file, followed, replace_file
 from ellipsoid.generation.sinks.array_file import ArrayFile
 from ellipsoid.generation.sinks.base import (
     Checksum,
@@ -24,7 +24,7 @@ from ellipsoid.generation.sinks.base import (
     process_of,
     record_file,
 )
-from ellipsoid.generation.sinks.holding import held
+from ellipsoid.holding import held
 
 _MANIFEST = "manifest.json"
 _CLAIM = "claim.json"
@@ -32,7 +32,7 @@ _RESERVED_BYTES = 2**14
 _RESERVED_BYTES_PER_CHUNK = 64
 # Files that runs make in the work folder, and what a kill leaves of one that is being replaced.
 _FILES = r"reserve|claim\.json|holder-\d+\.json|part-\d+\.json|_?manifest\.json\.\d+|zarr\.json\.\d+"
-_OURS = re.compile(rf"{_FILES}|\.({_FILES})\.[0-9a-f]{{8}}\.tmp")
+_OURS = re.compile(rf"{_FILES}|\.({_FILES})\.({TEMPORARY}|[0-9a-f]{{8}}\.tmp)")
 
 
 class LocalSink(Sink):

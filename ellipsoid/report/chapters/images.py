@@ -14,7 +14,7 @@ FACTS = (0.6, 0.7, 0.8, 1.0)
 
 def new_images(study: Study) -> Section | None:
     """Show draws, by law, level and number of components."""
-    decode, k = study.inputs.decode, study.state.n_components
+    decode, k, best = study.inputs.decode, study.state.n_components, study.advice
     if decode is None:
         return None
     matched, nine_tenths = el.matched_level(k, law="uniform"), study.diagnostics.levels_holding[0.9]
@@ -37,8 +37,8 @@ def new_images(study: Study) -> Section | None:
         [
             study.save(
                 "generated",
-                figures.image_grid(decode(study.drawn_latents[:48]), columns=12),
-                f"48 draws of the law redraw at level {el.DEFAULT_LEVEL:g}",
+                figures.image_grid(decode(study.sample(48, best.state, **best.options)), columns=12),
+                f"48 draws as advised above: {best.way}",
                 svg=False,
             ),
             study.save(

@@ -13,13 +13,58 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, NamedTuple
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
+class Process(NamedTuple):
+    """A process that writes.
+
+    Attributes
+    ----------
+    pid : int
+        Number that the system gives it; to another one when it has ended.
+    host : str
+        Name of its machine.
+    start : str or None
+        Time at which it started, in clock ticks; None where the system does not say.
+    """
+
+    pid: int
+    host: str
+    start: str | None
+
+    @classmethod
+    def own(cls) -> "Process":
+        """Make that of the caller."""
+        return cls(os.getpid(), socket.gethostname(), _start(os.getpid()))
+
+    def is_alive(self) -> bool:
+        """Whether it lives, as far as this machine can tell: one of another machine does."""
+        if self.host != socket.gethostname():
+            return True
+        if os.name == "nt":  # no signal there asks without harm
+            return self.pid != os.getpid()
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except (PermissionError, OverflowError):
+            pass
+        return self.start == _start(self.pid)
+
+
+def _start(pid: int) -> str | None:
+    try:
+        # The name of the program, in brackets, may hold spaces.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
 @contextmanager
-def held(path: Path, name: str) -> Iterator[None]:
+def held(path: Path, name: str, argument: str = "sink") -> Iterator[None]:
     """Hold a file while the block runs; folders above it are made.
 
     Parameters
@@ -28,13 +73,15 @@ def held(path: Path, name: str) -> Iterator[None]:
         Path of the file, which is removed at the end.
     name : str
         Name that messages use of what the holder may write.
+    argument : str
+        Name of the argument that it was given by, for messages.
 
     Raises
     ------
     FileExistsError
         If a living process holds it; the message says which.
     """
-    file = _taken(path, name)
+    file = _taken(path, name, argument)
     try:
         yield
     finally:
@@ -45,7 +92,7 @@ def held(path: Path, name: str) -> Iterator[None]:
         file.close()
 
 
-def _taken(path: Path, name: str) -> IO[bytes]:
+def _taken(path: Path, name: str, argument: str) -> IO[bytes]:
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -56,66 +103,40 @@ def _taken(path: Path, name: str) -> IO[bytes]:
         holder = _holder(file.read())
         if not _lock(file, holder):
             file.close()
-            process = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
-            raise FileExistsError(f"sink: {name} is already being written by {process}")
+            process = f"process {holder.pid} on {holder.host}" if holder else "another process"
+            raise FileExistsError(f"{argument}: {name} is already being written by {process}")
         if _is_same(file, path):
             file.truncate(0)
-            me = {"pid": os.getpid(), "host": socket.gethostname(), "start": _start(os.getpid())}
-            file.write(json.dumps(me).encode())
+            file.write(json.dumps(Process.own()._asdict()).encode())
             file.flush()
             return file
         file.close()
 
 
-def _lock(file: IO[bytes], holder: dict[str, Any]) -> bool:
+def _lock(file: IO[bytes], holder: Process | None) -> bool:
     """Lock a file, unless another process has."""
+    is_held = holder is not None and holder.is_alive()
     try:
         import fcntl
     except ImportError:  # Windows
-        return not _is_alive(holder)
+        return not is_held
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _NO_LOCKS:
-            return not _is_alive(holder)
+            return not is_held
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             return False
         raise
     return True
 
 
-def _holder(content: bytes) -> dict[str, Any]:
-    """Process that a file names; nothing while it is not written yet."""
+def _holder(content: bytes) -> Process | None:
+    """Process that a file names; None while it is not written yet."""
     try:
         holder = json.loads(content)
-        return {name: holder[name] for name in ("pid", "host", "start")}
+        return Process(int(holder["pid"]), str(holder["host"]), holder["start"])
     except (ValueError, TypeError, KeyError):
-        return {}
-
-
-def _is_alive(holder: dict[str, Any]) -> bool:
-    """Whether a process lives, as far as this machine can tell."""
-    if not holder:
-        return False
-    if holder["host"] != socket.gethostname():
-        return True
-    if os.name == "nt":  # no signal there asks without harm
-        return holder["pid"] != os.getpid()
-    try:
-        os.kill(holder["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return holder["start"] == _start(holder["pid"])
-
-
-def _start(pid: int) -> str | None:
-    """Time at which a process started, in clock ticks; None where the system does not say."""
-    try:
-        # The name of the program, in brackets, may hold spaces.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
         return None
 
 
