@@ -116,9 +116,9 @@ class Flow:
         ValueError
             If the last axis of `z` does not have D entries, or some are masked.
         """
-        deviations = self._deviations
-        whitened = self.base.project(z).astype(np.float32) / deviations
-        return pull(self.velocity, self.condition, whitened, self.n_steps) * deviations
+        scores = self.base.project(z).astype(np.float32)
+        deviations = jnp.broadcast_to(self._deviations, scores.shape)
+        return pull(self.velocity, self.condition, scores / deviations, self.n_steps) * deviations
 
     def reconstruct(self, y: ArrayLike) -> jax.Array:
         """Latents of scores: carried forwards along the field, and back from the principal axes.
@@ -151,7 +151,7 @@ class Flow:
         y = jnp.asarray(check_unmasked("y", y), np.float32)
         if y.ndim == 0 or y.shape[-1] != self.n_components:
             raise ValueError(f"y: expected shape (..., {self.n_components}); got {y.shape}")
-        deviations = self._deviations
+        deviations = jnp.broadcast_to(self._deviations, y.shape)
         return push(self.velocity, self.condition, y / deviations, self.n_steps) * deviations
 
     def select(self, label: Label) -> Self:

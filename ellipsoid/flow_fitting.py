@@ -58,6 +58,9 @@ _RETURNED = 1e-3
 # Numbers of random streams; those below are of batches and steps.
 _JUDGE_STREAM = 2**31
 _STEPS_STREAM = 2**31 + 1
+_SPREAD_STREAM = 2**31 + 2
+# Standard deviations of scores that are tried.
+_SPREADS = (0.9, 1.0, 1.1, 1.2)
 
 _TRAINING = Format("ellipsoid.FlowTraining", 1, "flow in training")
 
@@ -70,7 +73,7 @@ def fit_flow(
     key: jax.Array | None = None,
     steps: int = DEFAULT_STEPS,
     width: int | None = None,
-    depth: int = 3,
+    depth: int = 5,
     n_steps: int | None = None,
     resume: str | os.PathLike[str] | None = None,
     progress: bool = False,
@@ -92,7 +95,7 @@ def fit_flow(
     steps : int
         Steps of training, at most. Training stops before where latents that are held out no longer gain.
     width, depth : int
-        Size of the network: units in a layer, and residual blocks. The width is 256 by default, and 512 from
+        Size of the network: units in a layer, and residual blocks. The width is 192 by default, and 384 from
         129 components on.
     n_steps : int, optional
         Number of steps along the field when drawing, each two passes through the network. By default the
@@ -130,7 +133,7 @@ def fit_flow(
     >>> import ellipsoid as el
     >>> angle = np.random.default_rng(0).uniform(0, 2 * np.pi, 500)
     >>> ring = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    >>> flow = el.fit_flow(ring, steps=300, width=32, depth=1)
+    >>> flow = el.fit_flow(ring, steps=300, width=32, depth=1, n_steps=8)
     >>> bool(flow.loss < 0.9)
     True
     >>> el.sample(el.key(1), flow, 1000, law="normal", level=4.0).latents.shape
@@ -142,22 +145,31 @@ def fit_flow(
     rows = check_rows("latents", latents)
     names, conditions, exclusive = as_conditions(labels, len(rows))
     base = fit(latents, n_components)
-    width = width or (256 if base.n_components <= 128 else 512)
+    width = width or (192 if base.n_components <= 128 else 384)
     data = _Data.of(base, rows, conditions, make_key(0) if key is None else key)
     start = untrained(jr.fold_in(data.key, 0), base.n_components, len(names), width, depth)
     with progress_bar("fit flow", steps, enabled=progress, unit="steps") as advance:
         velocity, loss = _train(data, start, steps, None if resume is None else Path(resume), advance)
     condition = jnp.zeros(len(names), np.float32)
-    return Flow(
-        base,
-        velocity,
-        jnp.sqrt(base.explained_variance).astype(np.float32),
-        jnp.float32(loss),
-        condition,
-        n_steps or _fewest_steps(velocity, condition, data.key),
-        names,
-        exclusive,
-    )
+    n_steps = n_steps or _fewest_steps(velocity, condition, data.key)
+    deviations = np.sqrt(np.asarray(base.explained_variance, np.float32))
+    scale = jnp.asarray(deviations * _spread(velocity, condition, n_steps, data.key))
+    return Flow(base, velocity, scale, jnp.float32(loss), condition, n_steps, names, exclusive)
+
+
+# --- what is read off a field ----------------------------------------------------------------------
+
+
+def _spread(velocity: Velocity, condition: jax.Array, n_steps: int, key: jax.Array) -> float:
+    """Standard deviation of the scores whose latents have the variance of those that were learned.
+
+    A field that has not learned all sends normal scores to latents that vary less.
+    """
+    x0 = jr.normal(jr.fold_in(key, _SPREAD_STREAM), (_N_PROBES, velocity.entry.shape[0]))
+    variances = [float(jnp.mean(jnp.square(_push(velocity, condition, s * x0, n_steps)))) for s in _SPREADS]
+    # The probes have not quite the variance 1 themselves.
+    variances = np.array(variances) / float(jnp.mean(jnp.square(x0)))
+    return float(np.interp(1.0, variances, _SPREADS)) if (np.diff(variances) > 0).all() else 1.0
 
 
 def _fewest_steps(velocity: Velocity, condition: jax.Array, key: jax.Array) -> int:

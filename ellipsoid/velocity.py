@@ -63,16 +63,19 @@ class Velocity(NamedTuple):
         """Velocity at points ``(..., K)``, by the embedding of their angle and condition."""
         h = _product(w, self.entry)
         for hidden, shift, output in zip(self.hidden, self.shift, self.output, strict=True):
-            inner = _product(_normed(h), hidden) + _product(embedding, shift)
+            inner = _product(_normed(h), hidden)
+            inner += jnp.broadcast_to(_product(embedding, shift), inner.shape)
             h += _product(jax.nn.silu(inner), output)
         return _product(_normed(h), self.last)
 
     def embed(self, angle: jax.Array, condition: jax.Array) -> jax.Array:
         """Embedding ``(..., E)`` of angles ``(...)`` and conditions ``(..., C)``."""
-        phases = angle[..., None] * jnp.arange(_N_WAVES // 2, dtype=np.float32)
+        phases = jnp.multiply.outer(angle, jnp.arange(_N_WAVES // 2, dtype=np.float32))
         waves = jnp.concatenate([jnp.cos(phases), jnp.sin(phases)], axis=-1)
         inner = _product(waves, self.angle)
-        return jax.nn.silu(inner + _product(condition, self.condition) if condition.shape[-1] else inner)
+        if condition.shape[-1]:
+            inner += jnp.broadcast_to(_product(condition, self.condition), inner.shape)
+        return jax.nn.silu(inner)
 
 
 def shapes_of_weights(k: int, n_conditions: int, width: int, depth: int) -> Velocity:
