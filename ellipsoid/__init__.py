@@ -35,6 +35,7 @@ from ellipsoid.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from ellipsoid.evaluation import Recommendation as Recommendation
+    from ellipsoid.evaluation import fit_best as fit_best
     from ellipsoid.evaluation import recommend as recommend
     from ellipsoid.generation import generate as generate
 
@@ -52,7 +53,12 @@ _ROOMS = (
     "runs",
     "workflows",
 )
-_FROM_ROOMS = {"generate": "generation", "Recommendation": "evaluation", "recommend": "evaluation"}
+_FROM_ROOMS = {
+    "Recommendation": "evaluation",
+    "fit_best": "evaluation",
+    "generate": "generation",
+    "recommend": "evaluation",
+}
 
 
 def __getattr__(name: str) -> Any:

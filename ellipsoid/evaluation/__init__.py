@@ -1,5 +1,9 @@
 """Every way to draw, measured by decoded images against images that nobody has seen."""
 
+from ellipsoid.evaluation.best import Choice as Choice
+from ellipsoid.evaluation.best import Contender as Contender
+from ellipsoid.evaluation.best import choose_shape as choose_shape
+from ellipsoid.evaluation.best import fit_best as fit_best
 from ellipsoid.evaluation.candidates import FAMILIES as FAMILIES
 from ellipsoid.evaluation.candidates import GAUSSIAN as GAUSSIAN
 from ellipsoid.evaluation.candidates import MIXTURE_ROWS as MIXTURE_ROWS

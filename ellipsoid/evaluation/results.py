@@ -27,7 +27,7 @@ from ellipsoid.version import __version__
 _FORMAT = "ellipsoid.evaluation"
 _FORMAT_VERSION = 2
 # Dozens of candidates that copy nothing are tested: none or one of them is suspected by chance.
-_COPIES_P_VALUE = 0.01
+COPIES_P_VALUE = 0.01
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Measurements:
     @property
     def is_copying(self) -> bool:
         """Whether the test for copies, at the level of 1 %, finds more of them than is usual."""
-        return self.copies_p_value is not None and self.copies_p_value < _COPIES_P_VALUE
+        return self.copies_p_value is not None and self.copies_p_value < COPIES_P_VALUE
 
     def f_score(self, beta: float = 1.0) -> Estimate:
         """F-score of precision and recall, in which recall counts `beta` times as much.
@@ -87,12 +87,17 @@ class Measurements:
         >>> print(measured.f_score())
         0.5333 ± 0.027
         """
-        (p, p_error), (r, r_error) = self.precision, self.recall
-        below, scale = beta**2 * p + r, 1 + beta**2
-        if below == 0:
-            return Estimate(0.0, math.hypot(p_error, r_error))
-        by_p, by_r = scale * (r / below) ** 2, scale * (beta * p / below) ** 2
-        return Estimate(scale * p * r / below, math.hypot(by_p * p_error, by_r * r_error))
+        return f_score(self.precision, self.recall, beta)
+
+
+def f_score(precision: Estimate, recall: Estimate, beta: float = 1.0) -> Estimate:
+    """F-score of precision and recall, see :meth:`Measurements.f_score`."""
+    (p, p_error), (r, r_error) = precision, recall
+    below, scale = beta**2 * p + r, 1 + beta**2
+    if below == 0:
+        return Estimate(0.0, math.hypot(p_error, r_error))
+    by_p, by_r = scale * (r / below) ** 2, scale * (beta * p / below) ** 2
+    return Estimate(scale * p * r / below, math.hypot(by_p * p_error, by_r * r_error))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,253 @@
+"""The best shape for latents: one ellipsoid, mixtures and a flow, judged by latents that none of them has seen.
+
+Draws and unseen latents are compared in latent space, without a decoder, by the share of the draws that lie
+among the latents and of the latents that lie among the draws (precision and recall), and by the test for
+copies. Distances between latents rank shapes as distances between the features of decoded images do; energy
+and Fréchet distances do not, since a Gaussian of the right covariance is already near by them.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.random as jr
+import numpy as np
+from jax.typing import ArrayLike
+
+from ellipsoid.checks import check_matrix
+from ellipsoid.evaluation.candidates import MIXTURE_ROWS
+from ellipsoid.evaluation.results import COPIES_P_VALUE, f_score
+from ellipsoid.fitting import fit
+from ellipsoid.flow_fitting import DEFAULT_STEPS, fit_flow
+from ellipsoid.levels import joint_level
+from ellipsoid.metrics import CopyDetector, Estimate, precision_recall
+from ellipsoid.mixture_fitting import fit_mixture
+from ellipsoid.random import key as make_key
+from ellipsoid.sampling import sample
+from ellipsoid.settings import DrawSettings
+from ellipsoid.shapes import Shape
+
+#: Fewest latents that can be held out: the test for copies needs them.
+MIN_HELD_OUT = 20
+
+# Latents that are held out at most: more make the errors no smaller than the differences.
+_MOST_HELD_OUT = 5_000
+# Numbers of parts of the mixtures, and the rows that each part needs at least.
+_N_PARTS = (50, 200)
+_ROWS_OF_A_PART = 50
+# Share of the draws of a normal distribution that the region keeps: next to all.
+_KEPT = 0.99
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A shape, and how its draws compare with latents that it has not seen.
+
+    Attributes
+    ----------
+    name : str
+        Name for a reader.
+    shape : PCAState, Mixture or Flow
+    settings : DrawSettings
+        Settings that its draws were made with.
+    precision, recall : Estimate
+        Share of the draws among the unseen latents, and of the unseen latents among the draws.
+    copies : Estimate
+        Share of the draws that lie nearer to training latents than 95 % of the unseen latents do.
+    is_copying : bool
+        Whether these are more than chance explains, at the level of 1 %.
+    """
+
+    name: str
+    shape: Shape
+    settings: DrawSettings
+    precision: Estimate
+    recall: Estimate
+    copies: Estimate
+    is_copying: bool
+
+    @property
+    def f_score(self) -> Estimate:
+        """F-score of precision and recall."""
+        return f_score(self.precision, self.recall)
+
+    def __str__(self) -> str:
+        copying = ", but copies training latents" if self.is_copying else ""
+        return f"{self.name}: precision {self.precision.value:.2f}, recall {self.recall.value:.2f}{copying}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The shape that unseen latents speak for, and why.
+
+    Attributes
+    ----------
+    best : Contender
+    contenders : tuple of Contender
+        All, from the simplest to the most flexible shape.
+    n_held_out : int
+        Number of latents that judged them.
+    """
+
+    best: Contender
+    contenders: tuple[Contender, ...]
+    n_held_out: int
+
+    @property
+    def shape(self) -> Shape:
+        """Shape to draw from."""
+        return self.best.shape
+
+    @property
+    def settings(self) -> DrawSettings:
+        """Settings to draw with."""
+        return self.best.settings
+
+    @property
+    def reason(self) -> str:
+        """Sentences for a reader."""
+        others = "; ".join(str(other) for other in self.contenders if other is not self.best)
+        return (
+            f"{self.best}. By {self.n_held_out:,} latents that were held out, it is the simplest shape among "
+            f"those with the largest F-score. In comparison: {others}."
+        )
+
+    def __repr__(self) -> str:
+        return self.reason
+
+
+def choose_shape(
+    latents: ArrayLike,
+    holdout: float = 0.1,
+    *,
+    n_components: int | float | None = None,
+    n_parts: Sequence[int] | None = None,
+    steps: int = DEFAULT_STEPS,
+    key: jax.Array | None = None,
+    progress: bool = False,
+) -> Choice:
+    """Fit one ellipsoid, mixtures and a flow, and choose the one that unseen latents speak for.
+
+    Each shape is fitted to the same latents. As many draws as there are latents held out are compared with
+    those: the largest F-score of precision and recall wins. Shapes whose F-score lies within its standard
+    error of the largest are equally good, and the simplest of them is taken. Shapes that copy training latents
+    are left out, unless all do.
+
+    Parameters
+    ----------
+    latents : array, shape (n, D)
+        Latent vectors, at least `MIN_HELD_OUT` over `holdout` of them.
+    holdout : float
+        Share of the latents to judge by, above 0 and below 1; at most 5,000 are used.
+    n_components : int, float or None
+        Number of components of all shapes, as for :func:`ellipsoid.fit`.
+    n_parts : sequence of int, optional
+        Numbers of parts of the mixtures; 50 and 200 by default, if each part has 50 rows or more.
+    steps : int
+        Steps of the flow's training, at most.
+    key : key, optional
+        JAX random key of everything random; None stands for ``ellipsoid.key(0)``.
+    progress : bool
+        Whether to show progress bars.
+
+    Returns
+    -------
+    Choice
+        The best shape, settings to draw with, the reason, and all contenders. No shape has seen the latents
+        held out.
+
+    Raises
+    ------
+    TypeError
+        If the latents do not hold real numbers, or another argument is of the wrong kind.
+    ValueError
+        If the latents are not a finite matrix or too few, `holdout` is not within (0, 1), or another argument
+        is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ellipsoid.evaluation import choose_shape
+    >>> latents = np.random.default_rng(0).normal(size=(400, 2))
+    >>> choice = choose_shape(latents, steps=50, n_parts=[2])
+    >>> [contender.name for contender in choice.contenders]
+    ['one ellipsoid', 'mixture of 2', 'flow']
+    """
+    if not 0 < holdout < 1:
+        raise ValueError(f"holdout: expected a share above 0 and below 1; got {holdout}")
+    rows = check_matrix("latents", latents, least=int(np.ceil(MIN_HELD_OUT / holdout)))
+    key = make_key(0) if key is None else key
+    order = np.asarray(jr.permutation(jr.fold_in(key, 0), len(rows)))
+    n_held = min(round(holdout * len(rows)), _MOST_HELD_OUT)
+    held, rows = rows[np.sort(order[:n_held])], rows[np.sort(order[n_held:])]
+    detector = CopyDetector(rows, held)
+
+    def contender(name: str, shape: Shape) -> Contender:
+        settings = DrawSettings("normal", joint_level(_KEPT, shape.n_components))
+        draws = sample(jr.fold_in(key, 1), shape, len(held), **settings.options).latents
+        near, copies = precision_recall(held, draws), detector.test(draws)
+        is_copying = copies.p_value < COPIES_P_VALUE
+        return Contender(name, shape, settings, near.precision, near.recall, copies.share, is_copying)
+
+    contenders = [contender("one ellipsoid", fit(rows, n_components))]
+    for m in n_parts or [m for m in _N_PARTS if m * _ROWS_OF_A_PART <= len(rows)]:
+        mixture = fit_mixture(
+            rows, m, n_components, max_rows=MIXTURE_ROWS, key=jr.fold_in(key, 2), progress=progress
+        )
+        contenders.append(contender(f"mixture of {mixture.n_parts}", mixture))
+    flow = fit_flow(rows, n_components, steps=steps, key=jr.fold_in(key, 3), progress=progress)
+    contenders.append(contender("flow", flow))
+    return Choice(_simplest_of_the_best(contenders), tuple(contenders), n_held)
+
+
+def _simplest_of_the_best(contenders: Sequence[Contender]) -> Contender:
+    honest = [contender for contender in contenders if not contender.is_copying] or list(contenders)
+    best = max((contender.f_score for contender in honest), key=lambda score: score.value)
+    return next(c for c in honest if c.f_score.value >= best.value - best.error)
+
+
+def fit_best(
+    latents: ArrayLike,
+    holdout: float = 0.1,
+    *,
+    n_components: int | float | None = None,
+    n_parts: Sequence[int] | None = None,
+    steps: int = DEFAULT_STEPS,
+    key: jax.Array | None = None,
+    progress: bool = False,
+) -> Shape:
+    """Learn the shape of latents as one ellipsoid, a mixture or a flow: whichever unseen latents speak for.
+
+    The reason is printed on standard error where progress is shown; :func:`choose_shape` returns it, with the
+    settings to draw with and all shapes that were compared.
+
+    Parameters
+    ----------
+    latents, holdout, n_components, n_parts, steps, key, progress
+        As for :func:`choose_shape`.
+
+    Returns
+    -------
+    PCAState, Mixture or Flow
+        The best shape, fitted to the latents that were not held out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`choose_shape`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ellipsoid as el
+    >>> latents = np.random.default_rng(0).normal(size=(400, 2))
+    >>> type(el.fit_best(latents, steps=50, n_parts=[2])).__name__
+    'PCAState'
+    """
+    choice = choose_shape(
+        latents, holdout, n_components=n_components, n_parts=n_parts, steps=steps, key=key, progress=progress
+    )
+    if progress:
+        print(choice.reason, file=sys.stderr)
+    return choice.shape
