@@ -15,13 +15,14 @@ import numpy as np
 from flax import nnx
 
 import ellipsoid as el
+from ellipsoid.evaluation.runs import choose_run_shape
 from ellipsoid.models.autoencoder import Autoencoder, AutoencoderConfig, decode_latents, encode_images
 from ellipsoid.models.faces import procedural_faces
 from ellipsoid.models.steps import TrainConfig
 from ellipsoid.models.training import train
 from ellipsoid.progress import progress_bar
 from ellipsoid.report import ReportInputs, write_report
-from ellipsoid.runs import DRAWN_FACES, check_run_folder, drawn_faces, fit_run, record_images
+from ellipsoid.runs import DRAWN_FACES, RunFolder, check_run_folder, drawn_faces, fit_run, record_images
 from ellipsoid.state import PCAState
 
 # Draws by which the speed is told.
@@ -40,6 +41,8 @@ class DemoConfig:
     training : TrainConfig
     seed : int
         Seed of everything random.
+    flow_steps : int
+        Steps of the flow's training.
     """
 
     n_images: int
@@ -47,6 +50,7 @@ class DemoConfig:
     autoencoder: AutoencoderConfig
     training: TrainConfig
     seed: int = 0
+    flow_steps: int = 4_000
 
     @classmethod
     def small(cls, seed: int = 0) -> "DemoConfig":
@@ -109,8 +113,10 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
 
     autoencoder = Autoencoder(config.autoencoder, rngs=nnx.Rngs(config.seed))
     history = train(autoencoder, images, config.training, out=out, progress=progress)
-    latents, state = fit_run(autoencoder, images, out, progress=progress)
+    latents, state = fit_run(autoencoder, images, out, test=test_images, progress=progress)
     record_images(out, DRAWN_FACES, n=config.n_images, n_test=config.n_test, seed=config.seed)
+
+    choice = choose_run_shape(out, steps=config.flow_steps, seed=config.seed, progress=progress)
 
     error, mean_error = _test_error(autoencoder, images, test_images)
     rate, share_inside = _draw(state, draw_key)
@@ -121,6 +127,7 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
         "test error": f"{error:.5f} mean squared, {error / mean_error:.1%} of what the mean image gives",
         "latents drawn": f"{rate:,.0f} vectors/s with the law redraw, first compilation included",
         "inside": f"{share_inside:.0%} of the draws meet all {n_pairs:,} pair conditions",
+        "drawn from": f"{choice.best}, by {choice.n_held_out:,} unseen faces",
         "time": f"{(time.monotonic() - started) / 60:.1f} minutes until here",
     }
     inputs = ReportInputs(
@@ -131,6 +138,9 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
         images=images,
         test_images=test_images,
         history=history,
+        run=out,
+        shapes=RunFolder(out).read_shapes(),
+        test_latents=RunFolder(out).read_test_latents(),
     )
     write_report(out, inputs, summary=list(summary.items()), seed=config.seed, progress=progress)
     return summary

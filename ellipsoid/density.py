@@ -310,9 +310,9 @@ def log_prob(
         traced where the law is normal, the region neither a name nor a region object, or its mask not
         boolean.
     ValueError
-        For ``redraw`` and ``sequential``, which have no closed form, an unknown law, region or `over`, a region of a
-        subset of the pairs, a level or fact that is not finite and above 0, points of another size or with
-        masked values, and draws of another shape (under ``jax.jit`` those are not noticed).
+        For ``redraw`` and ``sequential``, which have no closed form, an unknown law, region or `over`, a
+        region of a subset of the pairs, a level or fact that is not finite and above 0, points of another
+        size or with masked values, and draws of another shape (under ``jax.jit`` those are not noticed).
 
     Examples
     --------

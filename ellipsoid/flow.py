@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -171,13 +171,13 @@ class Flow:
             For an unknown label, or for several labels where each row has just one.
         """
         if isinstance(label, list | tuple | np.ndarray):
-            raise TypeError(f"label: expected one label of a flow; got {label!r}; draw from each label in turn")
+            raise TypeError(f"label: expected one label of a flow; got {label!r}; draw from each in turn")
         wanted = label if isinstance(label, Mapping) else {label: True}
-        condition = np.zeros(len(self.names), np.float32)
+        condition, owner = np.zeros(len(self.names), np.float32), "a flow that was fitted with labels"
         for name, value in wanted.items():
             if not isinstance(value, bool | np.bool_):
                 raise TypeError(f"label: expected True or False for {name!r}; got {value!r}")
-            condition[label_index(name, self.names, "a flow that ellipsoid.fit_flow fitted with labels")] = 1 if value else -1
+            condition[label_index(name, self.names, owner)] = 1 if value else -1
         if self.exclusive and (len(wanted) != 1 or condition.min() < 0):
             raise ValueError(f"label: expected one of {', '.join(self.names)}; got {label!r}")
         return dataclasses.replace(self, condition=jnp.asarray(condition))
@@ -226,7 +226,7 @@ class Flow:
         )
 
 
-def _check_arrays(arrays: Mapping[str, np.ndarray], description: Mapping[str, object]) -> None:
+def _check_arrays(arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
     """Raise ``ValueError`` if arrays by name and the values beside them do not make one valid flow."""
     base = {name: arrays[f"base.{name}"] for name in FIELDS}
     check_fields(base)
@@ -235,14 +235,16 @@ def _check_arrays(arrays: Mapping[str, np.ndarray], description: Mapping[str, ob
         raise ValueError(f"names: expected text of shape (C,); got {names.dtype}{names.shape}")
     for name, kind, least in (("n_steps", int, 1), ("exclusive", bool, 0)):
         if type(description[name]) is not kind or description[name] < least:
-            raise ValueError(f"{name}: expected {kind.__name__} of at least {least}; got {description[name]!r}")
+            raise ValueError(
+                f"{name}: expected {kind.__name__} of at least {least}; got {description[name]!r}"
+            )
     weights = shapes_of_weights(
         k=base["components"].shape[0],
         n_conditions=len(names),
         width=np.shape(arrays["velocity.entry"])[-1],
         depth=len(np.atleast_1d(arrays["velocity.hidden"])),
     )
-    shapes = {f"velocity.{name}": shape for name, shape in weights._asdict().items()}
+    shapes = {f"velocity.{name}": shape for name, shape in weights.items()}
     shapes |= {"scale": base["scale"].shape, "loss": (), "condition": names.shape}
     for name, shape in shapes.items():
         value = arrays[name]

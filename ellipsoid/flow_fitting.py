@@ -1,8 +1,8 @@
 """Fitting a flow: a PCA of the latents, then a velocity field learned by flow matching.
 
 The network learns from pairs of a latent and a normal vector, at a random angle between them, to tell the
-velocity. Its weights are averaged over the last steps. Some latents are held out, by which the best average is
-chosen: a field that no held-out latent speaks for stays the identity, which is the PCA.
+velocity. Its weights are averaged over the last steps. Some latents are held out, by which the best average
+is chosen: a field that no held-out latent speaks for stays the identity, which is the PCA.
 """
 
 import functools
@@ -21,7 +21,7 @@ import scipy
 from jax.typing import ArrayLike
 
 from ellipsoid.archive import Description, Entries, Format, digest, load_archive, save_archive
-from ellipsoid.checks import check_count, check_positive, check_rows
+from ellipsoid.checks import check_count, check_rows
 from ellipsoid.fitting import fit
 from ellipsoid.flow import Flow
 from ellipsoid.mixture_fitting import as_conditions, as_generator
@@ -161,7 +161,7 @@ def fit_flow(
 
 
 def _spread(velocity: Velocity, condition: jax.Array, n_steps: int, key: jax.Array) -> float:
-    """Standard deviation of the scores whose latents have the variance of those that were learned.
+    """Find the standard deviation of the scores whose latents have the variance of those that were learned.
 
     A field that has not learned all sends normal scores to latents that vary less.
     """
@@ -179,16 +179,14 @@ def _fewest_steps(velocity: Velocity, condition: jax.Array, key: jax.Array) -> i
     x0 = jr.normal(jr.fold_in(key, _STEPS_STREAM), (_N_PROBES, k))
     radii = np.sqrt(2 * scipy.special.gammainccinv(k / 2, np.geomspace(0.5, 1e-7, _N_PROBES)))
     x0 *= radii[:, None].astype(np.float32) / jnp.linalg.norm(x0, axis=1, keepdims=True)
-    x1 = {}
-    for n_steps in N_STEPS:
-        for n in (n_steps, 2 * n_steps):
-            if n not in x1:
-                x1[n] = _push(velocity, condition, x0, n)
-        apart = jnp.sqrt(jnp.mean(jnp.square(x1[n_steps] - x1[2 * n_steps])))
-        returned = jnp.max(jnp.abs(_pull(velocity, condition, x1[n_steps], n_steps) - x0))
-        if apart < _APART and returned < _RETURNED:
-            break
-    return n_steps
+
+    def is_enough(n_steps: int) -> bool:
+        x1 = _push(velocity, condition, x0, n_steps)
+        apart = jnp.sqrt(jnp.mean(jnp.square(x1 - _push(velocity, condition, x0, 2 * n_steps))))
+        returned = jnp.max(jnp.abs(_pull(velocity, condition, x1, n_steps) - x0))
+        return bool(apart < _APART) and bool(returned < _RETURNED)
+
+    return next(filter(is_enough, N_STEPS), N_STEPS[-1])
 
 
 _push = jax.jit(push, static_argnames="n_steps")
@@ -267,8 +265,10 @@ class _Training(NamedTuple):
 
     @classmethod
     def begin(cls, velocity: Velocity, program: "_Program", loss: float) -> "_Training":
-        copies = (jax.tree.map(jnp.copy, velocity) for _ in range(2))  # each chunk of steps reuses their memory
-        return cls(*copies, velocity, program.begin(velocity), best_loss=float(loss))
+        # Each chunk of steps takes over the memory of the first two.
+        own = jax.tree.map(jnp.copy, velocity)
+        average = jax.tree.map(jnp.copy, velocity)
+        return cls(own, average, velocity, program.begin(velocity), best_loss=float(loss))
 
 
 def _squared_error(velocity: Velocity, x0: Any, x1: Any, angle: Any, conditions: Any) -> jax.Array:
@@ -279,7 +279,7 @@ def _squared_error(velocity: Velocity, x0: Any, x1: Any, angle: Any, conditions:
 
 
 def _noise(key: jax.Array, shape: tuple[int, int], conditions: jax.Array) -> tuple[jax.Array, ...]:
-    """Normal vectors, angles that cover the arc evenly, and conditions of which some are hidden."""
+    """Draw normal vectors, angles that cover the arc evenly, and conditions of which some are hidden."""
     n = shape[0]
     x_key, angle_key, order_key, share_key, hide_key = jr.split(key, 5)
     angle = (jr.permutation(order_key, n) + jr.uniform(angle_key, (n,))) * np.float32(END / n)
@@ -349,7 +349,9 @@ class _Judge(NamedTuple):
         x1, conditions = (np.asarray(array)[row] for array in data.take(held))
         x0, angle, conditions = _noise(jr.fold_in(data.key, _JUDGE_STREAM), x1.shape, jnp.asarray(conditions))
         apart = jnp.cos(angle)[:, None] * x1 - jnp.sin(angle)[:, None] * x0
-        return cls((x0, x1, angle, conditions), row, np.mean(np.square(apart), axis=-1, dtype=np.float64))
+
+        untrained = np.asarray(jnp.mean(jnp.square(apart), axis=-1), np.float64)
+        return cls((x0, jnp.asarray(x1), angle, conditions), row, untrained)
 
     def losses(self, program: _Program, velocity: Velocity) -> np.ndarray:
         """Squared error of each pair."""
@@ -391,9 +393,7 @@ def _train(
     return best, judge.losses(program, best).mean() / judge.untrained.mean()
 
 
-def _advanced(
-    state: "_Training", program: _Program, judge: _Judge, data: _Data, n_steps: int
-) -> "_Training":
+def _advanced(state: "_Training", program: _Program, judge: _Judge, data: _Data, n_steps: int) -> "_Training":
     """State after the next chunk of steps."""
     count = min(_CHUNK_STEPS, n_steps - state.step)
     batches = data.batches(state.step // _CHUNK_STEPS, count)
@@ -413,7 +413,9 @@ def _advanced(
 def _identity(data: _Data, state: _Training, n_steps: int) -> str:
     """Digest of all that a training depends on."""
     sample = data.take(data.held[:256])
-    return digest((data.base, sample, jr.key_data(data.key), n_steps, jax.tree.map(jnp.shape, state.velocity)))
+    return digest(
+        (data.base, sample, jr.key_data(data.key), n_steps, jax.tree.map(jnp.shape, state.velocity))
+    )
 
 
 def _save(path: Path, state: _Training, data: _Data, n_steps: int) -> None:
@@ -431,7 +433,8 @@ def _load(path: Path, state: _Training, data: _Data, n_steps: int) -> _Training:
         saved = [arrays[str(i)] for i in range(len(leaves))]
         if [(np.shape(a), np.result_type(a)) for a in leaves] != [(a.shape, a.dtype) for a in saved]:
             raise ValueError("expected arrays of other shapes or types; the file is damaged")
-        values = [jnp.asarray(a) if isinstance(leaf, jax.Array) else type(leaf)(a) for a, leaf in zip(saved, leaves)]
-        return jax.tree.unflatten(structure, values)
+        # Numbers of steps and losses are Python's.
+        kinds = (jnp.asarray if isinstance(leaf, jax.Array) else type(leaf) for leaf in leaves)
+        return jax.tree.unflatten(structure, [kind(a) for kind, a in zip(kinds, saved, strict=True)])
 
     return load_archive(path, _TRAINING, check)

@@ -263,7 +263,11 @@ def as_conditions(
         return (), np.zeros((n, 0), np.int8), True
     if isinstance(labels, Mapping):
         columns = _as_attributes(labels, n)
-        return tuple(columns), np.stack([np.where(c, 1, -1).astype(np.int8) for c in columns.values()], 1), False
+        return (
+            tuple(columns),
+            np.stack([np.where(c, 1, -1).astype(np.int8) for c in columns.values()], 1),
+            False,
+        )
     names, has, group = _as_groups(labels, n)
     return names, np.array(has, np.int8)[group], True
 

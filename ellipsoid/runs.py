@@ -21,7 +21,7 @@ from ellipsoid.fitting import fit_moments
 from ellipsoid.holding import held
 from ellipsoid.moments import Moments
 from ellipsoid.outputs import check_output
-from ellipsoid.shapes import Shape
+from ellipsoid.shapes import Shape, load
 from ellipsoid.state import PCAState
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ class RunFolder:
         Latents of images that were not trained on, ``(m, D)``.
     state : Path
         PCA state that was fitted to the latents.
+    mixture, flow : Path
+        Other shapes of the same latents.
     evaluation : Path
         Folder with the tables and figures of an evaluation.
     feature_network : Path
@@ -101,6 +103,8 @@ class RunFolder:
         self.latents = self.path / "latents.npy"
         self.test_latents = self.path / "latents_test.npy"
         self.state = self.path / "state.npz"
+        self.mixture = self.path / "mixture.npz"
+        self.flow = self.path / "flow.npz"
         self.evaluation = self.path / "evaluation"
         self.feature_network = self.evaluation / "network.npz"
         self.recommendation = self.path / "recommendation.json"
@@ -203,10 +207,27 @@ class RunFolder:
             raise FileNotFoundError(
                 f"run: expected a run folder, or a folder with {name} in it; got {self.path}, with no {name}"
             )
-        try:
-            return np.load(self.latents, allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise ValueError(f"{self.latents}: not a readable .npy array ({error})") from None
+        return _read_array(self.latents)
+
+    def read_test_latents(self) -> np.ndarray | None:
+        """Read the latents of images that were not trained on, ``(m, D)``; None if there are none.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged.
+        """
+        return _read_array(self.test_latents) if self.test_latents.is_file() else None
+
+    def read_shapes(self) -> dict[str, Shape]:
+        """Load every shape of the latents that the run holds, by its name, the simplest first.
+
+        Raises
+        ------
+        ValueError
+            If a file is damaged.
+        """
+        return {path.stem: load(path) for path in (self.state, self.mixture, self.flow) if path.is_file()}
 
     def read_measured(self, shape: Shape) -> MeasuredLatents | None:
         """Read what the report measured of the latents; None if there is none, or it is about another shape.
@@ -242,9 +263,16 @@ class RunFolder:
         return held(self.holder, str(self.path), "out")
 
     def remove_fitted(self) -> None:
-        """Remove latents and state, which belong to weights that training is about to change."""
-        for path in (self.latents, self.test_latents, self.state):
+        """Remove latents and shapes, which belong to weights that training is about to change."""
+        for path in (self.latents, self.test_latents, self.state, self.mixture, self.flow):
             path.unlink(missing_ok=True)
+
+
+def _read_array(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path}: not a readable .npy array ({error})") from None
 
 
 def check_run_folder(folder: str | os.PathLike[str], resume: bool = False) -> None:

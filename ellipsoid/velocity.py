@@ -1,9 +1,9 @@
 """The velocity field of a flow: a residual network, and the way along it in both directions.
 
 A flow carries a standard normal ``x0`` to whitened latents ``x1`` along the arc of a quarter of a circle,
-``w(angle) = cos(angle) x0 + sin(angle) x1``, from angle 0 to pi/2. On it all ``w`` have the same covariance, and
-where the latents are Gaussian the velocity ``dw/dangle = E[cos(angle) x1 - sin(angle) x0 | w]`` is zero everywhere.
-So a network whose last layer is zero is the identity, and whatever it learns is what is not Gaussian.
+``w(angle) = cos(angle) x0 + sin(angle) x1``, from angle 0 to pi/2. On it all ``w`` have the same covariance,
+and where the latents are Gaussian the velocity ``dw/dangle = E[cos(angle) x1 - sin(angle) x0 | w]`` is zero
+everywhere. So a network whose last layer is zero is the identity, and whatever it learns is what is not Gaussian.
 
 With ``t = sin / (sin + cos)`` this is flow matching on straight lines ``x_t = (1 - t) x0 + t x1``, seen from
 ``x_t`` divided by its standard deviation (Lipman et al., "Flow matching for generative modeling", 2023).
@@ -78,9 +78,9 @@ class Velocity(NamedTuple):
         return jax.nn.silu(inner)
 
 
-def shapes_of_weights(k: int, n_conditions: int, width: int, depth: int) -> Velocity:
-    """Shapes of all weights of a network."""
-    return Velocity(
+def shapes_of_weights(k: int, n_conditions: int, width: int, depth: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of all weights of a network, by the names of `Velocity`."""
+    return dict(
         entry=(k, width),
         angle=(_N_WAVES, _EMBEDDING),
         condition=(n_conditions, _EMBEDDING),
@@ -97,7 +97,7 @@ def untrained(key: jax.Array, k: int, n_conditions: int, width: int, depth: int)
     keys = jax.random.split(key, len(shapes))
     kernels = (
         jax.random.normal(key, shape, np.float32) / math.sqrt(max(shape[-2], 1))
-        for key, shape in zip(keys, shapes, strict=True)
+        for key, shape in zip(keys, shapes.values(), strict=True)
     )
     velocity = Velocity(*kernels)
     # Blocks add to one another: with less from each of many, the sum starts alike.
@@ -160,7 +160,9 @@ def pull(velocity: Velocity, condition: jax.Array, x1: jax.Array, n_steps: int) 
             residual = target - _increment(velocity, w, ends, h) - w
             moving &= jnp.max(jnp.abs(residual) / (1 + jnp.abs(w)), axis=-1) > _ARRIVED
             # Where the step expands by more than 2, only shorter moves converge, from a fresh start.
-            w = jnp.where(i == _ITERATIONS, start, w + jnp.where(i < _ITERATIONS, 1, np.float32(0.4)) * residual)
+            w = jnp.where(
+                i == _ITERATIONS, start, w + jnp.where(i < _ITERATIONS, 1, np.float32(0.4)) * residual
+            )
             return jnp.where(moving[..., None], w, state[0]), moving, i + 1
 
         # The same step from the other end is off by the third power of its length.
@@ -171,7 +173,9 @@ def pull(velocity: Velocity, condition: jax.Array, x1: jax.Array, n_steps: int) 
     return lax.scan(back, x1, (embeddings[:-1], embeddings[1:]), reverse=True)[0]
 
 
-def _increment(velocity: Velocity, w: jax.Array, ends: tuple[jax.Array, jax.Array], h: np.float32) -> jax.Array:
+def _increment(
+    velocity: Velocity, w: jax.Array, ends: tuple[jax.Array, jax.Array], h: np.float32
+) -> jax.Array:
     first = velocity(w, ends[0])
     second = velocity(w + h * first, ends[1])
     return h * 0.5 * (first + second)

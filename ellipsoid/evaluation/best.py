@@ -1,4 +1,4 @@
-"""The best shape for latents: one ellipsoid, mixtures and a flow, judged by latents that none of them has seen.
+"""The best shape for latents: one ellipsoid, mixtures and a flow, judged by latents that none has seen.
 
 Draws and unseen latents are compared in latent space, without a decoder, by the share of the draws that lie
 among the latents and of the latents that lie among the draws (precision and recall), and by the test for
@@ -6,6 +6,7 @@ copies. Distances between latents rank shapes as distances between the features 
 and Fréchet distances do not, since a Gaussian of the right covariance is already near by them.
 """
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +16,12 @@ import jax.random as jr
 import numpy as np
 from jax.typing import ArrayLike
 
-from ellipsoid.checks import check_matrix
-from ellipsoid.evaluation.candidates import MIXTURE_ROWS
+from ellipsoid.blocks import subset
+from ellipsoid.checks import check_matrix, check_positive
+from ellipsoid.evaluation.candidates import MIXTURE_ROWS, level_of_spread
 from ellipsoid.evaluation.results import COPIES_P_VALUE, f_score
 from ellipsoid.fitting import fit
 from ellipsoid.flow_fitting import DEFAULT_STEPS, fit_flow
-from ellipsoid.levels import joint_level
 from ellipsoid.metrics import CopyDetector, Estimate, precision_recall
 from ellipsoid.mixture_fitting import fit_mixture
 from ellipsoid.random import key as make_key
@@ -36,8 +37,8 @@ _MOST_HELD_OUT = 5_000
 # Numbers of parts of the mixtures, and the rows that each part needs at least.
 _N_PARTS = (50, 200)
 _ROWS_OF_A_PART = 50
-# Share of the draws of a normal distribution that the region keeps: next to all.
-_KEPT = 0.99
+# Spread of the draws in coordinates of the shape: next to nothing of the normal distribution is cut off.
+_SPREAD = 0.99
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Choice:
 
 def choose_shape(
     latents: ArrayLike,
-    holdout: float = 0.1,
+    holdout: float | ArrayLike = 0.1,
     *,
     n_components: int | float | None = None,
     n_parts: Sequence[int] | None = None,
@@ -131,15 +132,16 @@ def choose_shape(
 
     Each shape is fitted to the same latents. As many draws as there are latents held out are compared with
     those: the largest F-score of precision and recall wins. Shapes whose F-score lies within its standard
-    error of the largest are equally good, and the simplest of them is taken. Shapes that copy training latents
-    are left out, unless all do.
+    error of the largest are equally good, and the simplest of them is taken. Shapes that copy training
+    latents are left out, unless all do.
 
     Parameters
     ----------
     latents : array, shape (n, D)
-        Latent vectors, at least `MIN_HELD_OUT` over `holdout` of them.
-    holdout : float
-        Share of the latents to judge by, above 0 and below 1; at most 5,000 are used.
+        Latent vectors, so many that at least `MIN_HELD_OUT` are held out.
+    holdout : float or array, shape (m, D)
+        Share of the latents to judge by, above 0 and below 1; or other latents, of images that the encoder
+        has not seen. At most 5,000 are used.
     n_components : int, float or None
         Number of components of all shapes, as for :func:`ellipsoid.fit`.
     n_parts : sequence of int, optional
@@ -174,17 +176,12 @@ def choose_shape(
     >>> [contender.name for contender in choice.contenders]
     ['one ellipsoid', 'mixture of 2', 'flow']
     """
-    if not 0 < holdout < 1:
-        raise ValueError(f"holdout: expected a share above 0 and below 1; got {holdout}")
-    rows = check_matrix("latents", latents, least=int(np.ceil(MIN_HELD_OUT / holdout)))
     key = make_key(0) if key is None else key
-    order = np.asarray(jr.permutation(jr.fold_in(key, 0), len(rows)))
-    n_held = min(round(holdout * len(rows)), _MOST_HELD_OUT)
-    held, rows = rows[np.sort(order[:n_held])], rows[np.sort(order[n_held:])]
+    rows, held = _held_out(latents, holdout, jr.fold_in(key, 0))
     detector = CopyDetector(rows, held)
 
     def contender(name: str, shape: Shape) -> Contender:
-        settings = DrawSettings("normal", joint_level(_KEPT, shape.n_components))
+        settings = DrawSettings("normal", level_of_spread(_SPREAD, shape.n_components, "normal", "pairwise"))
         draws = sample(jr.fold_in(key, 1), shape, len(held), **settings.options).latents
         near, copies = precision_recall(held, draws), detector.test(draws)
         is_copying = copies.p_value < COPIES_P_VALUE
@@ -198,7 +195,24 @@ def choose_shape(
         contenders.append(contender(f"mixture of {mixture.n_parts}", mixture))
     flow = fit_flow(rows, n_components, steps=steps, key=jr.fold_in(key, 3), progress=progress)
     contenders.append(contender("flow", flow))
-    return Choice(_simplest_of_the_best(contenders), tuple(contenders), n_held)
+    return Choice(_simplest_of_the_best(contenders), tuple(contenders), len(held))
+
+
+def _held_out(
+    latents: ArrayLike, holdout: float | ArrayLike, key: jax.Array
+) -> tuple[np.ndarray, np.ndarray]:
+    """Latents to fit to, and those to judge by."""
+    if np.ndim(holdout):
+        rows = check_matrix("latents", latents, least=MIN_HELD_OUT)
+        held = check_matrix("holdout", holdout, least=MIN_HELD_OUT, n_columns=rows.shape[1])
+        return rows, subset(held, _MOST_HELD_OUT)
+    share = check_positive("holdout", holdout)
+    if share >= 1:
+        raise ValueError(f"holdout: expected a share below 1, or other latents; got {holdout}")
+    rows = check_matrix("latents", latents, least=math.ceil(MIN_HELD_OUT / share))
+    order = np.asarray(jr.permutation(key, len(rows)))
+    n_held = min(round(share * len(rows)), _MOST_HELD_OUT)
+    return rows[np.sort(order[n_held:])], rows[np.sort(order[:n_held])]
 
 
 def _simplest_of_the_best(contenders: Sequence[Contender]) -> Contender:
@@ -209,7 +223,7 @@ def _simplest_of_the_best(contenders: Sequence[Contender]) -> Contender:
 
 def fit_best(
     latents: ArrayLike,
-    holdout: float = 0.1,
+    holdout: float | ArrayLike = 0.1,
     *,
     n_components: int | float | None = None,
     n_parts: Sequence[int] | None = None,

@@ -15,13 +15,14 @@ from ellipsoid.archive import digest
 from ellipsoid.evaluation.candidates import GAUSSIAN, RECONSTRUCTIONS, TRAINING_IMAGES
 from ellipsoid.evaluation.results import Evaluation, Result
 from ellipsoid.files import replace_file
+from ellipsoid.flow import Flow
 from ellipsoid.metrics import Estimate
 from ellipsoid.mixture import Mixture
 from ellipsoid.provenance import provenance, told
 from ellipsoid.regions import Region
 from ellipsoid.runs import RunFolder
 from ellipsoid.settings import DrawSettings
-from ellipsoid.shapes import load
+from ellipsoid.shapes import Shape, load
 from ellipsoid.state import PCAState
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class Recommendation:
     Attributes
     ----------
     goal : {"fidelity", "balanced", "diversity"}
-    state : PCAState or Mixture
-        State to draw from: the given one, one with fewer components, or a mixture.
+    state : PCAState, Mixture or Flow
+        Shape to draw from: the given one, one with fewer components, or another.
     settings : DrawSettings
         Law, level, fact and region, which are attributes of the recommendation as well.
     reason : str
@@ -66,7 +67,7 @@ class Recommendation:
     """
 
     goal: str
-    state: PCAState | Mixture
+    state: Shape
     settings: DrawSettings
     reason: str
     provenance: Mapping[str, str] | None = None
@@ -99,10 +100,12 @@ class Recommendation:
     @property
     def way(self) -> str:
         """Words that say how to draw."""
-        parts = f" of a mixture of {self.state.n_parts}" if isinstance(self.state, Mixture) else ""
+        kind = " of a flow" if isinstance(self.state, Flow) else ""
+        if isinstance(self.state, Mixture):
+            kind = f" of a mixture of {self.state.n_parts}"
         return (
             f"law {self.law}, level {self.level:.4g}, fact {self.fact:g}, region {self.region}, "
-            f"{self.n_components} components{parts}"
+            f"{self.n_components} components{kind}"
         )
 
     @property
@@ -311,7 +314,7 @@ def save_recommendations(
 ) -> list[Path]:
     """Write ``recommendation.json`` into a run folder.
 
-    Recommended states that are not the run's own, with fewer components or mixtures, become
+    Recommended shapes that the run does not hold already, with fewer components, say, become
     ``recommended-GOAL.npz`` beside it.
 
     Parameters
@@ -334,9 +337,11 @@ def save_recommendations(
         If there is no ``state.npz``.
     """
     folder, goals, written = RunFolder(run), {}, []
+    held = {folder.state: state}
+    held |= {path: load(path) for path in (folder.mixture, folder.flow) if path.is_file()}
     for recommendation in recommendations:
-        path = folder.state
-        if recommendation.state is not state:
+        path = next((path for path, shape in held.items() if shape == recommendation.state), None)
+        if path is None:
             path = folder.recommended_state(recommendation.goal)
             recommendation.state.save(path)
             written.append(path)
@@ -398,7 +403,8 @@ def load_recommendation(run: str | os.PathLike[str], goal: str = "balanced") -> 
         )
     try:
         stored = goals[goal]
-        states = {state.name: state for state in (folder.state, folder.recommended_state(goal))}
+        own = (folder.state, folder.mixture, folder.flow)
+        states = {path.name: path for path in (*own, folder.recommended_state(goal))}
         if stored["state"] not in states:
             raise ValueError(f"state {stored['state']!r}")
         recommended = states[stored["state"]]

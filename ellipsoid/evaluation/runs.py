@@ -12,7 +12,8 @@ import numpy as np
 from ellipsoid.archive import digest
 from ellipsoid.blocks import subset
 from ellipsoid.checks import check_count
-from ellipsoid.evaluation.candidates import MIXTURE_ROWS
+from ellipsoid.evaluation.best import Choice, choose_shape
+from ellipsoid.evaluation.candidates import MIXTURE_ROWS, level_of_spread
 from ellipsoid.evaluation.evaluate import MIN_IMAGES, evaluate
 from ellipsoid.evaluation.recommend import (
     GOALS,
@@ -24,8 +25,12 @@ from ellipsoid.evaluation.recommend import (
 from ellipsoid.evaluation.results import Evaluation
 from ellipsoid.evaluation.tables import write_evaluation
 from ellipsoid.fitting import fit
+from ellipsoid.flow import Flow
+from ellipsoid.flow_fitting import DEFAULT_STEPS
+from ellipsoid.mixture import Mixture
 from ellipsoid.random import key
 from ellipsoid.runs import Run, RunFolder, check_training_images, load_run, load_training_images
+from ellipsoid.settings import DrawSettings
 from ellipsoid.state import PCAState
 
 if TYPE_CHECKING:
@@ -288,3 +293,73 @@ def _features(
         download=config.download,
         progress=progress,
     )
+
+
+# --- without images --------------------------------------------------------------------------------
+
+# Spreads that are drawn with for each goal: less of it keeps nearer to the middle of the latents.
+_SPREADS = {"fidelity": 0.85, "balanced": 0.99, "diversity": 0.99}
+
+
+def choose_run_shape(
+    run: str | os.PathLike[str], *, steps: int = DEFAULT_STEPS, seed: int = 0, progress: bool = True
+) -> Choice:
+    """Choose the best shape for the latents of a run, and record it: it is what is drawn with from then on.
+
+    The shapes are judged in latent space, by the latents of images that were not trained on where the run has
+    them, else by a tenth of its latents. ``mixture.npz`` and ``flow.npz`` are the best mixture and the flow.
+
+    Parameters
+    ----------
+    run : path
+        Run folder with latents and a state.
+    steps : int
+        Steps of the flow's training, at most.
+    seed : int
+        Seed of everything random.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    Choice
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder has no latents or no state.
+    ValueError
+        If a file is damaged, or the latents are too few.
+    OSError
+        If a file can't be written.
+    """
+    folder = RunFolder(run)
+    latents, unseen = folder.read_latents(), folder.read_test_latents()
+    state = PCAState.load(folder.state)
+    choice = choose_shape(
+        latents,
+        0.1 if unseen is None else unseen,
+        n_components=state.n_components,
+        steps=steps,
+        key=key(seed),
+        progress=progress,
+    )
+    for kind, path in ((Mixture, folder.mixture), (Flow, folder.flow)):
+        of_kind = [contender for contender in choice.contenders if isinstance(contender.shape, kind)]
+        if of_kind:
+            max(of_kind, key=lambda contender: contender.f_score.value).shape.save(path)
+    k = choice.shape.n_components
+    save_recommendations(
+        run,
+        state,
+        [
+            Recommendation(
+                goal,
+                choice.shape,
+                DrawSettings("normal", level_of_spread(spread, k, "normal", "pairwise")),
+                choice.reason,
+            )
+            for goal, spread in _SPREADS.items()
+        ],
+    )
+    return choice

@@ -376,4 +376,4 @@ def _write_labels(axes: Axes, layout: _Layout, labels: _Labels) -> None:
 
 def _text_width(texts: Sequence[str], letter: int) -> int:
     """Rough width in pixels of the longest text, in letters of that height: 0.6 em each on average."""
-    return max(1, math.ceil(0.6 * letter * max(len(text) for text in texts)))
+    return max(1, math.ceil(0.6 * letter * max(len(line) for text in texts for line in text.split("\n"))))

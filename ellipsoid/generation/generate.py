@@ -30,8 +30,7 @@ from ellipsoid.mixture import Label
 from ellipsoid.pixels import PIXEL_RANGE, check_pixel_range
 from ellipsoid.regions import Region, as_region
 from ellipsoid.settings import DEFAULT_LEVEL, DrawSettings
-from ellipsoid.shapes import Shape
-from ellipsoid.shapes import check_shape
+from ellipsoid.shapes import Shape, check_shape
 
 
 def generate(

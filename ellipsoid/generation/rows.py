@@ -14,8 +14,8 @@ from ellipsoid.archive import digest
 from ellipsoid.blocks import map_batches, n_cores
 from ellipsoid.density import contains, gauge
 from ellipsoid.draws import Draws, MixtureDraws
-from ellipsoid.generation.sinks.base import IMAGES, Column, n_rows
 from ellipsoid.flow import Flow
+from ellipsoid.generation.sinks.base import IMAGES, Column, n_rows
 from ellipsoid.mixture import Mixture
 from ellipsoid.pixels import PIXEL_RANGE, ImageDecoder
 from ellipsoid.random import philox_words

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,10 @@ class ReportInputs:
         Black and white of decoded images that are floats: (-1, 1) for a decoder that ends in tanh.
     notes : sequence of str
         Sentences on the page about what it leaves out.
+    shapes : mapping of str to shape
+        Other shapes of the same latents, by name: "mixture", "flow".
+    test_latents : ndarray, shape (m, D), optional
+        Latents of images that the autoencoder has not seen.
     """
 
     state: el.PCAState
@@ -59,6 +63,8 @@ class ReportInputs:
     run: Path | None = None
     pixel_range: tuple[float, float] = PIXEL_RANGE
     notes: Sequence[str] = ()
+    shapes: Mapping[str, el.PCAState | el.Mixture | el.Flow] = dataclasses.field(default_factory=dict)
+    test_latents: np.ndarray | None = None
 
     def examined(self) -> "ReportInputs":
         """Give the same with a decoder of uint8 images, after the images of some latents were examined.
@@ -135,4 +141,6 @@ def load_report_inputs(
         history=trained.metrics,
         run=folder.path,
         notes=notes,
+        shapes=folder.read_shapes(),
+        test_latents=folder.read_test_latents(),
     )

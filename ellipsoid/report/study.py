@@ -86,7 +86,9 @@ class Study:
         """Standard deviation of each latent dimension, shape (D,)."""
         return self.diagnostics.original.std
 
-    def sample(self, n: int, shape: el.PCAState | el.Mixture | None = None, **options: Any) -> np.ndarray:
+    def sample(
+        self, n: int, shape: el.PCAState | el.Mixture | el.Flow | None = None, **options: Any
+    ) -> np.ndarray:
         """Latents of `n` draws, by default of the whole state; `options` are those of ``sample``."""
         return np.asarray(el.sample(self.sample_key, shape or self.state, n, **options).latents)
 

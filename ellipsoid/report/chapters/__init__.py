@@ -12,6 +12,7 @@ from ellipsoid.report.chapters import (
     draws,
     evaluation,
     images,
+    ladder,
     normality,
     pairs,
     principal_frame,
@@ -23,6 +24,7 @@ from ellipsoid.report.study import Study
 
 #: Every chapter, in the order of the page.
 CHAPTERS: tuple[Callable[[Study], Section | None], ...] = (
+    ladder.ladder,
     images.new_images,
     evaluation.evaluation,
     region.without_the_region,
