@@ -67,7 +67,7 @@ def test_draws_are_consistent_and_inside(state, law, region):
 
 
 @pytest.mark.parametrize("n_keys", [1, pytest.param(5, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("law", ["uniform", "normal"])
+@pytest.mark.parametrize("law", ["uniform", pytest.param("normal", marks=pytest.mark.slow)])
 def test_half_a_million_vectors_of_256_components_lie_inside(make_state, law, n_keys):
     state = make_state(256)
     for key in jr.split(el.key(2), 5)[:n_keys]:

@@ -593,6 +593,7 @@ def test_without_a_network(downloads, monkeypatch, name):
         load(name)
 
 
+@pytest.mark.slow
 def test_the_command_line_reads_a_split_of_a_zip_file_through_a_cache(tmp_path, capsys, monkeypatch):
     # Not trained: the compiled step takes longer than all else.
     monkeypatch.setattr(training.Steps, "step", lambda _, state, *__: (state, np.float32(0.1)))
