@@ -9,6 +9,7 @@ Squared distances are ``|a|^2 + |b|^2 - 2 a b``. Only :func:`squares` makes them
 """
 
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -57,6 +58,12 @@ def check_pair(
 
 
 # --- rows in blocks --------------------------------------------------------------------------------
+
+
+def unit_of(*sets: np.ndarray) -> float:
+    """Power of two that no value exceeds: over it, float32 holds values of any unit, to the same bits."""
+    largest = max(abs(float(bound)) for rows in sets for bound in (rows.min(), rows.max()))
+    return math.ldexp(1.0, math.frexp(largest)[1]) if largest else 1.0
 
 
 def device_blocks(rows: np.ndarray) -> list[jax.Array]:
