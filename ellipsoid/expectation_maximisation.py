@@ -85,7 +85,9 @@ def fit_parts(
         Parts that have rows; those that lost theirs are dropped.
     """
     # By distances between latents: whitened, the last components would count as much as the first.
-    start = _start(x * deviations, group, n_parts, rng)
+    # Relative ones, of the same digits: in float32, squares of small latents are nothing.
+    relative = np.ldexp(deviations, -np.frexp(deviations.max())[1])
+    start = _start(x * relative, group, n_parts, rng)
     groups = np.repeat(np.arange(len(n_parts), dtype=np.int32), n_parts)
     first = [Moments.empty(x.shape[1]).update(x[start == m]) for m in range(len(groups))]
     counts, means, scatters = (

@@ -346,7 +346,7 @@ def _fit_shared(
 def _whiten(shared: PCAState, rows: np.ndarray | jax.Array) -> tuple[np.ndarray, np.ndarray]:
     """Scores of unit variance, ``(n, K)`` float32, and the standard deviations that they were divided by."""
     whitened = np.empty((len(rows), shared.n_components), np.float32)
-    deviations = np.sqrt(np.asarray(shared.explained_variance))
+    deviations = np.asarray(shared.scale)  # variances of small latents are nothing in float32
     for chunk in row_slices(len(rows), 4096):
         whitened[chunk] = np.asarray(shared.project(rows[chunk])) / deviations
     return whitened, deviations
@@ -379,18 +379,13 @@ def _as_mixture(
     """Mixture of parts in whitened scores, by decreasing weight; ``has[g]`` are the labels of group g."""
     order = np.argsort(-parts.counts, kind="stable")
     counts, centres, covariances, groups = (field[order] for field in parts)
-    mean, components, variance, ratio = (
+    mean, components, deviations, ratio = (
         np.asarray(field, np.float64)
-        for field in (
-            shared.mean,
-            shared.components,
-            shared.explained_variance,
-            shared.explained_variance_ratio,
-        )
+        for field in (shared.mean, shared.components, shared.scale, shared.explained_variance_ratio)
     )
-    deviations = np.sqrt(variance)
+    variance = deviations**2
     variances, axes = np.linalg.eigh(covariances * deviations[:, None] * deviations)
-    variances = np.maximum(variances[:, ::-1], np.finfo(np.float32).tiny)
+    variances = np.maximum(variances[:, ::-1], np.finfo(np.float32).tiny ** 2)
     axes = np.swapaxes(axes[:, :, ::-1], 1, 2) @ components
     largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=2)[:, :, None], axis=2)
     # What lies outside of the subspace is the same for all parts.

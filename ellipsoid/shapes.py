@@ -13,6 +13,7 @@ from jax.core import Tracer
 from ellipsoid import flow, mixture, state
 from ellipsoid.archive import format_name
 from ellipsoid.flow import Flow
+from ellipsoid.forks import check_process
 from ellipsoid.mixture import Label, Mixture
 from ellipsoid.state import PCAState
 
@@ -65,7 +66,10 @@ def check_shape(shape: Any, label: Label | None = None) -> Shape:
         If it is no shape, or for a label of the wrong kind.
     ValueError
         For a label that the shape does not have.
+    RuntimeError
+        In a process that was forked after JAX had been used.
     """
+    check_process()
     if not isinstance(shape, Shape):
         raise TypeError(
             "shape: expected a PCAState, as made by ellipsoid.fit(latents), a Mixture or a Flow; "

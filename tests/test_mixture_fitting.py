@@ -90,6 +90,16 @@ def test_number_of_parts_by_held_out_likelihood():
     assert el.fit_mixture(np.random.default_rng(0).normal(size=(1500, D)), (1, 3, 12)).n_parts == 1
 
 
+@pytest.mark.parametrize("unit", [2.0**-96, 2.0**-63, 2.0**50])
+def test_the_unit_of_latents_does_not_matter(unit):
+    """In float32 their squares are nothing at the least of these, and few digits at the next."""
+    z = three_parts(300)[0].astype(np.float32)
+    for fit in (lambda z: el.fit_mixture(z, 3), lambda z: el.fit_by_label(z, np.arange(300) % 2)):
+        plain, scaled = fit(z), fit(z * np.float32(unit))
+        np.testing.assert_allclose(scaled.weights, plain.weights, rtol=1e-4)
+        np.testing.assert_allclose(scaled.scale / np.float32(unit), plain.scale, rtol=1e-4)
+
+
 def test_prior_helps_where_rows_are_few():
     rng = np.random.default_rng(4)
     roots = rng.normal(size=(20, 20))

@@ -10,7 +10,14 @@ from jax.typing import ArrayLike
 
 from ellipsoid.checks import check_count
 from ellipsoid.metrics.estimate import Estimate
-from ellipsoid.metrics.row_pairs import block_pairs, check_pair, count_rows, device_blocks, products
+from ellipsoid.metrics.row_pairs import (
+    block_pairs,
+    check_pair,
+    count_rows,
+    device_blocks,
+    products,
+    unit_of,
+)
 
 
 def kernel_distance(x: ArrayLike, y: ArrayLike, *, degree: int = 3, progress: bool = False) -> Estimate:
@@ -57,10 +64,10 @@ def kernel_distance(x: ArrayLike, y: ArrayLike, *, degree: int = 3, progress: bo
     """
     x, y = check_pair("x", x, "y", y, least=3)
     degree = check_count("degree", degree)
-    x_blocks, y_blocks = device_blocks(x), device_blocks(y)
-    within_x = _sums_within(x_blocks, degree, "kernel of x", progress)
-    within_y = _sums_within(y_blocks, degree, "kernel of y", progress)
-    across_x, across_y = _sums_across(x_blocks, y_blocks, degree, "kernel of x and y", progress)
+    x_blocks, y_blocks, unit = device_blocks(x), device_blocks(y), unit_of(x, y)
+    within_x = _sums_within(x_blocks, degree, unit, "kernel of x", progress)
+    within_y = _sums_within(y_blocks, degree, unit, "kernel of y", progress)
+    across_x, across_y = _sums_across(x_blocks, y_blocks, degree, unit, "kernel of x and y", progress)
 
     def discrepancy(total_x, total_y, total_across, m, n):
         return total_x / (m * (m - 1)) + total_y / (n * (n - 1)) - 2 * total_across / (m * n)
@@ -74,12 +81,14 @@ def kernel_distance(x: ArrayLike, y: ArrayLike, *, degree: int = 3, progress: bo
     return Estimate(float(value), float(np.sqrt(variance)))
 
 
-def _sums_within(blocks: Sequence[jax.Array], degree: int, label: str, progress: bool) -> np.ndarray:
+def _sums_within(
+    blocks: Sequence[jax.Array], degree: int, unit: float, label: str, progress: bool
+) -> np.ndarray:
     """Sum of the kernel of each row with all other rows."""
     sums = np.zeros(count_rows(blocks))
     with jax.enable_x64(True):
         for rows_a, a, rows_b, b in block_pairs(blocks, blocks, label, progress):
-            of_a, of_b = _block_sums(a, b, degree, a is b)
+            of_a, of_b = _block_sums(a, b, unit, degree, a is b)
             sums[rows_a] += of_a
             if a is not b:
                 sums[rows_b] += of_b
@@ -87,23 +96,30 @@ def _sums_within(blocks: Sequence[jax.Array], degree: int, label: str, progress:
 
 
 def _sums_across(
-    x_blocks: Sequence[jax.Array], y_blocks: Sequence[jax.Array], degree: int, label: str, progress: bool
+    x_blocks: Sequence[jax.Array],
+    y_blocks: Sequence[jax.Array],
+    degree: int,
+    unit: float,
+    label: str,
+    progress: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sum of the kernel of each row of the one set with all rows of the other."""
     of_x, of_y = np.zeros(count_rows(x_blocks)), np.zeros(count_rows(y_blocks))
     with jax.enable_x64(True):
         for rows_x, x, rows_y, y in block_pairs(x_blocks, y_blocks, label, progress):
-            of_a, of_b = _block_sums(x, y, degree, False)
+            of_a, of_b = _block_sums(x, y, unit, degree, False)
             of_x[rows_x] += of_a
             of_y[rows_y] += of_b
     return of_x, of_y
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3))
-def _block_sums(a: jax.Array, b: jax.Array, degree: int, same: bool) -> tuple[jax.Array, jax.Array]:
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _block_sums(
+    a: jax.Array, b: jax.Array, unit: float, degree: int, same: bool
+) -> tuple[jax.Array, jax.Array]:
     # The distance of two good sets is some 1e-5 of the kernel: sums in float32 would not resolve it.
-    float32_products = products(a.astype(jnp.float32), b.astype(jnp.float32))
-    kernel = (float32_products.astype(jnp.float64) / a.shape[1] + 1) ** degree
+    float32_products = products(*((rows.astype(jnp.float64) / unit).astype(jnp.float32) for rows in (a, b)))
+    kernel = (unit**2 * float32_products.astype(jnp.float64) / a.shape[1] + 1) ** degree
     if same:
         kernel = jnp.where(jnp.eye(len(a), dtype=bool), 0, kernel)
     return jnp.sum(kernel, axis=1), jnp.sum(kernel, axis=0)

@@ -290,13 +290,16 @@ def _ball_squares(
 @functools.partial(jax.jit, static_argnums=(2, 3))
 def _smallest_squares(a: jax.Array, b: jax.Array, k: int, same: bool) -> tuple[jax.Array, ...]:
     """Give the k smallest squared distances of each row of a, and of each row of b if b is another block."""
-    of_pairs = squares(a, b)[0]
+    of_pairs, lengths = squares(a, b)
+    # Over a power of two, which changes no digits: float32 holds neither 1e-40 nor 1e40.
+    exponent = jnp.frexp(jnp.max(lengths))[1]
     if same:
         of_pairs = without_diagonal(of_pairs)
 
     def of_rows(of_pairs):
         # Chosen in float32, for which alone XLA has a fast way on a CPU.
-        index = lax.top_k(-of_pairs.astype(jnp.float32), min(k, of_pairs.shape[1]))[1]
+        small = jnp.ldexp(of_pairs, -exponent).astype(jnp.float32)
+        index = lax.top_k(-small, min(k, of_pairs.shape[1]))[1]
         return jnp.take_along_axis(of_pairs, index, axis=1)
 
     return (of_rows(of_pairs),) if same else (of_rows(of_pairs), of_rows(of_pairs.T))

@@ -9,6 +9,7 @@ Squared distances are ``|a|^2 + |b|^2 - 2 a b``. Only :func:`squares` makes them
 """
 
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from jax.typing import ArrayLike
 
 from ellipsoid.blocks import row_slices
 from ellipsoid.checks import check_matrix
+from ellipsoid.forks import check_process
 from ellipsoid.progress import progress_bar
 
 #: Rows on each side of a block of pairs: 32 MiB in float64.
@@ -50,13 +52,22 @@ def check_pair(
         If one of them does not hold real numbers.
     ValueError
         If one is no finite matrix or has too few rows, or they differ in their number of columns.
+    RuntimeError
+        In a process that was forked after JAX had been used.
     """
+    check_process()
     x = check_matrix(first, x, least)
     least_second = least if least_second is None else least_second
     return x, check_matrix(second, y, least_second, n_columns=x.shape[1])
 
 
 # --- rows in blocks --------------------------------------------------------------------------------
+
+
+def unit_of(*sets: np.ndarray) -> float:
+    """Power of two that no value exceeds: over it, float32 holds values of any unit, to the same bits."""
+    largest = max(abs(float(bound)) for rows in sets for bound in (rows.min(), rows.max()))
+    return math.ldexp(1.0, math.frexp(largest)[1]) if largest else 1.0
 
 
 def device_blocks(rows: np.ndarray) -> list[jax.Array]:
@@ -90,6 +101,7 @@ class LazyBlocks:
 
 
 def _device_block(rows: np.ndarray) -> jax.Array:
+    check_process()
     return jnp.array(rows.reshape(len(rows), -1))
 
 

@@ -1,5 +1,7 @@
 """Sliced Wasserstein distance between two sets of features."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,14 @@ from jax.typing import ArrayLike
 
 from ellipsoid.checks import check_count
 from ellipsoid.metrics.estimate import Estimate
-from ellipsoid.metrics.row_pairs import centre_rows, check_pair, device_blocks, mean_row, products
+from ellipsoid.metrics.row_pairs import (
+    centre_rows,
+    check_pair,
+    device_blocks,
+    mean_row,
+    products,
+    unit_of,
+)
 from ellipsoid.random import philox_words
 
 
@@ -57,13 +66,12 @@ def sliced_wasserstein(x: ArrayLike, y: ArrayLike, key: jax.Array, *, n_projecti
     philox_words(key)  # refuses what is no key
     directions = jax.random.normal(key, (n_projections, x.shape[1]), np.float32)
     directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
-    centre = mean_row(x)
+    unit = 2 * unit_of(x, y)  # less the centre, a row has up to twice the largest value
+    project = functools.partial(_project, directions, centre=mean_row(x), unit=unit)
     with jax.enable_x64(True):
         x_sorted, y_sorted = (
             # A thirtieth of the time that XLA takes to sort on a CPU.
-            np.sort(
-                np.concatenate([_project(directions, block, centre) for block in device_blocks(rows)], axis=1)
-            )
+            np.sort(np.concatenate([project(block) for block in device_blocks(rows)], axis=1))
             for rows in (x, y)
         )
     m, n = len(x), len(y)
@@ -74,9 +82,10 @@ def sliced_wasserstein(x: ArrayLike, y: ArrayLike, key: jax.Array, *, n_projecti
     distances = np.array(
         [widths @ np.abs(a[of_x] - b[of_y]) for a, b in zip(x_sorted, y_sorted, strict=True)]
     )
-    return Estimate(float(distances.mean()), float(distances.std(ddof=1) / np.sqrt(n_projections)))
+    error = distances.std(ddof=1) / np.sqrt(n_projections)
+    return Estimate(unit * float(distances.mean()), unit * float(error))
 
 
 @jax.jit
-def _project(directions: jax.Array, rows: jax.Array, centre: jax.Array) -> jax.Array:
-    return products(directions, centre_rows(rows, centre).astype(jnp.float32))
+def _project(directions: jax.Array, rows: jax.Array, centre: jax.Array, unit: float) -> jax.Array:
+    return products(directions, (centre_rows(rows, centre) / unit).astype(jnp.float32))

@@ -18,6 +18,7 @@ from ellipsoid.runs import (
     load_test_images,
     load_training_images,
 )
+from ellipsoid.shapes import Shape
 from ellipsoid.state import check_latents
 
 # Latents whose images are examined before anything is measured.
@@ -63,7 +64,7 @@ class ReportInputs:
     run: Path | None = None
     pixel_range: tuple[float, float] = PIXEL_RANGE
     notes: Sequence[str] = ()
-    shapes: Mapping[str, el.PCAState | el.Mixture | el.Flow] = dataclasses.field(default_factory=dict)
+    shapes: Mapping[str, Shape] = dataclasses.field(default_factory=dict)
     test_latents: np.ndarray | None = None
 
     def examined(self) -> "ReportInputs":

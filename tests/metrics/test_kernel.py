@@ -28,6 +28,12 @@ def test_kernel_distance_and_its_jackknife_are_those_of_loops(degree):
     assert distance.error == pytest.approx(math.sqrt(variance), rel=1e-4)
 
 
+@pytest.mark.parametrize("unit", [1e-30, 1e25])
+def test_large_and_small_features_have_the_kernel_of_float64(unit):
+    x, y = unit * gaussian(50, 5), unit * gaussian(60, 5, 1, 1.2, 0.3)
+    assert kernel_distance(x, y).value == pytest.approx(mmd(x, y, 3), rel=1e-5, abs=1e-12)
+
+
 @pytest.fixture(scope="module")
 def equal_sets():
     """150 times two samples of one distribution."""

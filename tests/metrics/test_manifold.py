@@ -1,19 +1,23 @@
 """Precision, recall, density and coverage against brute force in float64, and errors against spreads."""
 
+import functools
 import math
 
 import numpy as np
 import pytest
 from brute_force import balls, gaussian, squares
 
+import ellipsoid as el
 from ellipsoid.metrics import (
     RealManifold,
+    copy_test,
     density_coverage,
     frechet_distance,
     kernel_distance,
     manifold,
     precision_recall,
     row_pairs,
+    sliced_wasserstein,
 )
 
 # Two sets that several tests share: of 97 rows a block, both leave a block of 12.
@@ -35,6 +39,20 @@ def test_neighbours_are_those_of_float64(shift):
     found = density_coverage(real, generated, k=3)
     assert found.density.value == pytest.approx(in_real.sum() / (3 * 303), rel=1e-12)
     assert found.coverage.value == in_real.any(axis=1).mean()
+
+
+@pytest.mark.parametrize("unit", [2.0**-100, 2.0**-67, 2.0**66, 2.0**120])
+def test_units_do_not_matter(unit):
+    """Where float32 holds the rows: its squares are nothing, or infinite, at some of these."""
+    plain, scaled = ((REAL.astype(np.float32) * f, GENERATED.astype(np.float32) * f) for f in (1.0, unit))
+    assert precision_recall(*scaled) == precision_recall(*plain)
+    assert density_coverage(*scaled) == density_coverage(*plain)
+    tests = [copy_test(generated, real[:300], real[300:]) for real, generated in (plain, scaled)]
+    np.testing.assert_array_equal(*(test.generated_ratios for test in tests))
+    wasserstein = functools.partial(sliced_wasserstein, key=el.key(0))
+    for distance, power in ((wasserstein, 1), (frechet_distance, 2)):
+        found, expected = distance(*scaled), distance(*plain)
+        np.testing.assert_allclose(found, np.array(expected) * unit**power, rtol=1e-12)
 
 
 def test_uncentred_float32_would_miss_neighbours_that_are_found():
