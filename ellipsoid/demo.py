@@ -5,8 +5,10 @@ and a one-page report.
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,8 +43,8 @@ class DemoConfig:
     training : TrainConfig
     seed : int
         Seed of everything random.
-    flow_steps : int
-        Steps of the flow's training.
+    flow_options : mapping of str to value
+        Arguments of :func:`ellipsoid.fit_flow`.
     """
 
     n_images: int
@@ -50,7 +52,7 @@ class DemoConfig:
     autoencoder: AutoencoderConfig
     training: TrainConfig
     seed: int = 0
-    flow_steps: int = 4_000
+    flow_options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def small(cls, seed: int = 0) -> "DemoConfig":
@@ -116,7 +118,7 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
     latents, state = fit_run(autoencoder, images, out, test=test_images, progress=progress)
     record_images(out, DRAWN_FACES, n=config.n_images, n_test=config.n_test, seed=config.seed)
 
-    choice = choose_run_shape(out, steps=config.flow_steps, seed=config.seed, progress=progress)
+    choice = choose_run_shape(out, flow_options=config.flow_options, seed=config.seed, progress=progress)
 
     error, mean_error = _test_error(autoencoder, images, test_images)
     rate, share_inside = _draw(state, draw_key)

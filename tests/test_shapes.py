@@ -25,7 +25,7 @@ def test_every_shape_is_loaded_as_what_it_is(make_state, tmp_path, monkeypatch):
 
     path = tmp_path / "third.npz"
     save_archive(path, FORMAT, {})
-    with pytest.raises(ValueError, match=r"expected one of .*\.PCAState, .*\.Mixture; got ellipsoid\.Third"):
+    with pytest.raises(ValueError, match=r"expected one of .*\.Mixture, .*\.Flow; got ellipsoid\.Third"):
         el.load(path)
     monkeypatch.setitem(_BY_FORMAT, FORMAT.name, Third)
     assert el.load(path) == Third(path)

@@ -8,8 +8,9 @@ and Fréchet distances do not, since a Gaussian of the right covariance is alrea
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.random as jr
@@ -21,7 +22,7 @@ from ellipsoid.checks import check_matrix, check_positive
 from ellipsoid.evaluation.candidates import MIXTURE_ROWS, level_of_spread
 from ellipsoid.evaluation.results import COPIES_P_VALUE, f_score
 from ellipsoid.fitting import fit
-from ellipsoid.flow_fitting import DEFAULT_STEPS, fit_flow
+from ellipsoid.flow_fitting import fit_flow
 from ellipsoid.metrics import CopyDetector, Estimate, precision_recall
 from ellipsoid.mixture_fitting import fit_mixture
 from ellipsoid.random import key as make_key
@@ -124,7 +125,7 @@ def choose_shape(
     *,
     n_components: int | float | None = None,
     n_parts: Sequence[int] | None = None,
-    steps: int = DEFAULT_STEPS,
+    flow_options: Mapping[str, Any] | None = None,
     key: jax.Array | None = None,
     progress: bool = False,
 ) -> Choice:
@@ -146,8 +147,8 @@ def choose_shape(
         Number of components of all shapes, as for :func:`ellipsoid.fit`.
     n_parts : sequence of int, optional
         Numbers of parts of the mixtures; 50 and 200 by default, if each part has 50 rows or more.
-    steps : int
-        Steps of the flow's training, at most.
+    flow_options : mapping of str to value, optional
+        Arguments of :func:`ellipsoid.fit_flow`: ``{"steps": 1000}``, say.
     key : key, optional
         JAX random key of everything random; None stands for ``ellipsoid.key(0)``.
     progress : bool
@@ -172,7 +173,7 @@ def choose_shape(
     >>> import numpy as np
     >>> from ellipsoid.evaluation import choose_shape
     >>> latents = np.random.default_rng(0).normal(size=(400, 2))
-    >>> choice = choose_shape(latents, steps=50, n_parts=[2])
+    >>> choice = choose_shape(latents, n_parts=[2], flow_options={"steps": 50, "width": 16, "depth": 1})
     >>> [contender.name for contender in choice.contenders]
     ['one ellipsoid', 'mixture of 2', 'flow']
     """
@@ -193,7 +194,8 @@ def choose_shape(
             rows, m, n_components, max_rows=MIXTURE_ROWS, key=jr.fold_in(key, 2), progress=progress
         )
         contenders.append(contender(f"mixture of {mixture.n_parts}", mixture))
-    flow = fit_flow(rows, n_components, steps=steps, key=jr.fold_in(key, 3), progress=progress)
+    flow_options = {"key": jr.fold_in(key, 3), "progress": progress, **(flow_options or {})}
+    flow = fit_flow(rows, n_components, **flow_options)
     contenders.append(contender("flow", flow))
     return Choice(_simplest_of_the_best(contenders), tuple(contenders), len(held))
 
@@ -227,7 +229,7 @@ def fit_best(
     *,
     n_components: int | float | None = None,
     n_parts: Sequence[int] | None = None,
-    steps: int = DEFAULT_STEPS,
+    flow_options: Mapping[str, Any] | None = None,
     key: jax.Array | None = None,
     progress: bool = False,
 ) -> Shape:
@@ -238,7 +240,7 @@ def fit_best(
 
     Parameters
     ----------
-    latents, holdout, n_components, n_parts, steps, key, progress
+    latents, holdout, n_components, n_parts, flow_options, key, progress
         As for :func:`choose_shape`.
 
     Returns
@@ -256,11 +258,17 @@ def fit_best(
     >>> import numpy as np
     >>> import ellipsoid as el
     >>> latents = np.random.default_rng(0).normal(size=(400, 2))
-    >>> type(el.fit_best(latents, steps=50, n_parts=[2])).__name__
+    >>> type(el.fit_best(latents, n_parts=[2], flow_options={"steps": 50, "width": 16, "depth": 1})).__name__
     'PCAState'
     """
     choice = choose_shape(
-        latents, holdout, n_components=n_components, n_parts=n_parts, steps=steps, key=key, progress=progress
+        latents,
+        holdout,
+        n_components=n_components,
+        n_parts=n_parts,
+        flow_options=flow_options,
+        key=key,
+        progress=progress,
     )
     if progress:
         print(choice.reason, file=sys.stderr)

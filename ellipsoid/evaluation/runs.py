@@ -2,10 +2,10 @@
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -26,7 +26,6 @@ from ellipsoid.evaluation.results import Evaluation
 from ellipsoid.evaluation.tables import write_evaluation
 from ellipsoid.fitting import fit
 from ellipsoid.flow import Flow
-from ellipsoid.flow_fitting import DEFAULT_STEPS
 from ellipsoid.mixture import Mixture
 from ellipsoid.random import key
 from ellipsoid.runs import Run, RunFolder, check_training_images, load_run, load_training_images
@@ -302,7 +301,11 @@ _SPREADS = {"fidelity": 0.85, "balanced": 0.99, "diversity": 0.99}
 
 
 def choose_run_shape(
-    run: str | os.PathLike[str], *, steps: int = DEFAULT_STEPS, seed: int = 0, progress: bool = True
+    run: str | os.PathLike[str],
+    *,
+    flow_options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    progress: bool = True,
 ) -> Choice:
     """Choose the best shape for the latents of a run, and record it: it is what is drawn with from then on.
 
@@ -313,8 +316,8 @@ def choose_run_shape(
     ----------
     run : path
         Run folder with latents and a state.
-    steps : int
-        Steps of the flow's training, at most.
+    flow_options : mapping of str to value, optional
+        Arguments of :func:`ellipsoid.fit_flow`.
     seed : int
         Seed of everything random.
     progress : bool
@@ -340,7 +343,7 @@ def choose_run_shape(
         latents,
         0.1 if unseen is None else unseen,
         n_components=state.n_components,
-        steps=steps,
+        flow_options=flow_options,
         key=key(seed),
         progress=progress,
     )

@@ -13,13 +13,14 @@ from ellipsoid.cli import main
 from ellipsoid.demo import DemoConfig, run_demo
 from ellipsoid.models import AutoencoderConfig, TrainConfig, procedural_faces
 from ellipsoid.report import load_report_inputs, write_report
-from ellipsoid.report.chapters import CHAPTERS, autoencoder, images
+from ellipsoid.report.chapters import CHAPTERS, autoencoder, ladder
 from ellipsoid.runs import drawn_faces, read_metrics, recorded_images
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 GRIDS = {
     "components_and_facts",
     "generated",
+    "ladder",
     "laws",
     "nearest",
     "original_frame_images",
@@ -32,6 +33,7 @@ GRIDS = {
 }
 
 IMAGE_CHAPTERS = (
+    "From noise to new images",
     "New images",
     "Walks through the latent space",
     "The autoencoder",
@@ -48,6 +50,7 @@ def demonstrate(out, chapters=CHAPTERS):
         n_test=50,
         autoencoder=AutoencoderConfig(image_size=16, filters=(8, 16), latent_dim=4),
         training=TrainConfig(steps=200, batch_size=32, learning_rate=1e-2),
+        flow_options={"steps": 40, "width": 16, "depth": 1, "n_steps": 8},
     )
 
     def recording(folder, inputs, **options):
@@ -64,7 +67,7 @@ def demonstrate(out, chapters=CHAPTERS):
 @pytest.fixture(scope="module")
 def demonstration(tmp_path_factory):
     """The demonstration, with two chapters in its report."""
-    return demonstrate(tmp_path_factory.mktemp("demo") / "run", (images.new_images, autoencoder.autoencoder))
+    return demonstrate(tmp_path_factory.mktemp("demo") / "run", (ladder.ladder, autoencoder.autoencoder))
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +86,11 @@ FILES = {
     "config.json",
     "diagnostics.json",
     "figures",
+    "flow.npz",
     "latents.npy",
+    "latents_test.npy",
     "metrics.jsonl",
+    "recommendation.json",
     "report.html",
     "state.npz",
 }
@@ -94,15 +100,13 @@ def test_everything_lands_in_one_folder(run):
     out, summary = run
     assert {path.name for path in out.iterdir()} == FILES
     assert {path.stem for path in (out / "figures").iterdir()} == {
-        "components_and_facts",
-        "generated",
-        "laws",
+        "ladder",
         "reconstructions",
         "training",
     }
     page = (out / "report.html").read_text()
     assert summary["images"] in page
-    for title in ("New images", "The autoencoder"):
+    for title in ("From noise to new images", "The autoencoder"):
         assert f"<h2>{title}</h2>" in page
 
 

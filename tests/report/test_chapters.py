@@ -19,6 +19,7 @@ from ellipsoid.report.chapters.components import components
 from ellipsoid.report.chapters.draws import draws_and_data
 from ellipsoid.report.chapters.images import FACTS, new_images
 from ellipsoid.report.chapters.indices import distinct_pairs, evenly_spaced
+from ellipsoid.report.chapters.ladder import ladder
 from ellipsoid.report.chapters.normality import normality
 from ellipsoid.report.chapters.pairs import correlations, dependence, ellipses
 from ellipsoid.report.chapters.principal_frame import principal_frame
@@ -26,6 +27,7 @@ from ellipsoid.report.chapters.region import blind_latents, location, without_th
 from ellipsoid.report.chapters.walks import walks
 from ellipsoid.report.study import N_DRAWS, Study, make_study
 from ellipsoid.settings import DrawSettings
+from ellipsoid.velocity import untrained
 
 
 def uniform_scores(n, scale):
@@ -126,6 +128,7 @@ DRAWINGS = {
     draws_and_data: ["planes_pca", "planes_original", "comparison", "surface"],
 }
 GRIDS = {
+    ladder: ["ladder"],
     new_images: ["generated", "laws", "components_and_facts"],
     without_the_region: ["trial_1", "trial_2", "trial_3"],
     principal_frame: ["original_frame_images"],
@@ -441,3 +444,33 @@ def test_a_study_draws_once_by_the_default_law(numbers, tmp_path):
     np.testing.assert_array_equal(study.sample(5), again.sample(5))
     assert (study.sample(5) != study.drawn_latents[:5]).any()
     assert not list(tmp_path.iterdir())
+
+
+def test_the_ladder_climbs_from_noise_to_reconstructions(study, small_latents, monkeypatch):
+    seen = {}
+
+    def strips(rows, labels):
+        seen.update(zip(labels, rows, strict=True))
+        return "figure"
+
+    monkeypatch.setattr("ellipsoid.figures.strips", strips)
+    velocity = untrained(el.key(0), study.state.n_components, 0, width=8, depth=1)
+    flow = el.Flow(study.state, velocity, study.state.scale, np.float32(1), np.zeros(0), n_steps=2)
+    inputs = dataclasses.replace(
+        study.inputs,
+        decode=decode,
+        shapes={"state": study.state, "flow": flow},
+        test_latents=small_latents[:50],
+    )
+    section = ladder(dataclasses.replace(study, inputs=inputs))
+    assert [label.split("\n")[0] for label in seen] == [
+        "random box",
+        "independent normals",
+        "one ellipsoid, redraw at 1.645",
+        "flow",
+        "reconstructions",
+    ]
+    assert all("precision" in label for label in seen)
+    assert "50 unseen images" in section.text
+    recall = {label.split("\n")[0]: float(label.split()[-1]) for label in seen}
+    assert recall["reconstructions"] > recall["one ellipsoid, redraw at 1.645"]
