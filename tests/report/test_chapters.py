@@ -446,7 +446,7 @@ def test_a_study_draws_once_by_the_default_law(numbers, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_ladder_climbs_from_noise_to_reconstructions(study, small_latents, monkeypatch):
+def test_the_ladder_climbs_from_noise_to_reconstructions(study, monkeypatch):
     seen = {}
 
     def strips(rows, labels):
@@ -460,7 +460,7 @@ def test_the_ladder_climbs_from_noise_to_reconstructions(study, small_latents, m
         study.inputs,
         decode=decode,
         shapes={"state": study.state, "flow": flow},
-        test_latents=small_latents[:50],
+        test_latents=study.latents[:50],
     )
     section = ladder(dataclasses.replace(study, inputs=inputs))
     assert [label.split("\n")[0] for label in seen] == [
