@@ -154,6 +154,8 @@ def fit_flow(
     n_steps = n_steps or _fewest_steps(velocity, condition, data.key)
     deviations = np.sqrt(np.asarray(base.explained_variance, np.float32))
     scale = jnp.asarray(deviations * _spread(velocity, condition, n_steps, data.key))
+    if resume is not None:
+        Path(resume).unlink(missing_ok=True)
     return Flow(base, velocity, scale, jnp.float32(loss), condition, n_steps, names, exclusive)
 
 
