@@ -269,8 +269,7 @@ class _Training(NamedTuple):
 
     @classmethod
     def begin(cls, velocity: Velocity, program: "_Program", loss: float) -> "_Training":
-        copies = (jax.tree.map(jnp.copy, velocity) for _ in range(2))  # each chunk of steps reuses their memory
-        return cls(*copies, velocity, program.begin(velocity), best_loss=float(loss))
+        return cls(velocity, velocity, velocity, program.begin(velocity), best_loss=float(loss))
 
 
 def _squared_error(velocity: Velocity, x0: Any, x1: Any, angle: Any, conditions: Any) -> jax.Array:
@@ -309,7 +308,7 @@ def _program(n_steps: int) -> _Program:
         x0, angle, conditions = _noise(key, x1.shape, conditions)
         return jnp.mean(_squared_error(velocity, x0, x1, angle, conditions))
 
-    @functools.partial(jax.jit, donate_argnums=0)
+    @jax.jit  # keeps its arguments, which an interruption saves
     def advance(state, first_step, key, batches):
         def one(state, inputs):
             (velocity, average, moments), (step, *batch) = state, inputs
@@ -405,8 +404,7 @@ def _advanced(
     loss = judge.losses(program, state.average).mean()
     if loss >= state.best_loss:
         return state
-    best = jax.tree.map(jnp.copy, state.average)
-    return state._replace(best=best, best_loss=float(loss), best_step=state.step)
+    return state._replace(best=state.average, best_loss=float(loss), best_step=state.step)
 
 
 # --- interruption ----------------------------------------------------------------------------------
