@@ -402,7 +402,7 @@ def _advanced(
     state = state._replace(**dict(zip(("velocity", "average", "moments"), weights, strict=True)))
     state = state._replace(step=state.step + count)
     loss = judge.losses(program, state.average).mean()
-    if loss >= state.best_loss:
+    if not loss < state.best_loss:  # NaN is no better
         return state
     return state._replace(best=state.average, best_loss=float(loss), best_step=state.step)
 
