@@ -429,7 +429,7 @@ def _load(path: Path, state: _Training, data: _Data, n_steps: int) -> _Training:
             raise ValueError("expected a training of these latents, settings and key; got another one")
         leaves, structure = jax.tree.flatten(state)
         saved = [arrays[str(i)] for i in range(len(leaves))]
-        if [(np.shape(a), np.result_type(a)) for a in leaves] != [(a.shape, a.dtype) for a in saved]:
+        if [(np.shape(a), np.asarray(a).dtype) for a in leaves] != [(a.shape, a.dtype) for a in saved]:
             raise ValueError("expected arrays of other shapes or types; the file is damaged")
         values = [jnp.asarray(a) if isinstance(leaf, jax.Array) else type(leaf)(a) for a, leaf in zip(saved, leaves)]
         return jax.tree.unflatten(structure, values)
