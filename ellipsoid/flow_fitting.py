@@ -154,6 +154,8 @@ def fit_flow(
     n_steps = n_steps or _fewest_steps(velocity, condition, data.key)
     deviations = np.sqrt(np.asarray(base.explained_variance, np.float32))
     scale = jnp.asarray(deviations * _spread(velocity, condition, n_steps, data.key))
+    if resume is not None:
+        Path(resume).unlink(missing_ok=True)
     return Flow(base, velocity, scale, jnp.float32(loss), condition, n_steps, names, exclusive)
 
 
@@ -265,10 +267,7 @@ class _Training(NamedTuple):
 
     @classmethod
     def begin(cls, velocity: Velocity, program: "_Program", loss: float) -> "_Training":
-        # Each chunk of steps takes over the memory of the first two.
-        own = jax.tree.map(jnp.copy, velocity)
-        average = jax.tree.map(jnp.copy, velocity)
-        return cls(own, average, velocity, program.begin(velocity), best_loss=float(loss))
+        return cls(velocity, velocity, velocity, program.begin(velocity), best_loss=float(loss))
 
 
 def _squared_error(velocity: Velocity, x0: Any, x1: Any, angle: Any, conditions: Any) -> jax.Array:
@@ -307,7 +306,7 @@ def _program(n_steps: int) -> _Program:
         x0, angle, conditions = _noise(key, x1.shape, conditions)
         return jnp.mean(_squared_error(velocity, x0, x1, angle, conditions))
 
-    @functools.partial(jax.jit, donate_argnums=0)
+    @jax.jit  # keeps its arguments, which an interruption saves
     def advance(state, first_step, key, batches):
         def one(state, inputs):
             (velocity, average, moments), (step, *batch) = state, inputs
@@ -401,10 +400,9 @@ def _advanced(state: "_Training", program: _Program, judge: _Judge, data: _Data,
     state = state._replace(**dict(zip(("velocity", "average", "moments"), weights, strict=True)))
     state = state._replace(step=state.step + count)
     loss = judge.losses(program, state.average).mean()
-    if loss >= state.best_loss:
+    if not loss < state.best_loss:  # NaN is no better
         return state
-    best = jax.tree.map(jnp.copy, state.average)
-    return state._replace(best=best, best_loss=float(loss), best_step=state.step)
+    return state._replace(best=state.average, best_loss=float(loss), best_step=state.step)
 
 
 # --- interruption ----------------------------------------------------------------------------------
@@ -431,7 +429,7 @@ def _load(path: Path, state: _Training, data: _Data, n_steps: int) -> _Training:
             raise ValueError("expected a training of these latents, settings and key; got another one")
         leaves, structure = jax.tree.flatten(state)
         saved = [arrays[str(i)] for i in range(len(leaves))]
-        if [(np.shape(a), np.result_type(a)) for a in leaves] != [(a.shape, a.dtype) for a in saved]:
+        if [(np.shape(a), np.asarray(a).dtype) for a in leaves] != [(a.shape, a.dtype) for a in saved]:
             raise ValueError("expected arrays of other shapes or types; the file is damaged")
         # Numbers of steps and losses are Python's.
         kinds = (jnp.asarray if isinstance(leaf, jax.Array) else type(leaf) for leaf in leaves)

@@ -23,6 +23,9 @@ END = math.pi / 2
 # Waves of the angle that the network sees, the first of them constant, and the size of what it makes of them.
 _N_WAVES = 32
 _EMBEDDING = 64
+# Added to the mean square of a row before its root divides the row. Near a row of zeros, which few components
+# come to often, what the network sees then does not jump from one side to the other: a jump has no way back.
+_FLOOR = np.float32(0.1)
 # A row is back where it began if a step from there leads this close to where it went; rounding leaves less.
 _ARRIVED = 1e-6
 # Iterations for a step back, of whole moves and then of shorter ones.
@@ -110,7 +113,7 @@ def _product(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _normed(h: jax.Array) -> jax.Array:
-    return h * lax.rsqrt(jnp.mean(jnp.square(h), axis=-1, keepdims=True) + np.float32(1e-6))
+    return h * lax.rsqrt(jnp.mean(jnp.square(h), axis=-1, keepdims=True) + _FLOOR)
 
 
 # --- along the field -------------------------------------------------------------------------------
