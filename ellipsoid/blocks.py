@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ellipsoid.forks import check_process
 from ellipsoid.progress import progress_bar
 
 T = TypeVar("T")
@@ -33,6 +34,7 @@ def padded_batches(
     The last batch repeats its last row: a function that is compiled for one shape compiles once for any
     number of rows, and rounds each row in the same way.
     """
+    check_process()
     with progress_bar(label, len(rows), enabled=progress, unit=unit) as advance:
         for block in row_slices(len(rows), size):
             batch, count = rows[block], block.stop - block.start

@@ -143,6 +143,8 @@ def gauge(
     ValueError
         If the last axis of the latents does not have D entries or some are masked, or level or fact is not
         finite and above 0; for an unknown region, or a mask that is not (K, K) or not symmetric.
+    RuntimeError
+        In a process that was forked after JAX had been used.
 
     Examples
     --------
@@ -222,6 +224,8 @@ def contains(
         As for :func:`gauge`; also if the tolerance is no number.
     ValueError
         As for :func:`gauge`; also for a tolerance below 0 or NaN.
+    RuntimeError
+        In a process that was forked after JAX had been used.
 
     Examples
     --------
@@ -303,6 +307,8 @@ def log_prob(
         For ``redraw`` and ``sequential``, which have no closed form, an unknown law or region, a region of a
         subset of the pairs, a level or fact that is not finite and above 0, points of another size or with
         masked values, and draws of another shape (under ``jax.jit`` those are not noticed).
+    RuntimeError
+        In a process that was forked after JAX had been used.
 
     Examples
     --------

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from ellipsoid.archive import Description, Entries, Format, load_archive, save_archive
 from ellipsoid.checks import check_integer, check_unmasked
+from ellipsoid.forks import check_process
 from ellipsoid.state import FIELDS, PCAState, check_fields, is_one_state
 from ellipsoid.trees import has_values, repr_of_numbers, repr_of_shapes, same_values
 
@@ -107,7 +108,10 @@ class Mixture:
             If there is no such part.
         TypeError
             If `index` is no integer.
+        RuntimeError
+            In a process that was forked after JAX had been used.
         """
+        check_process()
         index = check_integer("index", index)
         if not 0 <= index < self.n_parts:
             raise IndexError(f"index: expected 0 to {self.n_parts - 1}; got {index}")
@@ -217,7 +221,10 @@ class Mixture:
         ------
         ValueError
             If `y` does not have K columns, or `part` not as many rows, or either masks some values.
+        RuntimeError
+            In a process that was forked after JAX had been used.
         """
+        check_process()
         y = jnp.asarray(check_unmasked("y", y), self.shared.mean.dtype)
         part = jnp.asarray(check_unmasked("part", part))
         if y.ndim != 2 or y.shape[1] != self.n_components:

@@ -285,7 +285,7 @@ def sample(
         (K, K) or not symmetric, several keys in one array, or a sharding of other axes than the first; if
         `dtype` can't hold a latent; if `verify` or `sharding` is given under ``jax.jit``.
     RuntimeError
-        If `verify` finds a vector outside.
+        If `verify` finds a vector outside, and in a process that was forked after JAX had been used.
 
     Warns
     -----

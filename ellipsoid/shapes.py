@@ -12,6 +12,7 @@ from jax.core import Tracer
 
 from ellipsoid import mixture, state
 from ellipsoid.archive import format_name
+from ellipsoid.forks import check_process
 from ellipsoid.mixture import Label, Mixture
 from ellipsoid.state import PCAState
 
@@ -63,7 +64,10 @@ def check_shape(shape: Any, label: Label | None = None) -> Shape:
         If it is neither a state nor a mixture, or for a label of the wrong kind.
     ValueError
         For a label that the shape does not have.
+    RuntimeError
+        In a process that was forked after JAX had been used.
     """
+    check_process()
     if not isinstance(shape, PCAState | Mixture):
         raise TypeError(
             f"shape: expected a PCAState, as made by ellipsoid.fit(latents), or a Mixture; "

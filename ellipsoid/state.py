@@ -13,6 +13,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from ellipsoid.archive import Description, Entries, Format, load_archive, save_archive
 from ellipsoid.checks import check_integer, check_matrix, check_unmasked
+from ellipsoid.forks import check_process
 from ellipsoid.trees import has_values, repr_of_numbers, repr_of_shapes, same_values
 
 FORMAT = Format("ellipsoid.PCAState", 1, "PCA state")
@@ -95,6 +96,8 @@ class PCAState:
         ------
         ValueError
             If the last axis of `z` does not have D entries, or some are masked.
+        RuntimeError
+            In a process that was forked after JAX had been used.
 
         Examples
         --------
@@ -128,6 +131,8 @@ class PCAState:
         ------
         ValueError
             If the last axis of `y` does not have K entries, or some are masked.
+        RuntimeError
+            In a process that was forked after JAX had been used.
 
         Examples
         --------
@@ -161,6 +166,8 @@ class PCAState:
             If `k` is no integer.
         ValueError
             If `k` is not between 1 and K.
+        RuntimeError
+            In a process that was forked after JAX had been used.
 
         Examples
         --------
@@ -170,6 +177,7 @@ class PCAState:
         >>> state.truncate(3).n_components
         3
         """
+        check_process()
         k = check_integer("k", k)
         if not 1 <= k <= self.n_components:
             raise ValueError(f"k: expected 1 to {self.n_components}, the number of components; got {k}")
@@ -253,6 +261,7 @@ def is_one_state(state: PCAState) -> bool:
 
 
 def _with_last_axis(name: str, value: ArrayLike, size: int, dtype: DTypeLike) -> jax.Array:
+    check_process()
     array = jnp.asarray(check_unmasked(name, value), dtype)
     if array.ndim == 0 or array.shape[-1] != size:
         raise ValueError(f"{name}: expected shape (..., {size}); got {array.shape}")

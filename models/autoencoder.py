@@ -22,6 +22,7 @@ from jax.typing import ArrayLike
 
 from ellipsoid.blocks import padded_batches
 from ellipsoid.checks import check_count, check_images
+from ellipsoid.forks import check_process
 from ellipsoid.models.convolution import StridedConvolution, TransposedConvolution, he_normal
 
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu"]
@@ -210,6 +211,7 @@ class Autoencoder(nnx.Module):
     """
 
     def __init__(self, config: AutoencoderConfig, *, rngs: nnx.Rngs):
+        check_process()
         self.config = config
         self.encoder = Encoder(config, rngs=rngs)
         self.decoder = Decoder(config, rngs=rngs)

@@ -14,6 +14,7 @@ GROUND = {
     "blocks",
     "checks",
     "files",
+    "forks",
     "holding",
     "optimizer",
     "pixels",

@@ -21,6 +21,7 @@ from jax.typing import ArrayLike
 
 from ellipsoid.blocks import row_slices
 from ellipsoid.checks import check_matrix
+from ellipsoid.forks import check_process
 from ellipsoid.progress import progress_bar
 
 #: Rows on each side of a block of pairs: 32 MiB in float64.
@@ -51,7 +52,10 @@ def check_pair(
         If one of them does not hold real numbers.
     ValueError
         If one is no finite matrix or has too few rows, or they differ in their number of columns.
+    RuntimeError
+        In a process that was forked after JAX had been used.
     """
+    check_process()
     x = check_matrix(first, x, least)
     least_second = least if least_second is None else least_second
     return x, check_matrix(second, y, least_second, n_columns=x.shape[1])
@@ -97,6 +101,7 @@ class LazyBlocks:
 
 
 def _device_block(rows: np.ndarray) -> jax.Array:
+    check_process()
     return jnp.array(rows.reshape(len(rows), -1))
 
 
