@@ -82,6 +82,8 @@ FILES = {
     "checkpoints",
     "config.json",
     "diagnostics.json",
+    "diagnostics-components.csv",
+    "diagnostics-pairs.csv",
     "figures",
     "latents.npy",
     "metrics.jsonl",
