@@ -28,6 +28,6 @@ def check_process() -> None:
     """
     if _is_stuck:
         raise RuntimeError(
-            "expected a process in which JAX can compute; got one that was forked after JAX had been used, "
+            "expected a process in which JAX can compute; got one that was forked after JAX had been used "
             "and would wait for ever: start processes by multiprocessing.get_context('spawn')"
         )

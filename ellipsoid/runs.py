@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +90,8 @@ class RunFolder:
         Report on one page.
     diagnostics : Path
         Numbers of the report, for programs.
+    component_table, pair_table : Path
+        Numbers of the report for each component, and for each pair of components.
     figures : Path
         Folder of the report's figures.
     """
@@ -110,6 +112,8 @@ class RunFolder:
         self.recommendation = self.path / "recommendation.json"
         self.report = self.path / "report.html"
         self.diagnostics = self.path / "diagnostics.json"
+        self.component_table = self.path / "diagnostics-components.csv"
+        self.pair_table = self.path / "diagnostics-pairs.csv"
         self.figures = self.path / "figures"
 
     def __fspath__(self) -> str:
@@ -372,7 +376,7 @@ def check_report_files(folder: str | os.PathLike[str], *, force: bool = False) -
     FileNotFoundError
         If there is no such folder.
     FileExistsError
-        If ``report.html`` or ``diagnostics.json`` was not written by a report, unless by `force`.
+        If the page, the numbers or a table was not written by a report, unless by `force`.
     PermissionError
         If the folder can't be written in.
     """
@@ -380,6 +384,8 @@ def check_report_files(folder: str | os.PathLike[str], *, force: bool = False) -
     for path, title, read in (
         (run.report, "a page of a report", _read_page),
         (run.diagnostics, "numbers of a report", _read_diagnostics),
+        (run.component_table, "numbers of a report", _reader_of_table("component,scale,")),
+        (run.pair_table, "numbers of a report", _reader_of_table("first,second,correlation,")),
     ):
         check_output("run", path, title, read, force=force)
 
@@ -392,6 +398,15 @@ def _read_page(path: Path) -> None:
 def _read_diagnostics(path: Path) -> None:
     if not {"concerns", "law", "level"} <= set(json.loads(path.read_text(encoding="utf-8"))):
         raise ValueError(f"{path}: not the numbers of a report")
+
+
+def _reader_of_table(start: str) -> Callable[[Path], None]:
+    def read(path: Path) -> None:
+        with path.open(encoding="utf-8") as file:
+            if not file.read(len(start)) == start:
+                raise ValueError(f"{path}: not a table of a report")
+
+    return read
 
 
 def read_metrics(folder: str | os.PathLike[str]) -> list[dict[str, float]]:

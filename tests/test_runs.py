@@ -59,6 +59,8 @@ def test_names_in_a_run_folder_stay_what_they_are():
         "recommendation": "recommendation.json",
         "report": "report.html",
         "diagnostics": "diagnostics.json",
+        "component_table": "diagnostics-components.csv",
+        "pair_table": "diagnostics-pairs.csv",
         "figures": "figures",
     }
     assert run.recommended_state("fidelity") == Path("run/recommended-fidelity.npz")

@@ -38,7 +38,7 @@ class Report:
     seed: int = 0
     """Seed of everything that is drawn."""
     force: bool = False
-    """Permission to replace a report.html or diagnostics.json that no report has written."""
+    """Permission to replace a page, numbers or tables of these names that no report has written."""
 
     def run(self) -> None:
         """Write the report."""
@@ -61,7 +61,8 @@ class Report:
         say(verdict.headline)
         for concern in verdict.concerns:
             say(concern.text)
-        say(f"wrote {run.report}, {run.diagnostics.name} and {run.figures.name}/")
+        tables = (run.diagnostics.name, run.component_table.name, run.pair_table.name)
+        say(f"wrote {run.report}, {', '.join(tables)} and {run.figures.name}/")
 
     def _inputs(self, is_file: bool, state: PCAState | None) -> "ReportInputs":
         """Read what the report is about."""

@@ -43,6 +43,10 @@ from ellipsoid.diagnostics.pairs import strongest_pairs as strongest_pairs
 from ellipsoid.diagnostics.rows import LEADING as LEADING
 from ellipsoid.diagnostics.rows import PAIR_ROWS as PAIR_ROWS
 from ellipsoid.diagnostics.rows import TEST_ROWS as TEST_ROWS
+from ellipsoid.diagnostics.tables import MOST_PAIRS as MOST_PAIRS
+from ellipsoid.diagnostics.tables import as_csv as as_csv
+from ellipsoid.diagnostics.tables import component_table as component_table
+from ellipsoid.diagnostics.tables import pair_table as pair_table
 from ellipsoid.diagnostics.verdict import Concern as Concern
 from ellipsoid.diagnostics.verdict import Verdict as Verdict
 from ellipsoid.diagnostics.verdict import assess as assess

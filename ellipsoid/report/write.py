@@ -31,10 +31,11 @@ def write_report(
 ) -> Verdict:
     """Measure, draw and assess the latents of a run.
 
-    Writes ``report.html``, ``diagnostics.json`` with the numbers, and ``figures/`` with every figure as PNG,
-    as SVG too unless it shows images, and animations as GIF. The page and the numbers are each replaced
-    completely or not at all. Where the run was evaluated with this state, the page leads with what the
-    evaluation recommends.
+    Writes ``report.html``; ``diagnostics.json`` with the numbers, ``diagnostics-components.csv`` and
+    ``diagnostics-pairs.csv`` with those of each component and each pair; and ``figures/`` with every figure
+    as PNG, as SVG too unless it shows images, and animations as GIF. The page and the numbers are each
+    replaced completely or not at all. Where the run was evaluated with this state, the page leads with what
+    the evaluation recommends.
 
     Parameters
     ----------
@@ -87,6 +88,11 @@ def write_report(
         "summary": rows,
         "provenance": made,
     }
+    for path, table in (
+        (folder.component_table, diagnostics.component_table(measured)),
+        (folder.pair_table, diagnostics.pair_table(measured)),
+    ):
+        replace_file(path, diagnostics.as_csv(table).encode())
     replace_file(folder.diagnostics, json.dumps(numbers, indent=1).encode() + b"\n")
     write_page(
         folder.report,

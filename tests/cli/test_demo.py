@@ -85,6 +85,8 @@ FILES = {
     "checkpoints",
     "config.json",
     "diagnostics.json",
+    "diagnostics-components.csv",
+    "diagnostics-pairs.csv",
     "figures",
     "flow.npz",
     "latents.npy",

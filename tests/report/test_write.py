@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import re
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -69,6 +70,8 @@ def test_latents_alone_make_a_report(report):
         "latents.npy",
         "report.html",
         "diagnostics.json",
+        "diagnostics-components.csv",
+        "diagnostics-pairs.csv",
         "figures",
     }
     names = {path.name for path in (folder / "figures").iterdir()}
@@ -91,6 +94,17 @@ def test_the_numbers_are_written(latents, tmp_path, monkeypatch):
     assert numbers["concerns"] == [concern.name for concern in verdict.concerns] == []
     assert (numbers["law"], numbers["level"]) == ("normal", pytest.approx(el.joint_level(0.9, 6), rel=0.05))
     assert numbers["calibration"]["pairs_calibrated"] == 1
+    components, pairs = (
+        np.genfromtxt(tmp_path / f"diagnostics-{name}.csv", delimiter=",", names=True)
+        for name in ("components", "pairs")
+    )
+    np.testing.assert_allclose(components["scale"], inputs.state.scale, rtol=1e-5)
+    assert np.median(np.abs(components["skewness"])) == pytest.approx(
+        numbers["components"]["median_abs_skewness"], rel=1e-5
+    )
+    assert [*zip(pairs["first"], pairs["second"], strict=True)] == [*combinations(range(1, 7), 2)]
+    assert pairs["error"].max() == pytest.approx(numbers["calibration"]["worst_error"], rel=1e-5)
+    assert pairs["distance"].max() == pytest.approx(numbers["dependence"]["strongest_distance"], rel=1e-5)
     # By these numbers the folder is drawn from as the verdict says.
     measured = RunFolder(tmp_path).read_measured(inputs.state)
     advice = advise(6, measured=measured)
