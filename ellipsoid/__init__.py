@@ -34,6 +34,8 @@ from ellipsoid.version import __version__ as __version__
 if TYPE_CHECKING:
     from ellipsoid.evaluation import Recommendation as Recommendation
     from ellipsoid.evaluation import recommend as recommend
+    from ellipsoid.explore.notebook import explore as explore
+    from ellipsoid.figures import images_of as images_of
     from ellipsoid.generation import generate as generate
 
 
@@ -42,6 +44,7 @@ _ROOMS = (
     "diagnostics",
     "estimator",
     "evaluation",
+    "explore",
     "figures",
     "generation",
     "metrics",
@@ -50,7 +53,12 @@ _ROOMS = (
     "runs",
     "workflows",
 )
-_FROM_ROOMS = {"generate": "generation", "Recommendation": "evaluation", "recommend": "evaluation"}
+_FROM_ROOMS = {
+    "generate": "generation",
+    "images_of": "figures",
+    "Recommendation": "evaluation",
+    "recommend": "evaluation",
+}
 
 
 def __getattr__(name: str) -> Any:

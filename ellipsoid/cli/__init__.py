@@ -78,13 +78,14 @@ def _run(words: list[str]) -> int:
 def _commands() -> list[type]:
     from ellipsoid.cli.demo import Demo
     from ellipsoid.cli.evaluate import Evaluate
+    from ellipsoid.cli.explore import Explore
     from ellipsoid.cli.fit import Fit
     from ellipsoid.cli.generate import Generate
     from ellipsoid.cli.report import Report
     from ellipsoid.cli.sample import Sample
     from ellipsoid.cli.train import Train
 
-    return [Demo, Train, Fit, Sample, Generate, Report, Evaluate]
+    return [Demo, Train, Fit, Sample, Generate, Report, Evaluate, Explore]
 
 
 def _help() -> str:

@@ -94,9 +94,26 @@ def save_animation(frames: ArrayLike, path: str | os.PathLike[str], seconds: flo
         If the frames are no images, `seconds` is not above 0, or the suffix is another.
     """
     path = Path(path)
-    tiles = as_tiles("frames", frames)
     if path.suffix.lower() != ".gif":
         raise ValueError(f"path: expected the suffix .gif; got {path.suffix!r} in {path}")
+    replace_file(path, animation(frames, seconds))
+    return path
+
+
+def animation(frames: ArrayLike, seconds: float = 4.0) -> bytes:
+    """Content of the GIF that :func:`save_animation` writes.
+
+    Parameters
+    ----------
+    frames, seconds
+        As for :func:`save_animation`.
+
+    Raises
+    ------
+    ValueError
+        If the frames are no images, or `seconds` is not above 0.
+    """
+    tiles = as_tiles("frames", frames)
     if not (math.isfinite(seconds) and seconds > 0):
         raise ValueError(f"seconds: expected a finite number above 0; got {seconds}")
     n, height, width, _ = tiles.shape
@@ -113,5 +130,4 @@ def save_animation(frames: ArrayLike, path: str | os.PathLike[str], seconds: flo
     images[0].save(
         content, "GIF", save_all=True, append_images=images[1:], duration=duration, loop=0, optimize=False
     )
-    replace_file(path, content.getvalue())
-    return path
+    return content.getvalue()
