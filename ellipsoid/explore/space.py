@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -26,9 +27,16 @@ MAX_PIXELS = 50_000_000
 _N_SHOWN = 2048
 # Rows whose distance to their nearest neighbour tells how far apart images usually lie.
 _N_TYPICAL = 256
-# Fractions of a move that are tried at once, and how often the gap between two of them is divided so.
-_N_FRACTIONS = 16
-_N_DIVISIONS = 4
+
+
+@jax.jit
+def _project(shape: Any, latents: jax.Array) -> jax.Array:
+    return shape.project(latents)
+
+
+@jax.jit
+def _reconstruct(shape: Any, scores: jax.Array) -> jax.Array:
+    return shape.reconstruct(scores)
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class Place:
     gauge : float
         Gauge in the region, at most 1 inside.
     kept : float
-        Share of the move that was made: below 1 where it ended at the boundary.
+        Share of the distance from the centre that was kept: below 1 where the point was pulled inside.
     plane : tuple of two float
         Scores on the first two components, in standard deviations.
     """
@@ -232,10 +240,20 @@ class Space:
 
     def centre(self, name: str) -> np.ndarray:
         """Centre of a shape, ``(D,)``."""
-        shape = self.shape(name)
+        return self._once(("centre", name), lambda: self._centre(self.shape(name)))
+
+    def _centre(self, shape: Shape) -> np.ndarray:
         if isinstance(shape, Mixture):
             return np.asarray(shape.shared.mean, np.float32)
-        return np.asarray(shape.reconstruct(np.zeros((1, shape.n_components), np.float32)), np.float32)[0]
+        return self._reconstructed(shape, np.zeros(shape.n_components))
+
+    def _scores(self, frame: Any, point: np.ndarray) -> np.ndarray:
+        """Scores of one point, ``(K,)``."""
+        return np.asarray(_project(frame, point[None]))[0]
+
+    def _reconstructed(self, frame: Any, scores: np.ndarray) -> np.ndarray:
+        """Latents of the scores of one point, ``(D,)``."""
+        return np.asarray(_reconstruct(frame, scores[None].astype(np.float32)), np.float32)[0]
 
     def _frame(self, name: str, part: int | None) -> Any:
         """Shape on whose axes a point moves: a part of a mixture, or the shape itself."""
@@ -265,7 +283,7 @@ class Space:
         """Scores of rows on the first two components, in standard deviations, ``(n, 2)``."""
         shape = self.shape(name)
         frame = shape.shared if isinstance(shape, Mixture) else shape
-        scores = np.asarray(frame.project(latents))[:, :2] / np.asarray(frame.scale)[:2]
+        scores = np.asarray(_project(frame, latents))[:, :2] / np.asarray(frame.scale)[:2]
         return np.pad(scores, [(0, 0), (0, 2 - scores.shape[1])]).astype(np.float32)
 
     def training_plane(self, name: str) -> np.ndarray:
@@ -322,7 +340,7 @@ class Space:
         point = centre if latents is None else latents
         part = self.nearest_part(name, point, settings)
         frame = self._frame(name, part)
-        at = np.asarray(frame.project(point[None]))[0] / np.asarray(frame.scale)
+        at = self._scores(frame, point) / np.asarray(frame.scale)
         shares = getattr(frame, "explained_variance_ratio", None)
         components = [
             Axis(f"c{i}", f"component {i + 1}", None if shares is None else float(shares[i]), float(at[i]))
@@ -359,8 +377,8 @@ class Space:
         part : int, optional
             Part of a mixture on whose axes it moves.
         keep_inside : bool
-            Whether a move ends where it would leave the region. A point that begins outside goes no further
-            out than it was.
+            Whether a point that leaves the region is pulled towards the centre, or that of the nearest part.
+            One that begins outside goes no further out than it was.
 
         Returns
         -------
@@ -373,59 +391,47 @@ class Space:
         """
         start = self.centre(name) if start is None else self._point("start", start)
         moves = {axis: amount for axis, amount in moves.items() if amount != 0}
-        path = self._path(name, start, moves, part)
-        kept, latents = 1.0, path(np.ones(1))[0]
-        gauge = self.gauges(name, latents[None], settings)[0]
+        latents = self._moved(name, start, moves, part)
+        kept, gauge = 1.0, self.gauge(name, latents, settings)
         if keep_inside and moves and gauge > 1:
-            limit = max(1.0, self.gauges(name, start[None], settings)[0])
-            if not gauge <= limit:
-                kept = self._last_inside(name, path, limit, settings)
-                latents = path(np.array([kept]))[0]
-                gauge = self.gauges(name, latents[None], settings)[0]
+            limit = max(1.0, self.gauge(name, start, settings))
+            if gauge > limit:
+                kept = limit / gauge
+                latents = self._pulled(name, latents, kept, settings)
+                gauge = self.gauge(name, latents, settings)
         first, second = self.plane(name, latents[None])[0]
-        return Place(latents, float(gauge), kept, (float(first), float(second)))
+        return Place(latents, gauge, kept, (float(first), float(second)))
 
-    def _path(
+    def _moved(
         self, name: str, start: np.ndarray, moves: Mapping[str, float], part: int | None
-    ) -> Callable[[np.ndarray], np.ndarray]:
-        """Give a function from fractions (n,) of all moves to latents (n, D)."""
+    ) -> np.ndarray:
         frame = self._frame(name, part)
-        along, straight = np.zeros(frame.n_components, np.float32), np.zeros(self.n_features, np.float32)
+        along, moved = np.zeros(frame.n_components), start.astype(np.float64)
         for axis, amount in moves.items():
             if axis.startswith("d:"):
-                straight += amount * self.directions[check_choice("moves", axis[2:], self.directions)]
+                moved += amount * self.directions[check_choice("moves", axis[2:], self.directions)]
             else:
-                known = axis[1:].isascii() and axis[1:].isdecimal() and axis[0] == "c"
-                if not (known and int(axis[1:]) < frame.n_components):
+                number = axis[1:]
+                known = axis[:1] == "c" and number.isascii() and number.isdecimal()
+                if not (known and int(number) < frame.n_components):
                     raise ValueError(f"moves: expected c0 to c{frame.n_components - 1}; got {axis!r}")
-                along[int(axis[1:])] = amount * float(frame.scale[int(axis[1:])])
-        if not (np.isfinite(along).all() and np.isfinite(straight).all()):
-            raise ValueError("moves: expected numbers that float32 holds; got infinity or NaN")
-        scores = np.asarray(frame.project(start[None])) if along.any() else None
+                along[int(number)] = amount * float(frame.scale[int(number)])
+        if along.any():
+            # What lies off the principal axes stays as it is.
+            scores = self._scores(frame, start)
+            moved += self._reconstructed(frame, scores + along) - self._reconstructed(frame, scores)
+        with np.errstate(over="ignore"):
+            return self._point("moves", moved)
 
-        def at(fractions: np.ndarray) -> np.ndarray:
-            fractions = fractions.astype(np.float32)[:, None]
-            moved = start + fractions * straight
-            if scores is not None:
-                # What lies off the principal axes stays as it is.
-                path = np.asarray(frame.reconstruct(scores + fractions * along))
-                moved = moved + (path - np.asarray(frame.reconstruct(scores)))
-            return moved.astype(np.float32)
+    def _pulled(self, name: str, latents: np.ndarray, share: float, settings: DrawSettings) -> np.ndarray:
+        """Point whose gauge is so much smaller: the gauge falls in proportion on the way to the centre."""
+        frame = self._frame(name, self.nearest_part(name, latents, settings))
+        scores = self._scores(frame, latents)
+        return latents + self._reconstructed(frame, share * scores) - self._reconstructed(frame, scores)
 
-        return at
-
-    def _last_inside(
-        self, name: str, path: Callable[[np.ndarray], np.ndarray], limit: float, settings: DrawSettings
-    ) -> float:
-        """Largest fraction of a path before its gauge passes a limit."""
-        low, high = 0.0, 1.0
-        for _ in range(_N_DIVISIONS):
-            fractions = np.linspace(low, high, _N_FRACTIONS)
-            beyond = self.gauges(name, path(fractions), settings) > limit
-            beyond[0] = False
-            first = int(np.argmax(beyond)) if beyond.any() else _N_FRACTIONS - 1
-            low, high = float(fractions[max(first - 1, 0)]), float(fractions[first])
-        return low
+    def gauge(self, name: str, latents: np.ndarray, settings: DrawSettings) -> float:
+        """Gauge of one point."""
+        return float(self.gauges(name, latents[None], settings)[0])
 
     def gauges(self, name: str, latents: np.ndarray, settings: DrawSettings) -> np.ndarray:
         """Gauges of rows, ``(n,)``."""
@@ -434,16 +440,8 @@ class Space:
 
     def pulled_inside(self, name: str, latents: np.ndarray, settings: DrawSettings) -> np.ndarray:
         """Point on the way to the centre of its shape, or of the nearest part, where the region begins."""
-        frame = self._frame(name, self.nearest_part(name, latents, settings))
-        scores = np.asarray(frame.project(latents[None]))
-        inwards = np.asarray(frame.reconstruct(np.zeros_like(scores))) - latents
-
-        def path(fractions: np.ndarray) -> np.ndarray:
-            return (latents + (1 - fractions[:, None]) * inwards).astype(np.float32)
-
-        if self.gauges(name, latents[None], settings)[0] <= 1:
-            return latents
-        return path(np.array([self._last_inside(name, path, 1.0, settings)]))[0]
+        gauge = self.gauge(name, latents, settings)
+        return latents if gauge <= 1 else self._pulled(name, latents, 1 / gauge, settings)
 
     def between(self, name: str, start: np.ndarray, end: np.ndarray, fractions: np.ndarray) -> np.ndarray:
         """Points on the way from one to another, at fractions (n,) of it, ``(n, D)``."""

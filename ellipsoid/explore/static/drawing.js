@@ -28,7 +28,7 @@ export function showGauge(gauge, kept, training) {
     band.style.width = `calc(${place(training[2])} - ${place(training[0])})`;
   }
   const text = Number.isFinite(value) ? value.toFixed(2) : "∞";
-  const held = kept < 1 ? `, held at the boundary after ${Math.round(100 * kept)} % of the way` : "";
+  const held = kept < 1 ? `, pulled ${Math.max(1, Math.round(100 * (1 - kept)))} % of the way to the centre` : "";
   const side = isInside ? "inside" : "outside";
   document.getElementById("gauge").textContent = text;
   document.getElementById("side").textContent = side + held;
