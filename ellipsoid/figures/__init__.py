@@ -8,6 +8,7 @@ Ito (2008), which colour-blind readers tell apart.
 
 from ellipsoid.figures.image_grids import grid_table as grid_table
 from ellipsoid.figures.image_grids import image_grid as image_grid
+from ellipsoid.figures.image_grids import images_of as images_of
 from ellipsoid.figures.image_grids import plot_nearest as plot_nearest
 from ellipsoid.figures.image_grids import plot_reconstructions as plot_reconstructions
 from ellipsoid.figures.image_grids import strips as strips
