@@ -1,6 +1,8 @@
 """The server: one space on one address, which is printed with its token."""
 
+import asyncio
 import contextlib
+import logging
 import secrets
 import socket
 import threading
@@ -68,6 +70,7 @@ class Listener:
             timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)
+        logging.getLogger("uvicorn.error").addFilter(_is_worth_a_word)
         shown = socket.gethostname() if is_anywhere else host
         shown = f"[{shown}]" if ":" in shown else shown
         self.address = f"http://{shown}:{self._socket.getsockname()[1]}/?token={token}"
@@ -80,6 +83,12 @@ class Listener:
     def stop(self) -> None:
         """Let `serve` end."""
         self._server.should_exit = True
+
+
+def _is_worth_a_word(record: logging.LogRecord) -> bool:
+    """Whether a message is more than that of a request which the end has cut off."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, asyncio.CancelledError)
 
 
 def _bound(host: str, port: int) -> socket.socket:

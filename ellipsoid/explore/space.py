@@ -27,6 +27,8 @@ MAX_PIXELS = 50_000_000
 _N_SHOWN = 2048
 # Rows whose distance to their nearest neighbour tells how far apart images usually lie.
 _N_TYPICAL = 256
+# No score is ever that large; its square is a number of float32.
+_LARGEST = 1e18
 
 
 @jax.jit
@@ -416,6 +418,8 @@ class Space:
                 if not (known and int(number) < frame.n_components):
                     raise ValueError(f"moves: expected c0 to c{frame.n_components - 1}; got {axis!r}")
                 along[int(number)] = amount * float(frame.scale[int(number)])
+        if not (np.abs(along) < _LARGEST).all():
+            raise ValueError("moves: expected numbers that float32 holds; got larger ones")
         if along.any():
             # What lies off the principal axes stays as it is.
             scores = self._scores(frame, start)

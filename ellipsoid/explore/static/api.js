@@ -2,7 +2,22 @@
 
 const token = new URLSearchParams(location.search).get("token") ?? "";
 
+let running = 0;
+function count(step) {
+  running += step;
+  document.querySelector("main").setAttribute("aria-busy", String(running > 0));
+}
+
 async function post(name, body, type) {
+  count(1);
+  try {
+    return await answered(name, body, type);
+  } finally {
+    count(-1);
+  }
+}
+
+async function answered(name, body, type) {
   const response = await fetch(`api/${name}`, {
     method: "POST",
     headers: { "x-ellipsoid-token": token, "content-type": type },
