@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING, Any
 from ellipsoid.density import contains as contains
 from ellipsoid.density import gauge as gauge
 from ellipsoid.density import log_prob as log_prob
+from ellipsoid.directions import Direction as Direction
+from ellipsoid.directions import Directions as Directions
+from ellipsoid.directions import direction as direction
+from ellipsoid.directions import directions as directions
 from ellipsoid.draws import Draws as Draws
 from ellipsoid.draws import MixtureDraws as MixtureDraws
+from ellipsoid.editing import edit as edit
+from ellipsoid.editing import interpolate as interpolate
 from ellipsoid.fitting import fit as fit
 from ellipsoid.fitting import fit_moments as fit_moments
 from ellipsoid.levels import joint_coverage as joint_coverage
