@@ -459,12 +459,11 @@ def _nearest(space: Space, fields: Fields) -> Response:
 
 
 def _code(space: Space, fields: Fields) -> Response:
-    place = _placed(space, fields)
     drawn = None
     if fields.text("origin") == "draw":
         row, seed = fields.integer("row", 0), fields.integer("seed", 0)
         drawn = {"row": row, "seed": seed, "label": fields.text("label")}
-    moves = {axis: amount * place.kept for axis, amount in fields.moves().items() if amount * place.kept}
+    moves = {axis: amount for axis, amount in fields.moves().items() if amount}
     lines = lines_of_python(
         space,
         fields.shape(space),
@@ -472,6 +471,7 @@ def _code(space: Space, fields: Fields) -> Response:
         moves,
         part=fields.part(space),
         drawn=drawn,
+        keep_inside=fields.flag("keep"),
         is_centre=_start(space, fields) is None,
     )
     return JSONResponse({"code": lines})

@@ -16,6 +16,7 @@ def lines_of_python(
     *,
     part: int | None = None,
     drawn: Mapping[str, Any] | None = None,
+    keep_inside: bool = False,
     is_centre: bool = False,
 ) -> str:
     """Lines that load a shape, find a point, move it and decode it.
@@ -28,11 +29,13 @@ def lines_of_python(
     settings : DrawSettings
         How the point was drawn, if it was.
     moves : mapping of str to float
-        Standard deviations along axes, as far as they were made.
+        Standard deviations along axes.
     part : int, optional
         Part of a mixture on whose axes the point moves.
     drawn : mapping, optional
         ``row``, ``seed`` and ``label`` of a draw.
+    keep_inside : bool
+        Whether a move that leaves the region is pulled towards the centre.
     is_centre : bool
         Whether the point begins at the centre. Any other point that is no draw is read from the file of
         latents that the page exports.
@@ -59,15 +62,33 @@ def lines_of_python(
     else:
         lines.insert(1, "import numpy as np")
         lines.append('latents = np.load("latents.npz")["start"]')
-    components = {int(axis[1:]): amount for axis, amount in moves.items() if axis.startswith("c")}
-    if components:
-        frame = f"shape.part({part})" if is_mixture else "shape"
-        lines += [f"frame = {frame}", "scores = frame.project(latents)", "moved = scores"]
+    if moves:
+        lines.append("moved = latents")
+        if any(axis.startswith("d:") for axis in moves):
+            known = "directions.npz" if folder is None else f"{folder}/directions.npz"
+            lines.append(f"directions = el.Directions.load({known!r})")
+        if any(axis.startswith("c") for axis in moves):
+            lines.append(f"frame = shape.part({part})" if is_mixture else "frame = shape")
+            lines.append("scores = frame.project(latents)")
+            lines += [
+                f"scores = scores.at[:, {axis[1:]}].add({amount:.6g} * frame.scale[{axis[1:]}])"
+                for axis, amount in moves.items()
+                if axis.startswith("c")
+            ]
+            lines.append(
+                "moved = moved + frame.reconstruct(scores) - frame.reconstruct(frame.project(latents))"
+            )
         lines += [
-            f"moved = moved.at[:, {index}].add({amount:.6g} * frame.scale[{index}])"
-            for index, amount in components.items()
+            f"moved = moved + {amount:.6g} * directions[{axis[2:]!r}].vector"
+            for axis, amount in moves.items()
+            if axis.startswith("d:")
         ]
-        lines.append("latents = latents + frame.reconstruct(moved) - frame.reconstruct(scores)")
+        if keep_inside:
+            inside = {"towards": "centre", "level": float(settings.radius), "region": settings.region}
+            lines.append(f"inside = {inside!r}")
+            lines.append("latents = el.edit(shape, latents, (moved - latents)[0], 1.0, **inside).latents")
+        else:
+            lines.append("latents = moved")
     if folder is not None and space.has_decoder:
         lines += [
             "from ellipsoid.models import decode_latents",

@@ -1,5 +1,6 @@
 """Spaces to explore: read from the folder of a run, or made of a shape and functions."""
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from jax.typing import ArrayLike
 
 import ellipsoid as el
 from ellipsoid.archive import digest
+from ellipsoid.directions import Directions
 from ellipsoid.explore.space import Space
 from ellipsoid.pixels import PIXEL_RANGE
 from ellipsoid.runs import RunFolder, load_run, load_training_images
@@ -70,7 +72,7 @@ def open_space(
 
 
 def _of_run(run: RunFolder, given: dict[str, Any]) -> Space:
-    shapes = _shapes_of(run)
+    shapes, directions = _archives_of(run)
     latents = run.read_latents() if run.latents.is_file() else None
     if not shapes:
         shapes = {"state": el.fit(run.read_latents())}
@@ -78,6 +80,7 @@ def _of_run(run: RunFolder, given: dict[str, Any]) -> Space:
         "name": run.path.resolve().name,
         "latents": latents,
         "unseen": np.load(run.test_latents, allow_pickle=False) if run.test_latents.is_file() else None,
+        "directions": directions,
         "folder": str(run.path),
     }
     if run.checkpoints.is_dir() and "decode" not in given:
@@ -87,19 +90,22 @@ def _of_run(run: RunFolder, given: dict[str, Any]) -> Space:
     return Space(shapes, **(found | given))
 
 
-def _shapes_of(run: RunFolder) -> dict[str, Shape]:
-    """Shapes among the files of a run, its own state first."""
+def _archives_of(run: RunFolder) -> tuple[dict[str, Shape], Directions]:
+    """Shapes among the files of a run, its own state first, and directions."""
     shapes: dict[str, Shape] = {}
-    files = sorted(run.path.glob("*.npz"), key=lambda path: (path != run.state, path.name))
-    for path in files:
+    directions = Directions()
+    for path in sorted(run.path.glob("*.npz"), key=lambda path: (path != run.state, path.name)):
         try:
             shapes[path.stem] = load(path)
         except ValueError:
             if path == run.state:
                 raise
-            # Other archives may lie in the folder: directions, or anything of the user's.
+            # Archives of the user's own may lie in the folder as well.
+            with contextlib.suppress(ValueError):
+                directions |= Directions.load(path)
     features = next((shape.n_features for shape in shapes.values()), None)
-    return {name: shape for name, shape in shapes.items() if shape.n_features == features}
+    fitting = {name: shape for name, shape in shapes.items() if shape.n_features == features}
+    return fitting, directions
 
 
 def _autoencoder_of(run: RunFolder) -> dict[str, Any]:

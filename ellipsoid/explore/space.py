@@ -12,11 +12,13 @@ from jax.typing import ArrayLike
 
 import ellipsoid as el
 from ellipsoid.checks import check_choice, check_matrix
+from ellipsoid.directions import Direction
 from ellipsoid.mixture import Mixture
 from ellipsoid.pixels import PIXEL_RANGE, ImageDecoder
 from ellipsoid.regions import as_region
 from ellipsoid.settings import DrawSettings
 from ellipsoid.shapes import Shape, check_shape
+from ellipsoid.state import PCAState
 
 #: Rows that are decoded at once. One program is compiled for one picture, and one for so many.
 BATCH = 8
@@ -27,6 +29,8 @@ MAX_PIXELS = 50_000_000
 _N_SHOWN = 2048
 # Rows whose distance to their nearest neighbour tells how far apart images usually lie.
 _N_TYPICAL = 256
+# Points of a path that is curved; a hundredth of the way, and an eighth of it, are among them.
+_N_ON_PATH = 201
 # No score is ever that large; its square is a number of float32.
 _LARGEST = 1e18
 
@@ -123,8 +127,8 @@ class Space:
     images : callable, optional
         Function that gives the training images, (n, H, W, C) uint8, in the order of the latents. It is called
         when they are first needed.
-    directions : mapping of str to array, shape (D,), optional
-        Directions by name, each as long as one standard deviation of the latents along it.
+    directions : mapping of str to Direction, optional
+        Directions of attributes, by name.
     settings : DrawSettings, optional
         Settings to begin with.
     default : str, optional
@@ -152,7 +156,7 @@ class Space:
         latents: np.ndarray | None = None,
         unseen: np.ndarray | None = None,
         images: Callable[[], np.ndarray | None] | None = None,
-        directions: Mapping[str, np.ndarray] | None = None,
+        directions: Mapping[str, Direction] | None = None,
         settings: DrawSettings | None = None,
         default: str | None = None,
         pixel_range: tuple[float, float] = PIXEL_RANGE,
@@ -175,9 +179,9 @@ class Space:
         self.settings = settings or DrawSettings()
         self.latents = None if latents is None else self._matrix("latents", latents)
         self.unseen = None if unseen is None else self._matrix("unseen", unseen)
-        self.directions = {
-            key: self._point("directions", vector) for key, vector in (directions or {}).items()
-        }
+        self.directions = dict(directions or {})
+        for direction in self.directions.values():
+            self._point("directions", direction.vector)
         self._load_images = images
         self._cached: dict[Any, Any] = {}
         # Decoders of other frameworks need not be ready for several threads.
@@ -349,8 +353,8 @@ class Space:
             for i in range(min(n, frame.n_components))
         ]
         directions = [
-            Axis(f"d:{key}", key, None, float((point - centre) @ vector / (vector @ vector)))
-            for key, vector in self.directions.items()
+            Axis(f"d:{key}", key, None, float(direction.score(point)))
+            for key, direction in self.directions.items()
         ]
         return part, components + directions
 
@@ -411,7 +415,7 @@ class Space:
         along, moved = np.zeros(frame.n_components), start.astype(np.float64)
         for axis, amount in moves.items():
             if axis.startswith("d:"):
-                moved += amount * self.directions[check_choice("moves", axis[2:], self.directions)]
+                moved += amount * self.directions[check_choice("moves", axis[2:], self.directions)].vector
             else:
                 number = axis[1:]
                 known = axis[:1] == "c" and number.isascii() and number.isdecimal()
@@ -448,9 +452,20 @@ class Space:
         return latents if gauge <= 1 else self._pulled(name, latents, 1 / gauge, settings)
 
     def between(self, name: str, start: np.ndarray, end: np.ndarray, fractions: np.ndarray) -> np.ndarray:
-        """Points on the way from one to another, at fractions (n,) of it, ``(n, D)``."""
-        fractions = np.asarray(fractions, np.float32)[:, None]
-        return (1 - fractions) * start + fractions * end
+        """Points on the way from one to another, at fractions (n,) of it, ``(n, D)``.
+
+        The way is straight, or curved as the coordinates of the shape are.
+        """
+        shape = self.shape(name)
+        if isinstance(shape, PCAState | Mixture):
+            fractions = np.asarray(fractions, np.float32)[:, None]
+            return (1 - fractions) * start + fractions * end
+        key = start.tobytes(), end.tobytes()
+        path = self._once(("path", name), dict)
+        if key not in path:
+            path.clear()
+            path[key] = el.interpolate(shape, start, end, _N_ON_PATH).latents
+        return path[key][np.rint((_N_ON_PATH - 1) * np.asarray(fractions)).astype(int)]
 
     # --- images ---
 
