@@ -481,7 +481,7 @@ def _latents(space: Space, fields: Fields) -> Response:
     place, start = _placed(space, fields), _start(space, fields)
     content = io.BytesIO()
     start = space.centre(fields.shape(space)) if start is None else start
-    np.savez(content, latents=place.latents[None], start=start[None], gauge=np.float32([place.gauge]))
+    np.savez(content, latents=place.latents[None], start=start[None], gauge=np.array([place.gauge]))
     return Response(content.getvalue(), media_type="application/octet-stream")
 
 

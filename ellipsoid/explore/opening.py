@@ -124,7 +124,7 @@ def _autoencoder_of(run: RunFolder) -> dict[str, Any]:
     }
 
 
-def _beginning(run: RunFolder, shapes: dict[str, Shape]) -> dict[str, Any]:
+def _beginning(run: RunFolder, shapes: Mapping[str, Shape]) -> dict[str, Any]:
     """Shape and settings that the command line draws with."""
     drawing = how_to_draw(run.path)
     settings = DrawSettings(**drawing.options)

@@ -278,9 +278,9 @@ class Space:
         shape = self.shape(name)
         if not isinstance(shape, Mixture):
             return None
-        mean, components, scale = (
-            self._once(("parts", name, field), lambda field=field: np.asarray(getattr(shape.parts, field)))
-            for field in ("mean", "components", "scale")
+        parts = shape.parts
+        mean, components, scale = self._once(
+            ("parts", name), lambda: tuple(map(np.asarray, (parts.mean, parts.components, parts.scale)))
         )
         scores = np.einsum("mkd,md->mk", components, latents - mean) / scale
         return int(np.argmin(as_region(settings.region).gauge(jnp.asarray(scores, np.float32))))
@@ -546,13 +546,14 @@ class Space:
         ValueError
             If there are no training latents.
         """
-        if self.latents is None:
+        known = self.latents
+        if known is None:
             raise ValueError("latents: expected those of training images; got a space without any")
-        squares = self._once("squares", lambda: np.einsum("nd,nd->n", self.latents, self.latents))
+        squares = self._once("squares", lambda: np.sum(np.square(known), axis=1))
         n = min(n, len(squares))
-        near = np.argpartition(squares - 2 * self.latents @ latents, n - 1)[:n]
+        near = np.argpartition(squares - 2 * known @ latents, n - 1)[:n]
         # Those few once more, without the digits that large squares cost.
-        distances = np.linalg.norm(self.latents[near] - latents, axis=1)
+        distances = np.linalg.norm(known[near] - latents, axis=1)
         order = np.argsort(distances, kind="stable")
         typical = self._once("typical", self._typical_distance)
         ratio = float(distances.min() / typical) if typical > 0 else float("nan")

@@ -115,7 +115,7 @@ const nearest = new Newest(async () => {
     const texts = about.rows.map((row, index) => `Training image ${row}, at distance ${captions[index]}`);
     showFigures($("nearest"), bitmap, captions, texts);
     const other = about.unseen ? "an unseen image to its nearest training image" : "a training image to its nearest other one";
-    const what = about.reconstructed && bitmap !== null ? " The pictures are reconstructions, since the images are not at hand." : "";
+    const what = about.reconstructed ? " The pictures are reconstructions, since the images are not at hand." : "";
     const ratio = about.ratio === null ? "" : ` The first is ${about.ratio.toFixed(2)} times as far as it usually is from ${other}.`;
     $("nearest-note").textContent = `Below each is its distance in latents.${ratio}${what}`;
   });
@@ -462,7 +462,7 @@ async function begin() {
   $("shape-field").hidden = space.shapes.length < 2;
   $("shape").replaceChildren(...space.shapes.map((one) => new Option(one.name)));
   $("region").replaceChildren(...Object.keys(space.laws).map((region) => new Option(region)));
-  $("neighbours").hidden = space.latents === 0;
+  $("neighbours").hidden = space.latents === 0 || space.image === null;
   $("own").hidden = !space.encoder;
   $("map-note").textContent =
     (space.latents ? "Training latents on the first two components" : "The first two components") +
@@ -472,7 +472,7 @@ async function begin() {
     $("along-field").hidden = true;
     for (const button of document.querySelectorAll(".with-picture")) button.hidden = true;
     $("picture").setAttribute("aria-label", $("map-note").textContent);
-    say("There is no decoder here, so that points are shown on the first two components.");
+    $("no-decoder").hidden = false;
   } else {
     document.body.classList.toggle("smooth", Math.max(space.image[0], space.image[1]) >= 200);
   }
