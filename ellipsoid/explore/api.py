@@ -92,6 +92,7 @@ def make_app(
         "picture": _picture,
         "point": _point,
         "inside": _inside,
+        "spans": _spans,
         "plane": _plane,
         "draws": _draws,
         "draw": _draw,
@@ -391,6 +392,17 @@ def _point(space: Space, fields: Fields) -> Response:
 def _inside(space: Space, fields: Fields) -> Response:
     latents = space.pulled_inside(fields.shape(space), _placed(space, fields).latents, fields.settings(space))
     return JSONResponse({"z": text_of(latents)})
+
+
+def _spans(space: Space, fields: Fields) -> Response:
+    spans = space.spans(
+        fields.shape(space),
+        _placed(space, fields).latents,
+        fields.settings(space),
+        part=fields.part(space),
+        n=fields.integer("n", 12, 2**20),
+    )
+    return JSONResponse({axis: _rounded(span) for axis, span in spans.items()})
 
 
 def _plane(space: Space, fields: Fields) -> Response:

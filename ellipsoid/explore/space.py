@@ -29,6 +29,8 @@ MAX_PIXELS = 50_000_000
 _N_SHOWN = 2048
 # Rows whose distance to their nearest neighbour tells how far apart images usually lie.
 _N_TYPICAL = 256
+# Standard deviations to both sides that the way along an axis is looked at, and points on it.
+_SPAN, _N_ON_SPAN = 8.0, 65
 # Points of a path that is curved; a hundredth of the way, and an eighth of it, are among them.
 _N_ON_PATH = 201
 # No score is ever that large; its square is a number of float32.
@@ -446,6 +448,41 @@ class Space:
         gauges = el.gauge(self.shape(name), latents, level=settings.radius, region=settings.region)
         return np.asarray(gauges, np.float64)
 
+    def spans(
+        self, name: str, point: np.ndarray, settings: DrawSettings, *, part: int | None, n: int = 12
+    ) -> dict[str, tuple[float, float]]:
+        """How far a point can be moved along each axis alone and stay inside.
+
+        Parameters
+        ----------
+        name, point, settings, part, n
+            As for :meth:`place` and :meth:`axes`.
+
+        Returns
+        -------
+        dict of str to (float, float)
+            Places along each axis, by its id, in standard deviations as those of :class:`Axis`; empty for a
+            point outside, and for a shape whose axes are curved.
+        """
+        frame = self._frame(name, part)
+        if not isinstance(frame, PCAState) or self.gauge(name, point, settings) > 1:
+            return {}
+        n = min(n, frame.n_components)
+        steps = {
+            f"c{i}": step for i, step in enumerate(np.asarray(frame.components * frame.scale[:, None])[:n])
+        }
+        steps |= {f"d:{key}": direction.vector for key, direction in self.directions.items()}
+        at = dict(zip(steps, self._scores(frame, point) / np.asarray(frame.scale), strict=False))
+        at |= {f"d:{key}": float(direction.score(point)) for key, direction in self.directions.items()}
+        way = np.linspace(-_SPAN, _SPAN, _N_ON_SPAN, dtype=np.float32)
+        rows = point + way[:, None] * np.stack(list(steps.values()))[:, None]
+        gauges = self.gauges(name, rows.reshape(-1, rows.shape[-1]), settings).reshape(len(steps), len(way))
+        spans = {}
+        for axis, along in zip(steps, gauges, strict=True):
+            low, high = _crossings(way, along)
+            spans[axis] = float(at[axis] + low), float(at[axis] + high)
+        return spans
+
     def pulled_inside(self, name: str, latents: np.ndarray, settings: DrawSettings) -> np.ndarray:
         """Point on the way to the centre of its shape, or of the nearest part, where the region begins."""
         gauge = self.gauge(name, latents, settings)
@@ -586,3 +623,19 @@ class Space:
         if images is None or len(images) != len(self.latents if self.latents is not None else ()):
             return None
         return images if images.shape[1:] == self.image_shape else None
+
+
+def _crossings(way: np.ndarray, gauges: np.ndarray) -> tuple[float, float]:
+    """Where the gauge passes 1 on both sides of the middle of a way; its ends if it does not."""
+    middle = len(way) // 2
+
+    def first(way: np.ndarray, gauges: np.ndarray) -> float:
+        beyond = np.flatnonzero(gauges > 1)
+        if not len(beyond):
+            return float(way[-1])
+        last = max(int(beyond[0]), 1)
+        before, after = gauges[last - 1], gauges[last]
+        share = (1 - before) / (after - before) if after > before else 0.0
+        return float(way[last - 1] + np.clip(share, 0, 1) * (way[last] - way[last - 1]))
+
+    return first(way[middle::-1], gauges[middle::-1]), first(way[middle:], gauges[middle:])

@@ -105,6 +105,15 @@ def test_keep_inside_pulls_a_point_to_the_boundary_and_no_further(client, space)
     assert pictures(client.post("/api/picture", json={"z": inside}))[1]["gauge"] == pytest.approx(1, abs=1e-4)
 
 
+def test_sliders_say_how_far_a_point_stays_inside(client, space):
+    for moves in ({}, {"c2": 1.0}):
+        spans = client.post("/api/spans", json={"level": 2.0, "moves": moves}).json()
+        bound = np.sqrt(4 - sum(np.square(list(moves.values()))))
+        assert spans["c0"] == pytest.approx([-bound, bound], abs=0.02)
+        assert list(spans) == [f"c{i}" for i in range(8)]
+    assert client.post("/api/spans", json={"level": 2.0, "moves": {"c2": 2.1}}).json() == {}
+
+
 def test_a_point_of_a_mixture_moves_on_the_axes_of_its_part(client, space):
     mixture = space.shapes["by label"]
     z = text_of(np.asarray(mixture.parts.mean[1]))

@@ -75,6 +75,7 @@ const axes = new Newest(async () => {
     }
     showAxes();
     showLevel();
+    spans.call();
     await picture.call(moved());
   });
 });
@@ -118,6 +119,14 @@ const nearest = new Newest(async () => {
     const what = about.reconstructed ? " The pictures are reconstructions, since the images are not at hand." : "";
     const ratio = about.ratio === null ? "" : ` The first is ${about.ratio.toFixed(2)} times as far as it usually is from ${other}.`;
     $("nearest-note").textContent = `Below each is its distance in latents.${ratio}${what}`;
+  });
+});
+
+const spans = new Newest(async () => {
+  await attempt(async () => {
+    const known = await askJson("spans", { ...moved(), keep: false, n: nShown });
+    components.mark(known);
+    directions.mark(known);
   });
 });
 
@@ -236,6 +245,7 @@ function showAll(before) {
   if (differ("a", "b", "shape", "region", "level")) path.call();
   clearTimeout(waiting);
   waiting = setTimeout(() => {
+    spans.call();
     nearest.call();
     code.call();
   }, 150);

@@ -38,6 +38,19 @@ export class Sliders {
     }
   }
 
+  /** Mark on each slider from where to where the point stays inside; where nothing is known, nothing. */
+  mark(spans) {
+    for (const [id, row] of this.#rows) {
+      const reach = Number(row.input.max);
+      const place = (at) => Math.min(1, Math.max(0, (at + reach) / (2 * reach)));
+      const span = spans[id];
+      row.track.classList.toggle("spanned", span !== undefined);
+      if (span === undefined) continue;
+      row.track.style.setProperty("--low", String(place(span[0])));
+      row.track.style.setProperty("--high", String(place(span[1])));
+    }
+  }
+
   #say(row, amount) {
     const value = row.at + amount;
     row.output.textContent = `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
