@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 GROUND = {"archive", "blocks", "checks", "files", "optimizer", "pixels", "progress", "trees", "version"}
 ROOMS = {"cli", "diagnostics", "evaluation", "figures", "generation", "metrics", "models", "report"}
-OUTSIDE_THE_CORE = {"__main__", "demo", "estimator", "runs", "workflows"}
+OUTSIDE_THE_CORE = {"__main__", "demo", "estimator", "run_directions", "runs", "workflows"}
 
 # What each part of the house may import besides itself. Every room may import the core and the ground floor.
 ALLOWED = {
@@ -23,12 +23,14 @@ ALLOWED = {
     "generation": set(),
     "diagnostics": {"metrics"},
     "runs": {"models"},
+    "run_directions": {"models", "runs"},
     "models": {"runs", "metrics"},
     "evaluation": {"diagnostics", "figures", "metrics", "models", "runs"},
     "report": {"diagnostics", "evaluation", "figures", "metrics", "models", "runs"},
-    "demo": {"evaluation", "models", "report", "runs"},
+    "demo": {"evaluation", "models", "report", "run_directions", "runs"},
     "workflows": {"evaluation", "generation", "models", "runs"},
     "cli": {
+        "run_directions",
         "workflows",
         "demo",
         "diagnostics",
@@ -43,7 +45,7 @@ ALLOWED = {
     "__main__": {"cli"},
 }
 # Above the core, these import the models where they are used and not before.
-MODELS_AT_POINT_OF_USE = {"runs", "report", "evaluation", "workflows"}
+MODELS_AT_POINT_OF_USE = {"runs", "run_directions", "report", "evaluation", "workflows"}
 
 HEAVY = {"flax", "matplotlib", "sklearn", "orbax", "rich", "optax", "tyro", "jinja2", "PIL"}
 
