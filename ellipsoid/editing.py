@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from ellipsoid.blocks import row_slices
+from ellipsoid.blocks import padded_batches
 from ellipsoid.checks import check_choice, check_count, check_unmasked
 from ellipsoid.density import gauge
 from ellipsoid.directions import Direction, as_vectors
@@ -22,8 +22,9 @@ from ellipsoid.state import PCAState
 # The boundary is looked for among so many points of a segment, then between two of them, and so on: at the
 # end a step is below the precision of float32.
 _N_POINTS, _N_ROUNDS = 16, 6
-# Segments that are looked at together; memory holds 16 times as many points.
-_ROWS = 1024
+# Segments that are looked at together, few or many; memory holds 17 times as many points. The size follows
+# from the number of all rows, so that a row has the same bits whichever others leave the region.
+_FEW, _MANY = 16, 256
 
 
 class Edited(NamedTuple):
@@ -142,15 +143,21 @@ def edit(
     gauges, kept = gauge_of(rows), np.ones(len(rows), np.float32)
     if keep_inside:
         at_start = gauge_of(starts)
-        left = np.flatnonzero(gauges > np.maximum(at_start, 1))
-        for block in row_slices(len(left), _ROWS):
-            chosen = left[block]
-            limit = np.maximum(at_start[chosen], 1)
-            # Rows outside from the first go to the centre: half of them could not go anywhere else.
-            to_start = (at_start[chosen] <= 1) & (towards == "start")
-            target = np.where(to_start[:, None], starts[chosen], _centres(shape, rows[chosen], settings))
-            kept[chosen], rows[chosen] = _pulled_back(gauge_of, target, rows[chosen], limit)
-        gauges[left] = gauge_of(rows[left])
+        limit = np.maximum(at_start, 1)
+        left = gauges > limit
+        # Rows outside from the first go to the centre: half of them could not go anywhere else.
+        to_start = (at_start <= 1) & (towards == "start")
+        size = _FEW if len(rows) <= _FEW else _MANY
+        for block, numbers in padded_batches(np.arange(len(rows)), size):
+            if left[block].any():
+                target = np.where(
+                    to_start[numbers, None], starts[numbers], _centres(shape, rows[numbers], settings)
+                )
+                shares, points = _pulled_back(gauge_of, target, rows[numbers], limit[numbers])
+                count = block.stop - block.start
+                kept[block] = np.where(left[block], shares[:count], 1)
+                rows[block] = np.where(left[block, None], points[:count], rows[block])
+        gauges = np.where(left, gauge_of(rows), gauges)
     return Edited(rows.reshape(end.shape), gauges.reshape(batch), kept.reshape(batch))
 
 

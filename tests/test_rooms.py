@@ -32,7 +32,7 @@ ROOMS = {
     "models",
     "report",
 }
-OUTSIDE_THE_CORE = {"__main__", "demo", "estimator", "runs", "workflows"}
+OUTSIDE_THE_CORE = {"__main__", "demo", "estimator", "run_directions", "runs", "workflows"}
 
 # What each part of the house may import besides itself. Every room may import the core and the ground floor.
 ALLOWED = {
@@ -44,13 +44,15 @@ ALLOWED = {
     "generation": set(),
     "diagnostics": {"metrics"},
     "runs": {"models"},
+    "run_directions": {"models", "runs"},
     "models": {"runs", "metrics"},
     "evaluation": {"diagnostics", "figures", "metrics", "models", "runs"},
     "report": {"diagnostics", "evaluation", "figures", "metrics", "models", "runs"},
-    "explore": {"figures", "models", "runs", "workflows"},
-    "demo": {"evaluation", "models", "report", "runs"},
+    "explore": {"figures", "models", "run_directions", "runs", "workflows"},
+    "demo": {"evaluation", "models", "report", "run_directions", "runs"},
     "workflows": {"evaluation", "generation", "models", "runs"},
     "cli": {
+        "run_directions",
         "workflows",
         "demo",
         "diagnostics",
@@ -66,7 +68,7 @@ ALLOWED = {
     "__main__": {"cli"},
 }
 # Above the core, these import the models where they are used and not before.
-MODELS_AT_POINT_OF_USE = {"runs", "report", "evaluation", "explore", "workflows"}
+MODELS_AT_POINT_OF_USE = {"runs", "run_directions", "report", "evaluation", "explore", "workflows"}
 
 HEAVY = {
     "flax",

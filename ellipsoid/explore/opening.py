@@ -1,6 +1,5 @@
 """Spaces to explore: read from the folder of a run, or made of a shape and functions."""
 
-import contextlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,10 +10,11 @@ from jax.typing import ArrayLike
 
 import ellipsoid as el
 from ellipsoid.archive import digest
-from ellipsoid.directions import Directions
+from ellipsoid.directions import Direction
 from ellipsoid.explore.space import Space
 from ellipsoid.pixels import PIXEL_RANGE
-from ellipsoid.runs import RunFolder, load_run, load_training_images
+from ellipsoid.run_directions import run_directions
+from ellipsoid.runs import DRAWN_FACES, RunFolder, load_run, load_training_images
 from ellipsoid.settings import DrawSettings
 from ellipsoid.shapes import Shape, load
 from ellipsoid.workflows import how_to_draw
@@ -72,7 +72,7 @@ def open_space(
 
 
 def _of_run(run: RunFolder, given: dict[str, Any]) -> Space:
-    shapes, directions = _archives_of(run)
+    shapes = _shapes_of(run)
     latents = run.read_latents() if run.latents.is_file() else None
     if not shapes:
         shapes = {"state": el.fit(run.read_latents())}
@@ -80,7 +80,7 @@ def _of_run(run: RunFolder, given: dict[str, Any]) -> Space:
         "name": run.path.resolve().name,
         "latents": latents,
         "unseen": np.load(run.test_latents, allow_pickle=False) if run.test_latents.is_file() else None,
-        "directions": directions,
+        "directions": _directions_of(run),
         "folder": str(run.path),
     }
     if run.checkpoints.is_dir() and "decode" not in given:
@@ -90,22 +90,29 @@ def _of_run(run: RunFolder, given: dict[str, Any]) -> Space:
     return Space(shapes, **(found | given))
 
 
-def _archives_of(run: RunFolder) -> tuple[dict[str, Shape], Directions]:
-    """Shapes among the files of a run, its own state first, and directions."""
+def _shapes_of(run: RunFolder) -> dict[str, Shape]:
+    """Shapes among the files of a run, its own state first."""
     shapes: dict[str, Shape] = {}
-    directions = Directions()
     for path in sorted(run.path.glob("*.npz"), key=lambda path: (path != run.state, path.name)):
         try:
             shapes[path.stem] = load(path)
         except ValueError:
             if path == run.state:
                 raise
-            # Archives of the user's own may lie in the folder as well.
-            with contextlib.suppress(ValueError):
-                directions |= Directions.load(path)
+            # Archives of other kinds, and of the user's own, may lie in the folder as well.
     features = next((shape.n_features for shape in shapes.values()), None)
-    fitting = {name: shape for name, shape in shapes.items() if shape.n_features == features}
-    return fitting, directions
+    return {name: shape for name, shape in shapes.items() if shape.n_features == features}
+
+
+def _directions_of(run: RunFolder) -> Mapping[str, Direction]:
+    """Directions of a run; those of a demonstration are learned, which takes seconds, if they are missing."""
+    is_drawn = run.config.exists() and (run.read_config().get("images") or {}).get("source") == DRAWN_FACES
+    if not run.directions.exists() and not is_drawn:
+        return {}
+    try:
+        return run_directions(run)
+    except OSError:
+        return {}  # the folder is read-only
 
 
 def _autoencoder_of(run: RunFolder) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import ellipsoid as el
+from ellipsoid.directions import Directions
 from ellipsoid.pixels import PIXEL_RANGE, ImageDecoder
 from ellipsoid.runs import RunFolder, check_training_images, load_run
 from ellipsoid.state import check_latents
@@ -37,6 +38,8 @@ class ReportInputs:
         Losses over the epochs.
     run : Path, optional
         Folder of the run, which may have been evaluated.
+    directions : Directions, optional
+        Directions of attributes in the latents.
     pixel_range : tuple of two float
         Black and white of decoded images that are floats: (-1, 1) for a decoder that ends in tanh.
     """
@@ -49,6 +52,7 @@ class ReportInputs:
     test_images: np.ndarray | None = None
     history: Sequence[dict[str, Any]] = ()
     run: Path | None = None
+    directions: Directions | None = None
     pixel_range: tuple[float, float] = PIXEL_RANGE
 
     def examined(self) -> "ReportInputs":
@@ -97,10 +101,11 @@ def load_report_inputs(
     folder = RunFolder(run)
     latents = folder.read_latents()
     state = el.PCAState.load(folder.state) if folder.state.exists() else el.fit(latents)
+    directions = _directions(folder, latents.shape[-1])
     if not folder.checkpoints.is_dir():
         if images is not None:
             raise ValueError(f"images: expected a run with an autoencoder to go with them; {run} has none")
-        return ReportInputs(state, latents)
+        return ReportInputs(state, latents, directions=directions)
 
     from ellipsoid.models.autoencoder import decode_latents, encode_images
     from ellipsoid.models.images import load_images
@@ -118,4 +123,18 @@ def load_report_inputs(
         images=images,
         history=trained.metrics,
         run=folder.path,
+        directions=directions,
     )
+
+
+def _directions(run: RunFolder, n_features: int) -> Directions | None:
+    if not run.directions.exists():
+        return None
+    directions = Directions.load(run.directions)
+    found = len(next(iter(directions.values())).vector)
+    if found != n_features:
+        raise ValueError(
+            f"{run.directions}: expected directions of {n_features} latent dimensions; got {found}; "
+            f"learn them again with `ellipsoid directions {run.path}`"
+        )
+    return directions
