@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING, Any
 from ellipsoid.density import contains as contains
 from ellipsoid.density import gauge as gauge
 from ellipsoid.density import log_prob as log_prob
+from ellipsoid.directions import Direction as Direction
+from ellipsoid.directions import Directions as Directions
+from ellipsoid.directions import direction as direction
+from ellipsoid.directions import directions as directions
 from ellipsoid.draws import Draws as Draws
 from ellipsoid.draws import MixtureDraws as MixtureDraws
+from ellipsoid.editing import edit as edit
+from ellipsoid.editing import interpolate as interpolate
 from ellipsoid.fitting import fit as fit
 from ellipsoid.fitting import fit_moments as fit_moments
 from ellipsoid.flow import Flow as Flow
@@ -37,6 +43,8 @@ if TYPE_CHECKING:
     from ellipsoid.evaluation import Recommendation as Recommendation
     from ellipsoid.evaluation import fit_best as fit_best
     from ellipsoid.evaluation import recommend as recommend
+    from ellipsoid.explore.notebook import explore as explore
+    from ellipsoid.figures import images_of as images_of
     from ellipsoid.generation import generate as generate
 
 
@@ -45,6 +53,7 @@ _ROOMS = (
     "diagnostics",
     "estimator",
     "evaluation",
+    "explore",
     "figures",
     "generation",
     "metrics",
@@ -57,6 +66,7 @@ _FROM_ROOMS = {
     "Recommendation": "evaluation",
     "fit_best": "evaluation",
     "generate": "generation",
+    "images_of": "figures",
     "recommend": "evaluation",
 }
 

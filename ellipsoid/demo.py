@@ -24,6 +24,7 @@ from ellipsoid.models.steps import TrainConfig
 from ellipsoid.models.training import train
 from ellipsoid.progress import progress_bar
 from ellipsoid.report import ReportInputs, write_report
+from ellipsoid.run_directions import learn_run_directions
 from ellipsoid.runs import DRAWN_FACES, RunFolder, check_run_folder, drawn_faces, fit_run, record_images
 from ellipsoid.state import PCAState
 
@@ -143,6 +144,7 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
         run=out,
         shapes=RunFolder(out).read_shapes(),
         test_latents=RunFolder(out).read_test_latents(),
+        directions=learn_run_directions(out),
     )
     write_report(out, inputs, summary=list(summary.items()), seed=config.seed, progress=progress)
     return summary

@@ -6,6 +6,8 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
+from ellipsoid.cells import table_of_rows
+
 
 class Draws(NamedTuple):
     """Vectors drawn from one state.
@@ -26,6 +28,9 @@ class Draws(NamedTuple):
 
     def __repr__(self) -> str:
         return _describe(self)
+
+    def _repr_html_(self) -> str:
+        return table_of_rows(type(self).__name__, _described_fields(self))
 
 
 class MixtureDraws(NamedTuple):
@@ -53,6 +58,9 @@ class MixtureDraws(NamedTuple):
     def __repr__(self) -> str:
         return _describe(self)
 
+    def _repr_html_(self) -> str:
+        return table_of_rows(type(self).__name__, _described_fields(self))
+
 
 def as_draws(
     latents: jax.Array, scores: jax.Array, gauge: jax.Array, part: jax.Array | None
@@ -62,17 +70,22 @@ def as_draws(
 
 
 def _describe(draws: Draws | MixtureDraws) -> str:
+    lines = [f"    {name}={text}," for name, text in _described_fields(draws)]
+    return "\n".join([type(draws).__name__ + "(", *lines, ")"])
+
+
+def _described_fields(draws: Draws | MixtureDraws) -> list[tuple[str, str]]:
     """Types, shapes and ranges; the values of a pytree may be anything, so nothing is taken for granted."""
-    lines = [type(draws).__name__ + "("]
+    fields = []
     for name, value in draws._asdict().items():
         if not (hasattr(value, "dtype") and hasattr(value, "shape")):
-            lines.append(f"    {name}={value!r},")
+            fields.append((name, repr(value)))
             continue
-        line = f"    {name}={np.dtype(value.dtype).name}{list(value.shape)}"
+        text = f"{np.dtype(value.dtype).name}{list(value.shape)}"
         if name in ("gauge", "part") and _is_at_hand(value):
-            line += f" from {np.min(value):.4g} to {np.max(value):.4g}"
-        lines.append(line + ",")
-    return "\n".join([*lines, ")"])
+            text += f" from {np.min(value):.4g} to {np.max(value):.4g}"
+        fields.append((name, text))
+    return fields
 
 
 def _is_at_hand(value) -> bool:

@@ -13,6 +13,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from ellipsoid.archive import Description, Entries, Format, load_archive, save_archive
+from ellipsoid.cells import preformatted, table_of_rows
 from ellipsoid.checks import check_integer, check_unmasked
 from ellipsoid.forks import check_process
 from ellipsoid.state import FIELDS, PCAState, check_fields, is_one_state
@@ -59,8 +60,7 @@ class Mixture:
         return type(self) is type(other) and same_values(self, other)
 
     def __repr__(self) -> str:
-        single = has_values((self.weights, self.parts)) and is_one_state(self.shared)
-        if not (single and np.ndim(self.weights) == 1 and np.ndim(self.scale) == 2 and self.n_parts):
+        if not self._is_single():
             return repr_of_shapes(self)
         lines = [
             f"Mixture: {self.n_parts} parts in {self.n_components} of {self.n_features} components, "
@@ -70,9 +70,28 @@ class Mixture:
             f"scale: {np.min(self.scale):.3g} to {np.max(self.scale):.3g}",
         ]
         if self.names:
-            more = f" and {len(self.names) - 10} more" if len(self.names) > 10 else ""
-            lines.append(f"labels: {', '.join(self.names[:10])}{more}")
+            lines.append(f"labels: {_first_of(self.names)}")
         return "\n  ".join(lines)
+
+    def _repr_html_(self) -> str:
+        if not self._is_single():
+            return preformatted(repr(self))
+        rows = [
+            ("parts", str(self.n_parts)),
+            ("components", f"{self.n_components} of {self.n_features}"),
+            ("latents", f"{int(self.shared.n_samples):,}"),
+            ("explained variance", f"{float(np.sum(self.shared.explained_variance_ratio)):.1%}"),
+            ("weights", repr_of_numbers(self.weights)),
+            ("scale", f"{np.min(self.scale):.3g} to {np.max(self.scale):.3g}"),
+        ]
+        if self.names:
+            rows.append(("labels", _first_of(self.names)))
+        return table_of_rows("Mixture", rows)
+
+    def _is_single(self) -> bool:
+        """Whether the fields hold the values of one mixture."""
+        single = has_values((self.weights, self.parts)) and is_one_state(self.shared)
+        return bool(single and np.ndim(self.weights) == 1 and np.ndim(self.scale) == 2 and self.n_parts)
 
     @property
     def n_parts(self) -> int:
@@ -263,6 +282,10 @@ class Mixture:
             tuple(arrays["names"].tolist()),
             tuple(map(tuple, arrays["has"].tolist())),
         )
+
+
+def _first_of(names: Sequence[str], n: int = 10) -> str:
+    return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "")
 
 
 def _fields_of(owner: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

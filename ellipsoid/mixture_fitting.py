@@ -17,7 +17,6 @@ rows draws next to nothing but what lies between them (``benchmarks/quality.py``
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,9 +24,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ellipsoid.blocks import row_slices
-from ellipsoid.checks import check_count, check_positive, check_rows, check_unmasked
+from ellipsoid.checks import check_count, check_positive, check_rows
 from ellipsoid.expectation_maximisation import MAX_STEPS, Parts, expect, fit_parts
 from ellipsoid.fitting import fit
+from ellipsoid.labels import as_attributes, as_labels
 from ellipsoid.mixture import Mixture
 from ellipsoid.progress import Advance, progress_bar
 from ellipsoid.random import key as make_key
@@ -232,11 +232,11 @@ def _as_groups(
 ) -> tuple[tuple[str, ...], list[list[bool]], np.ndarray]:
     """Names of labels, which of them each group of rows has, and the group of each row."""
     if isinstance(labels, Mapping):
-        columns = _as_attributes(labels, n)
+        columns = as_attributes(labels, n)
         names = tuple(columns)
         has, group = np.unique(np.stack(list(columns.values()), axis=1), axis=0, return_inverse=True)
     else:
-        unique, group = np.unique(_as_labels(labels, n), return_inverse=True)
+        unique, group = np.unique(as_labels(labels, n), return_inverse=True)
         names = tuple(str(value) for value in unique)
         has = np.eye(min(len(names), MAX_GROUPS + 1), dtype=bool)
     if len(has) > MAX_GROUPS:
@@ -262,7 +262,7 @@ def as_conditions(
     if labels is None:
         return (), np.zeros((n, 0), np.int8), True
     if isinstance(labels, Mapping):
-        columns = _as_attributes(labels, n)
+        columns = as_attributes(labels, n)
         return (
             tuple(columns),
             np.stack([np.where(c, 1, -1).astype(np.int8) for c in columns.values()], 1),
@@ -270,67 +270,6 @@ def as_conditions(
         )
     names, has, group = _as_groups(labels, n)
     return names, np.array(has, np.int8)[group], True
-
-
-def _as_attributes(labels: Mapping[str, ArrayLike], n: int) -> dict[str, np.ndarray]:
-    if not labels or not all(isinstance(name, str) for name in labels):
-        raise TypeError(f"labels: expected attributes by name; got {list(labels)!r}")
-    columns = {name: np.asarray(check_unmasked("labels", column)) for name, column in labels.items()}
-    for name, column in columns.items():
-        if column.shape != (n,):
-            raise ValueError(f"labels: expected {n} booleans for {name!r}; got shape {column.shape}")
-        if column.dtype != bool:
-            raise TypeError(f"labels: expected booleans for {name!r}; got {column.dtype}")
-    return columns
-
-
-def _as_labels(labels: ArrayLike | Sequence[Hashable], n: int) -> np.ndarray:
-    labels = check_unmasked("labels", labels)
-    # A list of text and None or NaN would become text: "None", "nan".
-    values = np.asarray(labels, object) if isinstance(labels, list | tuple) else np.asarray(labels)
-    if values.shape != (n,):
-        raise ValueError(f"labels: expected one for each of {n} latents; got shape {values.shape}")
-    missing = _is_missing(values)
-    if missing.any():
-        raise ValueError(
-            f"labels: expected one for each row; got missing ones (None, NaN, NA or NaT) in "
-            f"{missing.sum()} of {n} rows, the first of them row {missing.argmax()}; leave these rows out"
-        )
-    values = np.asarray(labels)
-    if values.dtype.kind == "S":
-        return np.char.decode(values)
-    if values.dtype == object:
-        return np.array([str(value) for value in values])
-    if values.dtype.kind == "f":
-        infinite = np.isinf(values)
-        if infinite.any():
-            raise ValueError(
-                f"labels: expected finite numbers; got infinity in {infinite.sum()} of {n} rows, the first "
-                f"of them row {infinite.argmax()}"
-            )
-        if (values == np.rint(values)).all():
-            # Beyond 64 bits an integer of NumPy would be another number.
-            fits = np.abs(values).max(initial=0) < 2.0**63
-            return values.astype(np.int64) if fits else np.array([int(value) for value in values], object)
-    return values
-
-
-def _is_missing(values: np.ndarray) -> np.ndarray:
-    """Whether each label of ``(n,)`` is None, NaN, NaT or pandas's NA."""
-    if values.dtype == object:
-        return np.fromiter(map(_is_none_or_nan, values), bool, len(values))
-    if values.dtype.kind in "mM":
-        return np.isnat(values)
-    return np.isnan(values) if values.dtype.kind in "fc" else np.zeros(len(values), bool)
-
-
-def _is_none_or_nan(value: Any) -> bool:
-    if value is None:
-        return True
-    try:
-        return bool(value != value)  # true of NaN and NaT alone
-    except TypeError:  # pandas's NA: whether it differs is unknown
-        return True
 
 
 def _fit_shared(

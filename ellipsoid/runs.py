@@ -80,6 +80,8 @@ class RunFolder:
         PCA state that was fitted to the latents.
     mixture, flow : Path
         Other shapes of the same latents.
+    directions : Path
+        Directions of attributes, learned from the latents.
     evaluation : Path
         Folder with the tables and figures of an evaluation.
     feature_network : Path
@@ -107,6 +109,7 @@ class RunFolder:
         self.state = self.path / "state.npz"
         self.mixture = self.path / "mixture.npz"
         self.flow = self.path / "flow.npz"
+        self.directions = self.path / "directions.npz"
         self.evaluation = self.path / "evaluation"
         self.feature_network = self.evaluation / "network.npz"
         self.recommendation = self.path / "recommendation.json"
@@ -267,8 +270,9 @@ class RunFolder:
         return held(self.holder, str(self.path), "out")
 
     def remove_fitted(self) -> None:
-        """Remove latents and shapes, which belong to weights that training is about to change."""
-        for path in (self.latents, self.test_latents, self.state, self.mixture, self.flow):
+        """Remove what belongs to weights that training is about to change: latents, shapes and directions."""
+        fitted = (self.latents, self.test_latents, self.state, self.mixture, self.flow, self.directions)
+        for path in fitted:
             path.unlink(missing_ok=True)
 
 
@@ -549,6 +553,45 @@ def drawn_faces(n: int, size: int, seed: int, *, unseen: bool = False) -> np.nda
     return procedural_faces(n, size, key=jr.split(key(seed), 3)[int(unseen)]).images
 
 
+def training_attributes(folder: str | os.PathLike[str]) -> dict[str, np.ndarray] | None:
+    """Find the attributes of the images that a run was trained on, or which of their classes each is of.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    dict of str to (n,) bool array, or None
+        Attributes by name, or classes: folders, or the labels of an array file. None if the run does not say
+        which its images are, or if nothing is known of them.
+
+    Raises
+    ------
+    FileNotFoundError, TypeError, ValueError, OSError
+        As :func:`load_training_images`.
+    """
+    import jax.random as jr
+
+    from ellipsoid.models.faces import face_attributes
+    from ellipsoid.random import key
+
+    recorded = recorded_images(folder)
+    if recorded is not None and recorded["source"] == DRAWN_FACES:
+        return face_attributes(recorded["n"], key=jr.split(key(recorded["seed"]), 3)[0])
+    image_set = load_training_images(folder)
+    if image_set is None or (image_set.labels is None and not image_set.attributes):
+        return None
+    if image_set.attributes:
+        return image_set.attributes
+    labels, names = np.asarray(image_set.labels), image_set.label_names
+    return {
+        str(names[label] if names else label): labels == label
+        for label in np.unique(labels).tolist()
+        if not (names and label < 0)  # images beside the class folders
+    }
+
+
 def load_training_images(folder: str | os.PathLike[str], images: Any = None) -> "ImageSet | None":
     """Load the images that a run was trained on, with their labels if there are any.
 
@@ -778,7 +821,8 @@ def fit_run(
     images : (n, H, W, C) uint8 array
         May be memory-mapped, as the latents are that are given back: neither need to fit into memory.
     out : path
-        Run folder; ``latents.npy`` and ``state.npz`` in it are replaced.
+        Run folder; ``latents.npy`` and ``state.npz`` in it are replaced, and directions of former latents
+        removed.
     test : (m, H, W, C) uint8 array, optional
         Images that were not trained on; their latents go to ``latents_test.npy``.
     progress : bool
@@ -801,6 +845,7 @@ def fit_run(
     """
     run = RunFolder(out)
     with run.held():
+        run.directions.unlink(missing_ok=True)
         _write_latents(autoencoder, images, run.latents, progress)
         if test is not None:
             _write_latents(autoencoder, test, run.test_latents, progress)

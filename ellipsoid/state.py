@@ -12,6 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from ellipsoid.archive import Description, Entries, Format, load_archive, save_archive
+from ellipsoid.cells import preformatted, table_of_rows
 from ellipsoid.checks import check_integer, check_matrix, check_unmasked
 from ellipsoid.forks import check_process
 from ellipsoid.trees import has_values, repr_of_numbers, repr_of_shapes, same_values
@@ -68,6 +69,17 @@ class PCAState:
             f"  explained variance: {float(np.sum(self.explained_variance_ratio)):.1%} of the total\n"
             f"  scale: {repr_of_numbers(self.scale)}"
         )
+
+    def _repr_html_(self) -> str:
+        if not is_one_state(self):
+            return preformatted(repr(self))
+        rows = [
+            ("components", f"{self.n_components} of {self.n_features}"),
+            ("latents", f"{int(self.n_samples):,}"),
+            ("explained variance", f"{float(np.sum(self.explained_variance_ratio)):.1%}"),
+            ("scale", repr_of_numbers(self.scale)),
+        ]
+        return table_of_rows("PCAState", rows)
 
     @property
     def n_components(self) -> int:

@@ -26,7 +26,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ellipsoid.blocks import map_ahead, n_cores
 from ellipsoid.files import replace_file
-from ellipsoid.models.sources import Source
+from ellipsoid.models.sources import Source, open_encoded
 from ellipsoid.pixels import as_uint8
 from ellipsoid.progress import progress_bar
 
@@ -132,6 +132,43 @@ def decode(
         _decode_into(store, source, size, channels, on_error, progress)
         images = store.complete()
     return _colours(images, channels, store.state), store.state
+
+
+def decode_picture(content: bytes, size: int, channels: int, *, max_pixels: int) -> np.ndarray:
+    """Decode the content of one image file, cut to a square of `size` pixels.
+
+    Parameters
+    ----------
+    content : bytes
+        Content of a file of any format that folders of images are read in.
+    size : int
+        Height and width to give.
+    channels : {1, 3}
+        Channels to give.
+    max_pixels : int
+        Number of pixels above which the image is refused before it is decoded.
+
+    Returns
+    -------
+    (size, size, channels) uint8 array
+
+    Raises
+    ------
+    ValueError
+        If it can't be read, or has more pixels.
+    """
+
+    def open_picture(_: int) -> Image.Image:
+        image = open_encoded(content)
+        if image.width * image.height > max_pixels:
+            raise ValueError(f"{image.width} x {image.height} pixels, more than {max_pixels:,}")
+        return image
+
+    with _pillow_silenced():
+        decoded = _decode_one(Source("picture", ["picture"], open_picture, str), 0, size, channels)
+    if isinstance(decoded, str):
+        raise ValueError(f"picture: expected an image that can be read; got one that can't: {decoded}")
+    return decoded.pixels
 
 
 def _colours(images: np.ndarray, channels: int | None, state: DecodingState) -> np.ndarray:

@@ -67,12 +67,20 @@ class ProceduralFaces:
     attributes: dict[str, np.ndarray]
 
 
+def _factors(key: Array, start: ArrayLike, block: int) -> Array:
+    """Factors (block, n_factors) of the faces from row `start` on."""
+    rows = start + jnp.arange(block, dtype=jnp.uint32)
+    normals = jax.vmap(lambda row: jr.normal(jr.fold_in(key, row), (len(FACTOR_NAMES),), jnp.float32))(rows)
+    return jnp.matmul(normals, FACTOR_ROOT.T, precision=jax.lax.Precision.HIGHEST)
+
+
+_factors_alone = jax.jit(_factors, static_argnames="block")
+
+
 @partial(jax.jit, static_argnames=("block", "size"))
 def _draw_block(key: Array, start: ArrayLike, block: int, size: int) -> tuple[Array, Array]:
     """Factors (block, n_factors) and uint8 planes (block, 3, size, size) of the faces from row `start` on."""
-    rows = start + jnp.arange(block, dtype=jnp.uint32)
-    normals = jax.vmap(lambda row: jr.normal(jr.fold_in(key, row), (len(FACTOR_NAMES),), jnp.float32))(rows)
-    factors = jnp.matmul(normals, FACTOR_ROOT.T, precision=jax.lax.Precision.HIGHEST)
+    factors = _factors(key, start, block)
     planes = jax.vmap(lambda one: Portrait(one, size).painted())(factors)
     return factors, (255 * planes + 0.5).astype(jnp.uint8)
 
@@ -111,11 +119,7 @@ def procedural_faces(n: int, size: int = 64, *, key: Array) -> ProceduralFaces:
     ((3, 16, 16, 3), (3, 28))
     """
     n, size = check_count("n", n), check_count("size", size, least=16)
-    if not (isinstance(key, Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
-        kind = f"{key.dtype} of shape {key.shape}" if isinstance(key, Array) else repr(key)
-        raise TypeError(f"key: expected one typed JAX key, such as jax.random.key(0); got {kind}")
-    # Threefry, whatever the kind of key: numbers of the rbg kind depend on the batch that they are drawn in.
-    key = jr.wrap_key_data(jr.bits(key, (2,), jnp.uint32), impl="threefry2x32")
+    key = _own_key(key)
 
     # Blocks this small stay in the second-level cache: 16 faces of 64 pixels take 2/3 of the time of 64.
     block = max(1, 2**16 // size**2)
@@ -131,3 +135,46 @@ def procedural_faces(n: int, size: int = 64, *, key: Array) -> ProceduralFaces:
     for _ in map_ahead(draw, row_slices(n, block), ahead=2 * n_cores(), workers=n_cores()):
         pass
     return ProceduralFaces(images, factors, attributes_of(factors))
+
+
+def face_attributes(n: int, *, key: Array) -> dict[str, np.ndarray]:
+    """Find the attributes of the faces that :func:`procedural_faces` draws, without drawing them.
+
+    Parameters
+    ----------
+    n : int
+        Number of faces, at least 1.
+    key : Array
+        Typed JAX key of the faces.
+
+    Returns
+    -------
+    dict of str to np.ndarray
+        Attributes, shape (n,), bool.
+
+    Raises
+    ------
+    TypeError
+        If n is not an integer, or the key is not a single typed JAX key.
+    ValueError
+        If n is too small.
+
+    Examples
+    --------
+    >>> import jax
+    >>> key = jax.random.key(0)
+    >>> faces = procedural_faces(3, size=16, key=key)
+    >>> bool((face_attributes(3, key=key)["beard"] == faces.attributes["beard"]).all())
+    True
+    """
+    n, key, block = check_count("n", n), _own_key(key), 4096
+    blocks = [np.asarray(_factors_alone(key, np.uint32(rows.start), block)) for rows in row_slices(n, block)]
+    return attributes_of(np.concatenate(blocks)[:n])
+
+
+def _own_key(key: Array) -> Array:
+    if not (isinstance(key, Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
+        kind = f"{key.dtype} of shape {key.shape}" if isinstance(key, Array) else repr(key)
+        raise TypeError(f"key: expected one typed JAX key, such as jax.random.key(0); got {kind}")
+    # Threefry, whatever the kind of key: numbers of the rbg kind depend on the batch that they are drawn in.
+    return jr.wrap_key_data(jr.bits(key, (2,), jnp.uint32), impl="threefry2x32")

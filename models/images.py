@@ -206,6 +206,36 @@ def load_image_set(
     )
 
 
+def load_image(path: str | os.PathLike[str], size: int, channels: int) -> np.ndarray:
+    """Read one picture, as :func:`load_images` reads those of a folder.
+
+    Parameters
+    ----------
+    path : path
+        File of an image that Pillow knows.
+    size : int
+        Height and width to give: the largest centred square is cut out and resized.
+    channels : {1, 3}
+        Channels to give: 1 for grey, 3 for colour.
+
+    Returns
+    -------
+    (1, size, size, channels) uint8 array
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it can't be read as an image, or has too many pixels.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"picture: expected a file of an image; got {path}, no such file")
+    source = Source("picture", [path.name], lambda _: Image.open(path), lambda: "")
+    return decode(source, check_count("size", size), channels, on_error="raise", progress=False)[0]
+
+
 def _check_options(channels: Any, split: Any, on_error: Any) -> None:
     if channels not in (None, 1, 3):
         raise ValueError(f"channels: expected 1 (grey) or 3 (colour); got {channels!r}")

@@ -126,6 +126,17 @@ def open_source(path: Path, split: str) -> Iterator[Source]:
         yield _listed(tree, names, lists, split)
 
 
+def open_encoded(content: bytes) -> Image.Image:
+    """Open the content of an image file, of the formats that are read and no other; it is not decoded yet.
+
+    Raises
+    ------
+    PIL.UnidentifiedImageError
+        If it is of no such format.
+    """
+    return Image.open(io.BytesIO(content), formats=_FORMATS)
+
+
 def has_splits(source: str | Path) -> bool:
     """Whether images come with CelebA's list, or in folders, of what is for training, validation and test.
 
@@ -264,7 +275,7 @@ def _listed(tree: _Tree, names: list[str], lists: dict[str, "_Table"], split: st
         size, _ = tree.stamp(names[index])
         if size > _MAX_FILE_BYTES:
             raise ValueError(f"{size / 1e9:,.1f} GB are too many for an image")
-        return Image.open(io.BytesIO(tree.read(names[index])), formats=_FORMATS)
+        return open_encoded(tree.read(names[index]))
 
     return Source(tree.label, names, open_image, digest, labels, label_names, attributes, partition, remarks)
 

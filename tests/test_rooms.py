@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 GROUND = {
     "archive",
     "blocks",
+    "cells",
     "checks",
     "files",
     "forks",
@@ -23,8 +24,18 @@ GROUND = {
     "trees",
     "version",
 }
-ROOMS = {"cli", "diagnostics", "evaluation", "figures", "generation", "metrics", "models", "report"}
-OUTSIDE_THE_CORE = {"__main__", "demo", "estimator", "runs", "workflows"}
+ROOMS = {
+    "cli",
+    "diagnostics",
+    "evaluation",
+    "explore",
+    "figures",
+    "generation",
+    "metrics",
+    "models",
+    "report",
+}
+OUTSIDE_THE_CORE = {"__main__", "demo", "estimator", "run_directions", "runs", "workflows"}
 
 # What each part of the house may import besides itself. Every room may import the core and the ground floor.
 ALLOWED = {
@@ -36,16 +47,20 @@ ALLOWED = {
     "generation": set(),
     "diagnostics": {"metrics"},
     "runs": {"models"},
+    "run_directions": {"models", "runs"},
     "models": {"runs", "metrics"},
     "evaluation": {"diagnostics", "figures", "metrics", "models", "runs"},
     "report": {"diagnostics", "evaluation", "figures", "metrics", "models", "runs"},
-    "demo": {"evaluation", "models", "report", "runs"},
+    "explore": {"figures", "models", "run_directions", "runs", "workflows"},
+    "demo": {"evaluation", "models", "report", "run_directions", "runs"},
     "workflows": {"evaluation", "generation", "models", "runs"},
     "cli": {
+        "run_directions",
         "workflows",
         "demo",
         "diagnostics",
         "evaluation",
+        "explore",
         "figures",
         "generation",
         "metrics",
@@ -56,9 +71,21 @@ ALLOWED = {
     "__main__": {"cli"},
 }
 # Above the core, these import the models where they are used and not before.
-MODELS_AT_POINT_OF_USE = {"runs", "report", "evaluation", "workflows"}
+MODELS_AT_POINT_OF_USE = {"runs", "run_directions", "report", "evaluation", "explore", "workflows"}
 
-HEAVY = {"flax", "matplotlib", "sklearn", "orbax", "rich", "optax", "tyro", "jinja2", "PIL"}
+HEAVY = {
+    "flax",
+    "matplotlib",
+    "sklearn",
+    "orbax",
+    "rich",
+    "optax",
+    "tyro",
+    "jinja2",
+    "PIL",
+    "starlette",
+    "uvicorn",
+}
 
 
 def modules():

@@ -54,6 +54,7 @@ def test_names_in_a_run_folder_stay_what_they_are():
         "state": "state.npz",
         "mixture": "mixture.npz",
         "flow": "flow.npz",
+        "directions": "directions.npz",
         "evaluation": "evaluation",
         "feature_network": "evaluation/network.npz",
         "recommendation": "recommendation.json",

@@ -79,20 +79,23 @@ def _run(words: list[str]) -> int:
 
 def _commands() -> list[type]:
     from ellipsoid.cli.demo import Demo
+    from ellipsoid.cli.directions import Directions
+    from ellipsoid.cli.edit import Edit
     from ellipsoid.cli.evaluate import Evaluate
+    from ellipsoid.cli.explore import Explore
     from ellipsoid.cli.fit import Fit
     from ellipsoid.cli.generate import Generate
     from ellipsoid.cli.report import Report
     from ellipsoid.cli.sample import Sample
     from ellipsoid.cli.train import Train
 
-    return [Demo, Train, Fit, Sample, Generate, Report, Evaluate]
+    return [Demo, Train, Fit, Sample, Generate, Directions, Edit, Report, Evaluate, Explore]
 
 
 def _help() -> str:
     """Say what all commands do, a line each."""
     lines = [
-        f"  {command.__name__.lower():10}{(command.__doc__ or '').partition(chr(10))[0]}"
+        f"  {command.__name__.lower():12}{(command.__doc__ or '').partition(chr(10))[0]}"
         for command in _commands()
     ]
     return "\n".join(

@@ -1,5 +1,6 @@
 """Options that the commands ``sample`` and ``generate`` share, and the lines that both print."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,3 +107,24 @@ def as_label(words: Sequence[str]) -> tuple[str, ...] | dict[str, bool] | None:
             raise ValueError(f"label: expected {name}=true or {name}=false; got {word}")
         label[name] = value.lower() == "true"
     return label
+
+
+def as_edits(words: Sequence[str]) -> list[tuple[str, float]]:
+    """Names of directions, and how far to move along each.
+
+    Raises
+    ------
+    ValueError
+        For a word that is not as in ``smiling=1.5``.
+    """
+    edits = []
+    for word in words:
+        name, _, value = word.rpartition("=")
+        try:
+            amount = float(value)
+        except ValueError:
+            amount = math.nan
+        if not (name and math.isfinite(amount)):
+            raise ValueError(f"edit: expected a direction and a number, as in smiling=1.5; got {word}")
+        edits.append((name, amount))
+    return edits

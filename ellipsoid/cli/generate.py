@@ -7,9 +7,9 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from ellipsoid.cli.counts import Count
-from ellipsoid.cli.draw_options import DrawOptions, say_what_was_written
+from ellipsoid.cli.draw_options import DrawOptions, as_edits, say_what_was_written
 from ellipsoid.runs import load_autoencoder
-from ellipsoid.workflows import write_images
+from ellipsoid.workflows import write_images, write_latents
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,10 @@ class Generate:
     """A folder for PNG images, or a name that ends in .npy, .zarr or .tar."""
     state: Path | None = None
     """A state or mixture (.npz) to draw from instead of the run's own."""
+    edit: tuple[str, ...] = ()
+    """Edit of every image, as in smiling=1.5: an attribute of the run's directions, and how many standard
+    deviations to move along it; or several. Images that leave the region are pulled towards the average.
+    Columns beside the images are those of the draws before the edit."""
     draw: Annotated[DrawOptions, arg(name="")] = field(default_factory=DrawOptions)
 
     def run(self) -> None:
@@ -31,5 +35,17 @@ class Generate:
         self.draw.join_processes()
         autoencoder = load_autoencoder(self.folder)
         drawing = self.draw.settle(self.folder if self.state is None else self.state)
-        written = write_images(autoencoder, drawing, self.n, self.out, **self.draw.writing)
+        if self.edit:
+            from ellipsoid.models.autoencoder import decode_function
+            from ellipsoid.run_directions import edited_decoder, run_direction
+
+            edits = [(run_direction(self.folder, name), amount) for name, amount in as_edits(self.edit)]
+            label = self.draw.writing["label"]
+            shape = drawing.shape if label is None else drawing.shape.select(label)
+            where = {name: value for name, value in drawing.options.items() if name != "law"}
+            decode, decoder_digest = edited_decoder(decode_function(autoencoder), shape, edits, **where)
+            options = {**self.draw.writing, "decode": decode, "decoder_digest": decoder_digest}
+            written = write_latents(drawing, self.n, self.out, **options)
+        else:
+            written = write_images(autoencoder, drawing, self.n, self.out, **self.draw.writing)
         say_what_was_written(written, self.n, self.out, kind="images", dtype=self.draw.dtype)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ellipsoid.advice import GOALS as GOALS
 from ellipsoid.advice import MeasuredLatents, advise, check_goal
 from ellipsoid.archive import digest
+from ellipsoid.cells import table_of_rows
 from ellipsoid.evaluation.candidates import GAUSSIAN, RECONSTRUCTIONS, TRAINING_IMAGES
 from ellipsoid.evaluation.results import Evaluation, Result
 from ellipsoid.files import replace_file
@@ -112,6 +113,19 @@ class Recommendation:
     def options(self) -> dict[str, Any]:
         """Keyword arguments for :func:`ellipsoid.sample` and :func:`ellipsoid.generate`."""
         return self.settings.options
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("law", self.law),
+            ("level", f"{self.level:.4g}"),
+            ("fact", f"{self.fact:g}"),
+            ("region", str(self.region)),
+            ("components", str(self.n_components)),
+            ("why", self.reason),
+        ]
+        if isinstance(self.state, Mixture):
+            rows.insert(-1, ("parts", str(self.state.n_parts)))
+        return table_of_rows(f"Recommendation for {self.goal}", rows)
 
     def __repr__(self) -> str:
         reason = textwrap.fill(self.reason, 100, initial_indent="  ", subsequent_indent="  ")

@@ -8,12 +8,14 @@ Ito (2008), which colour-blind readers tell apart.
 
 from ellipsoid.figures.image_grids import grid_table as grid_table
 from ellipsoid.figures.image_grids import image_grid as image_grid
+from ellipsoid.figures.image_grids import images_of as images_of
 from ellipsoid.figures.image_grids import plot_nearest as plot_nearest
 from ellipsoid.figures.image_grids import plot_reconstructions as plot_reconstructions
 from ellipsoid.figures.image_grids import strips as strips
 from ellipsoid.figures.marginals import component_statistics as component_statistics
 from ellipsoid.figures.marginals import components as components
 from ellipsoid.figures.pairs import correlation_matrices as correlation_matrices
+from ellipsoid.figures.pairs import named_correlations as named_correlations
 from ellipsoid.figures.pairs import plot_calibration as plot_calibration
 from ellipsoid.figures.pairs import plot_dependence as plot_dependence
 from ellipsoid.figures.pairs import plot_pair_angles as plot_pair_angles
@@ -28,6 +30,7 @@ from ellipsoid.figures.radii import plot_distances as plot_distances
 from ellipsoid.figures.radii import plot_gauge as plot_gauge
 from ellipsoid.figures.saving import save as save
 from ellipsoid.figures.saving import save_animation as save_animation
+from ellipsoid.figures.saving import save_sheet as save_sheet
 from ellipsoid.figures.spectra import comparison as comparison
 from ellipsoid.figures.spectra import explained_variance as explained_variance
 from ellipsoid.figures.spectra import offset as offset

@@ -1,7 +1,7 @@
 """Grids of images, laid out in whole pixels."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,10 @@ from jax.typing import ArrayLike
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ellipsoid.checks import check_unmasked
+from ellipsoid.checks import check_count, check_unmasked
+from ellipsoid.draws import Draws, MixtureDraws
 from ellipsoid.figures.style import DPI, INK, PAGE_PIXELS, check_floats, check_names
+from ellipsoid.pixels import PIXEL_RANGE, ImageDecoder
 
 
 def image_grid(
@@ -58,6 +60,54 @@ def image_grid(
     label_rows = None if labels is None else [labels[start : start + columns] for start in starts]
     cells = [[tiles[start : start + columns]] for start in starts]
     return _draw_table(cells, columns, _Labels(title, tiles=label_rows))
+
+
+def images_of(
+    draws: Draws | MixtureDraws | ArrayLike,
+    decode: Callable[[np.ndarray], ArrayLike],
+    *,
+    n: int = 24,
+    columns: int | None = None,
+    title: str | None = None,
+    pixel_range: tuple[float, float] = PIXEL_RANGE,
+) -> Figure:
+    """Images of draws as a grid, in one call.
+
+    Parameters
+    ----------
+    draws : Draws, or array of shape (m, D)
+        Draws, as :func:`ellipsoid.sample` gives them, or latents.
+    decode : callable
+        Function from float32 latents (m, D) to images (m, H, W, C), uint8 or floats in `pixel_range`.
+    n : int
+        Number of images, the first ones; fewer if there are fewer draws.
+    columns : int, optional
+        Number of images in a row, as for :func:`image_grid`.
+    title : str, optional
+    pixel_range : tuple of two float
+        Black and white of images that are floats: (-1, 1) for a decoder that ends in tanh.
+
+    Raises
+    ------
+    TypeError
+        If `decode` is no function, or gives neither uint8 nor floats.
+    ValueError
+        If the latents are not a matrix with a row, `n` or `columns` is below 1, or `decode` gives no images
+        in this range.
+
+    Examples
+    --------
+    >>> import ellipsoid as el
+    >>> import numpy as np
+    >>> state = el.fit(np.random.default_rng(0).normal(size=(500, 12)))
+    >>> draws = el.sample(el.key(0), state, 100)
+    >>> figure = el.images_of(draws, lambda z: (1 + np.tanh(z)).reshape(-1, 2, 2, 3) / 2)
+    """
+    latents = draws.latents if isinstance(draws, Draws | MixtureDraws) else draws
+    chosen = np.asarray(check_unmasked("draws", latents))[: check_count("n", n)]
+    if chosen.ndim != 2 or not len(chosen):
+        raise ValueError(f"draws: expected draws, or latents of shape (m, D); got shape {chosen.shape}")
+    return image_grid(ImageDecoder(decode, pixel_range)(chosen), columns=columns, title=title)
 
 
 def plot_reconstructions(

@@ -25,6 +25,7 @@ from ellipsoid.figures.style import (
     log_scale,
     new_figure,
     percent,
+    signed,
 )
 
 # Its lightness falls with the size of a value to both sides of 0, and so does not need its hues.
@@ -74,6 +75,42 @@ def correlation_matrices(
         finish(below, "|r| (median dashed)", "share of pairs")
     extend = "both" if limit < high else "neither"
     _color_bar(figure, images[0], panels[0], "correlation r", extend)
+    return figure
+
+
+def named_correlations(matrix: ArrayLike, names: Sequence[str], *, title: str | None = None) -> Figure:
+    """Correlations of things that have names, each written in its square where there are few.
+
+    Parameters
+    ----------
+    matrix : array, shape (M, M)
+        Correlations, M at least 2; the diagonal is not looked at.
+    names : sequence of M strings
+    title : str, optional
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as described.
+    """
+    matrix = _check_matrix("matrix", matrix)
+    names = check_names("names", names, len(matrix))
+    figure = new_figure(min(9.0, 1.6 + 0.36 * len(matrix)), title)
+    axes = figure.subplots()
+    image = axes.imshow(matrix, cmap=_SIGNED, vmin=-1, vmax=1, aspect="auto")
+    short = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
+    axes.set_xticks(range(len(names)), short, parse_math=False)
+    axes.set_yticks(range(len(names)), short, parse_math=False)
+    for text in axes.get_xticklabels():
+        text.set(rotation=45, ha="right", rotation_mode="anchor")
+    finish(axes, "", "")
+    axes.tick_params(length=0)
+    if len(names) <= 16:
+        for (i, j), value in np.ndenumerate(matrix):
+            if i != j:
+                colour = "white" if abs(value) > 0.6 else INK
+                axes.text(j, i, signed(value), ha="center", va="center", fontsize=7, color=colour)
+    figure.colorbar(image, ax=axes, shrink=0.8).ax.tick_params(labelsize=8)
     return figure
 
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 from jax.typing import ArrayLike
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -16,7 +17,7 @@ from ellipsoid.figures.image_grids import as_tiles
 from ellipsoid.files import replace_file
 
 
-def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
+def save(figure: Figure, path: str | os.PathLike[str], *, software: str | None = None) -> Path:
     """Write a figure in the format of the suffix, completely or not at all; folders are made as needed.
 
     The same figure gives the same bytes: no date is written, and SVG names do not change.
@@ -26,6 +27,8 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     figure : Figure
     path : path
         File with the suffix ``.png`` or ``.svg``.
+    software : str, optional
+        Program that a PNG file says it was made by, in place of Matplotlib.
 
     Returns
     -------
@@ -54,7 +57,9 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
         # Figure.savefig would draw everything twice, the first time for the layout alone.
         match path.suffix.lower():
             case ".png":
-                FigureCanvasAgg(figure).print_png(content)
+                FigureCanvasAgg(figure).print_png(
+                    content, metadata=None if software is None else {"Software": software}
+                )
             case ".svg":
                 with mpl.rc_context({"svg.hashsalt": "ellipsoid"}):
                     FigureCanvasSVG(figure).print_svg(content, metadata={"Date": None})
@@ -94,9 +99,26 @@ def save_animation(frames: ArrayLike, path: str | os.PathLike[str], seconds: flo
         If the frames are no images, `seconds` is not above 0, or the suffix is another.
     """
     path = Path(path)
-    tiles = as_tiles("frames", frames)
     if path.suffix.lower() != ".gif":
         raise ValueError(f"path: expected the suffix .gif; got {path.suffix!r} in {path}")
+    replace_file(path, animation(frames, seconds))
+    return path
+
+
+def animation(frames: ArrayLike, seconds: float = 4.0) -> bytes:
+    """Content of the GIF that :func:`save_animation` writes.
+
+    Parameters
+    ----------
+    frames, seconds
+        As for :func:`save_animation`.
+
+    Raises
+    ------
+    ValueError
+        If the frames are no images, or `seconds` is not above 0.
+    """
+    tiles = as_tiles("frames", frames)
     if not (math.isfinite(seconds) and seconds > 0):
         raise ValueError(f"seconds: expected a finite number above 0; got {seconds}")
     n, height, width, _ = tiles.shape
@@ -113,5 +135,52 @@ def save_animation(frames: ArrayLike, path: str | os.PathLike[str], seconds: flo
     images[0].save(
         content, "GIF", save_all=True, append_images=images[1:], duration=duration, loop=0, optimize=False
     )
+    return content.getvalue()
+
+
+def save_sheet(images: ArrayLike, path: str | os.PathLike[str], *, columns: int) -> Path:
+    """Write images side by side without gaps, in rows, as a WebP file, completely or not at all.
+
+    Images above 128 pixels are reduced by averaging blocks of pixels. The same images give the same bytes.
+
+    Parameters
+    ----------
+    images : array, shape (n, H, W) or (n, H, W, C)
+        Images as for :func:`image_grid`, row after row; n is a multiple of `columns`.
+    path : path
+        File with the suffix ``.webp``.
+    columns : int
+        Number of images in a row.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    ValueError
+        If the images are none, fill no rows, or the suffix is another.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> path = save_sheet(np.zeros((6, 8, 8)), f"{tempfile.mkdtemp()}/black.webp", columns=3)
+    >>> Image.open(path).size
+    (24, 16)
+    """
+    path, tiles = Path(path), as_tiles("images", images)
+    if path.suffix.lower() != ".webp":
+        raise ValueError(f"path: expected the suffix .webp; got {path}")
+    if columns < 1 or len(tiles) % columns:
+        raise ValueError(f"columns: expected a divisor of {len(tiles)}, the number of images; got {columns}")
+    rows = tiles.reshape(-1, columns, *tiles.shape[1:])
+    sheet = Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in rows]))
+    factor = math.ceil(max(tiles.shape[1:3]) / 128)
+    content = io.BytesIO()
+    (sheet.reduce(factor) if factor > 1 else sheet).save(content, "WEBP", quality=85, method=4)
     replace_file(path, content.getvalue())
     return path

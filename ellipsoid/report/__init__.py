@@ -3,5 +3,6 @@
 from ellipsoid.report.inputs import ReportInputs as ReportInputs
 from ellipsoid.report.inputs import load_report_inputs as load_report_inputs
 from ellipsoid.report.page import Section as Section
+from ellipsoid.report.page import Walk as Walk
 from ellipsoid.report.page import write_page as write_page
 from ellipsoid.report.write import write_report as write_report

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import ellipsoid as el
+from ellipsoid.directions import Directions
 from ellipsoid.pixels import PIXEL_RANGE, ImageDecoder
 from ellipsoid.runs import (
     RunFolder,
@@ -44,6 +45,8 @@ class ReportInputs:
         Losses over the epochs.
     run : Path, optional
         Folder of the run, which may have been evaluated with this state.
+    directions : Directions, optional
+        Directions of attributes in the latents.
     pixel_range : tuple of two float
         Black and white of decoded images that are floats: (-1, 1) for a decoder that ends in tanh.
     notes : sequence of str
@@ -62,6 +65,7 @@ class ReportInputs:
     test_images: np.ndarray | None = None
     history: Sequence[dict[str, Any]] = ()
     run: Path | None = None
+    directions: Directions | None = None
     pixel_range: tuple[float, float] = PIXEL_RANGE
     notes: Sequence[str] = ()
     shapes: Mapping[str, Shape] = dataclasses.field(default_factory=dict)
@@ -115,10 +119,11 @@ def load_report_inputs(
     folder = RunFolder(run)
     latents = folder.read_latents()
     state = el.PCAState.load(folder.state) if folder.state.exists() else el.fit(latents)
+    directions = _directions(folder, latents.shape[-1])
     if not folder.checkpoints.is_dir():
         if images is not None:
             raise ValueError(f"images: expected a run with an autoencoder to go with them; {run} has none")
-        return ReportInputs(state, latents)
+        return ReportInputs(state, latents, directions=directions)
 
     from ellipsoid.models.autoencoder import decode_latents, encode_images
 
@@ -144,4 +149,18 @@ def load_report_inputs(
         notes=notes,
         shapes=folder.read_shapes(),
         test_latents=folder.read_test_latents(),
+        directions=directions,
     )
+
+
+def _directions(run: RunFolder, n_features: int) -> Directions | None:
+    if not run.directions.exists():
+        return None
+    directions = Directions.load(run.directions)
+    found = len(next(iter(directions.values())).vector)
+    if found != n_features:
+        raise ValueError(
+            f"{run.directions}: expected directions of {n_features} latent dimensions; got {found}; "
+            f"learn them again with `ellipsoid directions {run.path}`"
+        )
+    return directions

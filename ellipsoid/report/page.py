@@ -1,6 +1,7 @@
 """A self-contained page of words and pictures: an HTML file that opens without a network."""
 
 import base64
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -19,7 +20,37 @@ _MEDIA_TYPES = {
     ".gif": "image/gif",
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
 }
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A sheet of images that the page shows column by column, as a slider goes.
+
+    Without script, and in print, all of the sheet is seen.
+
+    Attributes
+    ----------
+    sheet : path
+        File of images in rows and columns without gaps.
+    label : str
+        Name of the slider: what changes along it.
+    caption : str
+        Text below; it also tells what is seen to those who cannot see it.
+    rows, columns : int
+        Numbers of images.
+    low, high : float
+        Values of the first and the last column, in standard deviations.
+    """
+
+    sheet: str | os.PathLike[str]
+    label: str
+    caption: str
+    rows: int
+    columns: int
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -33,12 +64,18 @@ class Section:
     text : str
         Plain text; an empty line starts a new paragraph.
     pictures : sequence of (path, caption)
-        PNG, SVG, GIF or JPEG files. The caption also tells what is seen to those who cannot see it.
+        PNG, SVG, GIF, JPEG or WebP files. The caption also tells what is seen to those who cannot see it.
+    table : sequence of rows of str
+        Table below the text; its first row is the heading of its columns.
+    walks : sequence of Walk
+        Sheets with a slider, below the pictures.
     """
 
     title: str
     text: str = ""
     pictures: Sequence[tuple[str | os.PathLike[str], str]] = ()
+    table: Sequence[Sequence[str]] = ()
+    walks: Sequence[Walk] = ()
 
 
 def write_page(
@@ -74,7 +111,7 @@ def write_page(
     Returns
     -------
     Path
-        The file: images and style inside, no script.
+        The file: images and style inside, and a script of its own if there are walks.
 
     Raises
     ------
@@ -96,21 +133,32 @@ def write_page(
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path: expected a file in a folder that exists; got {path}")
-    page = _template().render(
-        title=title,
-        lead=_paragraphs(lead),
-        warnings=warnings,
-        remarks=remarks,
-        summary=summary,
-        sections=[
-            {
-                "title": section.title,
-                "paragraphs": _paragraphs(section.text),
-                "pictures": [(_data_uri(Path(picture)), caption) for picture, caption in section.pictures],
-            }
-            for section in sections
-        ],
-        provenance=provenance,
+    script = _environment().get_template("walks.js").render() if any(s.walks for s in sections) else ""
+    page = (
+        _environment()
+        .get_template("page.html")
+        .render(
+            script=script,
+            script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            title=title,
+            lead=_paragraphs(lead),
+            warnings=warnings,
+            remarks=remarks,
+            summary=summary,
+            sections=[
+                {
+                    "title": section.title,
+                    "paragraphs": _paragraphs(section.text),
+                    "pictures": [
+                        (_data_uri(Path(picture)), caption) for picture, caption in section.pictures
+                    ],
+                    "table": section.table,
+                    "walks": [(_data_uri(Path(walk.sheet)), walk) for walk in section.walks],
+                }
+                for section in sections
+            ],
+            provenance=provenance,
+        )
     )
     replace_file(path, page.encode())
     return path
@@ -130,8 +178,7 @@ def _data_uri(picture: Path) -> str:
 
 
 @cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
         loader=jinja2.PackageLoader("ellipsoid.report"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    return environment.get_template("page.html")

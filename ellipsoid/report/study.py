@@ -1,5 +1,6 @@
 """The study that all chapters of a report share: latents, diagnostics, draws and keys, made once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,13 @@ from ellipsoid import figures
 from ellipsoid.diagnostics import Diagnostics
 from ellipsoid.evaluation.recommend import Recommendation
 from ellipsoid.report.inputs import ReportInputs
+from ellipsoid.report.page import Walk
 
 #: Draws that are compared with the latents.
 N_DRAWS = 10_000
+
+# Images of a walk: the average and a few draws, from so far on one side to so far on the other.
+_WALK_ROWS, _WALK_COLUMNS, _WALK_REACH = 4, 25, 3.0
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,21 @@ class Study:
     ) -> np.ndarray:
         """Latents of `n` draws, by default of the whole state; `options` are those of ``sample``."""
         return np.asarray(el.sample(self.sample_key, shape or self.state, n, **options).latents)
+
+    def walk(
+        self, name: str, decode: Callable[[np.ndarray], np.ndarray], step: np.ndarray, label: str
+    ) -> Walk:
+        """Move the average and a few draws along a step ``(D,)`` of one standard deviation, in one sheet."""
+        starts = np.concatenate([self.mean[None], self.drawn_latents[: _WALK_ROWS - 1]]).astype(np.float32)
+        amounts = np.linspace(-_WALK_REACH, _WALK_REACH, _WALK_COLUMNS, dtype=np.float32)
+        latents = starts[:, None] + amounts[:, None] * np.asarray(step, np.float32)
+        images = decode(latents.reshape(-1, latents.shape[-1]))
+        path = figures.save_sheet(images, self.folder / f"{name}.webp", columns=_WALK_COLUMNS)
+        caption = (
+            f"The average and {len(starts) - 1} draws, moved along {label} from {-_WALK_REACH:g} to "
+            f"{_WALK_REACH:g} standard deviations"
+        )
+        return Walk(path, label, caption, len(starts), _WALK_COLUMNS, -_WALK_REACH, _WALK_REACH)
 
     def save(self, name: str, figure: Figure, caption: str, *, svg: bool = True) -> tuple[Path, str]:
         """Save a figure as PNG, and as SVG too unless it shows images; its path and caption."""

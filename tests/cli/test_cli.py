@@ -370,11 +370,13 @@ def test_help_names_every_command():
         [sys.executable, "-m", "ellipsoid", "--help"], capture_output=True, text=True, check=True
     )
     assert result.stdout.startswith("usage: ellipsoid ")
-    for command in ("demo", "train", "fit", "sample", "generate", "report", "evaluate"):
+    for command in ("demo", "train", "fit", "sample", "generate", "directions", "edit", "report", "evaluate"):
         assert command in result.stdout
 
 
-@pytest.mark.parametrize("command", ["demo", "train", "fit", "sample", "generate", "report", "evaluate"])
+@pytest.mark.parametrize(
+    "command", ["demo", "train", "fit", "sample", "generate", "directions", "edit", "report", "evaluate"]
+)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])

@@ -7,6 +7,7 @@ add one, write its function in one of these modules, and name it in `CHAPTERS`.
 from collections.abc import Callable
 
 from ellipsoid.report.chapters import (
+    attributes,
     autoencoder,
     components,
     draws,
@@ -37,6 +38,7 @@ CHAPTERS: tuple[Callable[[Study], Section | None], ...] = (
     pairs.dependence,
     draws.draws_and_data,
     walks.walks,
+    attributes.attributes,
     autoencoder.autoencoder,
     autoencoder.neighbours,
 )

@@ -55,6 +55,10 @@ def walks(study: Study) -> Section | None:
                 f"Around the ellipse of components {planes[0][0] + 1} and {planes[0][1] + 1}",
             ),
         ],
+        walks=[
+            study.walk(f"walk_component_{i + 1}", decode, step, f"component {i + 1}")
+            for i, step in enumerate(study.scale[:6, None] * np.asarray(study.state.components[:6]))
+        ],
     )
 
 

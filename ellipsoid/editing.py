@@ -1,0 +1,329 @@
+"""Moves in latent space: along a direction, kept inside the region, and from one point to another."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+
+from ellipsoid.blocks import padded_batches
+from ellipsoid.checks import check_choice, check_count, check_unmasked
+from ellipsoid.density import gauge
+from ellipsoid.directions import Direction, as_vectors
+from ellipsoid.mixture import Mixture
+from ellipsoid.regions import Region
+from ellipsoid.settings import DEFAULT_LEVEL, DrawSettings
+from ellipsoid.shapes import Shape, check_shape, normalised, semi_axes
+from ellipsoid.state import PCAState
+
+# The boundary is looked for among so many points of a segment, then between two of them, and so on: at the
+# end a step is below the precision of float32.
+_N_POINTS, _N_ROUNDS = 16, 6
+# Segments that are looked at together, few or many; memory holds 17 times as many points. The size follows
+# from the number of all rows, so that a row has the same bits whichever others leave the region.
+_FEW, _MANY = 16, 256
+
+
+class Edited(NamedTuple):
+    """Latents after a move, and how far inside the region they lie.
+
+    Attributes
+    ----------
+    latents : (..., D) array
+        Latents, float32.
+    gauge : (...) array
+        Gauge of each, see :func:`ellipsoid.gauge`.
+    kept : (...) array
+        Share of the way that was kept: 1 where nothing was pulled back. It is a share of the step, or, for
+        rows that were pulled towards the centre, of the distance from there.
+    """
+
+    latents: np.ndarray
+    gauge: np.ndarray
+    kept: np.ndarray
+
+
+class Interpolation(NamedTuple):
+    """Latents on a path between two points, and how far inside the region they lie.
+
+    Attributes
+    ----------
+    latents : (n, ..., D) array
+        Latents, float32, from the first point to the second.
+    gauge : (n, ...) array
+        Gauge of each, see :func:`ellipsoid.gauge`; between the parts of a mixture it exceeds 1.
+    """
+
+    latents: np.ndarray
+    gauge: np.ndarray
+
+
+def edit(
+    shape: Shape,
+    z: ArrayLike,
+    direction: Direction | ArrayLike,
+    amount: ArrayLike,
+    keep_inside: bool = True,
+    *,
+    towards: str = "start",
+    level: float | jax.Array = DEFAULT_LEVEL,
+    fact: float | jax.Array = 1.0,
+    region: str | Region = "pairwise",
+) -> Edited:
+    """Move latents along a direction, and keep them inside the region.
+
+    A row that leaves the region is pulled back until its gauge is 1. With many components that costs much of
+    the step where it goes back to the start, since draws lie near the boundary; pulled towards the centre of
+    the shape, a row keeps most of the step, and comes a little nearer to the average in everything else.
+
+    A row that lies outside from the first, as most encoded pictures do at the default level, may be inside
+    nowhere on its way. It is pulled towards the centre, if at all, and until it lies no further out than it
+    did.
+
+    Parameters
+    ----------
+    shape : PCAState or Mixture
+        Shape whose region is meant.
+    z : (..., D) array
+        Latents to move.
+    direction : Direction or (D,) array
+        Direction, or the step that `amount` multiplies, such as ``state.scale[0] * state.components[0]``.
+    amount : number or (...) array
+        Number of steps; of a direction, standard deviations of the latents along it. An array holds one for
+        each row.
+    keep_inside : bool
+        Whether rows are pulled back at all.
+    towards : {"start", "centre"}
+        Where rows that leave the region are pulled to: back to where they came from, or to the centre of the
+        shape; that of a mixture is the centre of the part whose region is nearest.
+    level, fact, region
+        As for :func:`ellipsoid.sample`.
+
+    Returns
+    -------
+    Edited
+        Latents, the gauge of each, and the share of the way that was kept.
+
+    Raises
+    ------
+    TypeError
+        If the shape is none, or numbers are none.
+    ValueError
+        If the latents or the direction do not have D entries, or hold values that are masked, NaN or
+        infinite; if there is not one amount for each row; or for an unknown region or `towards`.
+
+    Examples
+    --------
+    >>> import ellipsoid as el
+    >>> state = el.fit(np.random.default_rng(0).normal(size=(500, 8)))
+    >>> first = np.asarray(state.scale[0] * state.components[0])
+    >>> moved = edit(state, state.mean, first, 3.0, level=2.0)
+    >>> moved.gauge.round(3).item(), (3 * moved.kept).round(3).item()
+    (1.0, 2.0)
+    """
+    shape, settings = check_shape(shape), DrawSettings(level=level, fact=fact, region=region)
+    settings.region_of(shape.n_components)
+    check_choice("towards", towards, ("start", "centre"))
+    start = _finite("z", as_vectors("z", z, shape.n_features))
+    vector = direction.vector if isinstance(direction, Direction) else direction
+    vector = _finite("direction", as_vectors("direction", vector, shape.n_features))
+    if vector.ndim != 1:
+        raise ValueError(f"direction: expected shape ({shape.n_features},); got {vector.shape}")
+    end = start + _amounts(amount, start.shape[:-1])[..., None] * vector
+    batch, rows = end.shape[:-1], end.reshape(-1, end.shape[-1])
+    starts = start.reshape(rows.shape)
+    where = {"level": level, "fact": fact, "region": region}
+
+    def gauge_of(latents):
+        return np.array(gauge(shape, latents, **where))
+
+    gauges, kept = gauge_of(rows), np.ones(len(rows), np.float32)
+    if keep_inside:
+        at_start = gauge_of(starts)
+        limit = np.maximum(at_start, 1)
+        left = gauges > limit
+        # Rows outside from the first go to the centre: half of them could not go anywhere else.
+        to_start = (at_start <= 1) & (towards == "start")
+        size = _FEW if len(rows) <= _FEW else _MANY
+        for block, numbers in padded_batches(np.arange(len(rows)), size):
+            if left[block].any():
+                target = np.where(
+                    to_start[numbers, None], starts[numbers], _centres(shape, rows[numbers], settings)
+                )
+                shares, points = _pulled_back(gauge_of, target, rows[numbers], limit[numbers])
+                count = block.stop - block.start
+                kept[block] = np.where(left[block], shares[:count], 1)
+                rows[block] = np.where(left[block, None], points[:count], rows[block])
+        gauges = np.where(left, gauge_of(rows), gauges)
+    return Edited(rows.reshape(end.shape), gauges.reshape(batch), kept.reshape(batch))
+
+
+def interpolate(
+    shape: Shape,
+    z0: ArrayLike,
+    z1: ArrayLike,
+    n: int,
+    *,
+    level: float | jax.Array = DEFAULT_LEVEL,
+    fact: float | jax.Array = 1.0,
+    region: str | Region = "pairwise",
+) -> Interpolation:
+    """Find a path of latents from one point to another.
+
+    It is straight in latents for a state and a mixture: between two points inside one region it stays inside,
+    which is convex. Where the coordinates of a shape are curved, it is a great circle in them, see
+    :func:`great_circle`.
+
+    Parameters
+    ----------
+    shape : PCAState or Mixture
+        Shape whose region is meant.
+    z0, z1 : (..., D) array
+        Ends of the path.
+    n : int
+        Number of points, ends included.
+    level, fact, region
+        As for :func:`ellipsoid.sample`.
+
+    Returns
+    -------
+    Interpolation
+        Latents ``(n, ..., D)``, evenly spaced, and the gauge of each.
+
+    Raises
+    ------
+    TypeError
+        If the shape is none, or numbers are none.
+    ValueError
+        If an end does not have D entries, or holds values that are masked, NaN or infinite; if the ends do
+        not broadcast; if there are fewer than two points; or for an unknown region.
+
+    Examples
+    --------
+    >>> import ellipsoid as el
+    >>> state = el.fit(np.random.default_rng(0).normal(size=(500, 8)))
+    >>> first, last = el.sample(el.key(0), state, 2, level=2.0).latents
+    >>> path = interpolate(state, first, last, 5, level=2.0)
+    >>> path.latents.shape, bool((path.gauge < 1.001).all())
+    ((5, 8), True)
+    """
+    shape, n = check_shape(shape), check_count("n", n, 2)
+    ends = [_finite(name, as_vectors(name, z, shape.n_features)) for name, z in (("z0", z0), ("z1", z1))]
+    try:
+        start, end = np.broadcast_arrays(*ends)
+    except ValueError:
+        raise ValueError(
+            f"z1: expected a shape that goes with z0, {ends[0].shape}; got {ends[1].shape}"
+        ) from None
+    latents = _straight(start, end, n)
+    if not isinstance(shape, PCAState | Mixture):
+        first, last = (np.asarray(shape.project(z)) for z in (start, end))
+        scale = np.asarray(shape.scale)
+        scores = scale * great_circle(first / scale, last / scale, n)
+        # What lies off the K principal components stays, and goes straight.
+        latents += np.asarray(shape.reconstruct(scores)) - _straight(
+            *(np.asarray(shape.reconstruct(y)) for y in (first, last)), n
+        )
+    return Interpolation(latents, np.asarray(gauge(shape, latents, level=level, fact=fact, region=region)))
+
+
+def great_circle(start: ArrayLike, end: ArrayLike, n: int) -> np.ndarray:
+    """Find points from one vector to another at evenly spaced angles, while the radius goes evenly as well.
+
+    In many dimensions a straight line between two Gaussian vectors passes through points far nearer to the
+    centre than any Gaussian vector lies; this path does not.
+
+    Parameters
+    ----------
+    start, end : (..., K) array
+        Ends of the path.
+    n : int
+        Number of points, ends included.
+
+    Returns
+    -------
+    (n, ..., K) array
+        Points, float32. Between opposite vectors, and to or from 0, the path is straight.
+    """
+    start, end = np.asarray(start, np.float64), np.asarray(end, np.float64)
+    radii = [np.linalg.norm(y, axis=-1, keepdims=True) for y in (start, end)]
+    units = [
+        np.divide(y, r, out=np.zeros_like(y), where=r > 0) for y, r in zip((start, end), radii, strict=True)
+    ]
+    angle = 2 * np.arctan2(
+        *(np.linalg.norm(units[1] + s * units[0], axis=-1, keepdims=True) for s in (-1, 1))
+    )
+    t = np.linspace(0, 1, n).reshape(n, *[1] * start.ndim)
+    sine = np.sin(angle)
+    curved = (sine > 1e-6) & (radii[0] > 0) & (radii[1] > 0)
+    safe = np.where(curved, sine, 1)
+    on_circle = (np.sin((1 - t) * angle) * units[0] + np.sin(t * angle) * units[1]) / safe
+    radius = (1 - t) * radii[0] + t * radii[1]
+    return np.where(curved, radius * on_circle, (1 - t) * start + t * end).astype(np.float32)
+
+
+def _straight(start: np.ndarray, end: np.ndarray, n: int) -> np.ndarray:
+    t = np.linspace(0, 1, n, dtype=np.float32).reshape(n, *[1] * start.ndim)
+    return (1 - t) * start + t * end
+
+
+def _finite(name: str, values: np.ndarray) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name}: expected finite numbers that float32 holds; got NaN or infinity")
+    return values
+
+
+def _amounts(amount: Any, batch: tuple[int, ...]) -> np.ndarray:
+    amounts = np.asarray(check_unmasked("amount", amount))
+    if amounts.dtype.kind not in "fiu":
+        raise TypeError(f"amount: expected numbers; got {amounts.dtype}")
+    if amounts.shape not in ((), batch):
+        raise ValueError(f"amount: expected one number, or {batch} of them; got shape {amounts.shape}")
+    return np.broadcast_to(_finite("amount", amounts.astype(np.float32)), batch)
+
+
+def _pulled_back(
+    gauge_of: Callable[[np.ndarray], np.ndarray], inside: np.ndarray, outside: np.ndarray, limit: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the way from each point inside to one outside where the gauge is at its limit, and the point.
+
+    Where the way leaves a region of several parts more than once, it is the last time that one of the points
+    looked at has noticed.
+    """
+    steps = np.linspace(0, 1, _N_POINTS + 1, dtype=np.float64)
+    low, width = np.zeros(len(inside)), 1.0
+
+    def at(share):
+        return (inside + share[..., None] * (outside.astype(np.float64) - inside)).astype(np.float32)
+
+    for _ in range(_N_ROUNDS):
+        shares = low + width * steps[:, None]
+        is_inside = gauge_of(at(shares)) <= limit
+        # Rounding may put the start itself outside.
+        is_inside[0] = True
+        last = _N_POINTS - np.argmax(is_inside[::-1], axis=0)
+        low, width = low + width * steps[last], width / _N_POINTS
+    return low.astype(np.float32), at(low)
+
+
+def _centres(shape: Shape, latents: np.ndarray, settings: DrawSettings) -> np.ndarray:
+    """Point at the centre of the shape for each of ``(n, D)`` latents, off the K components as they are."""
+    if isinstance(shape, Mixture):
+        nearest = _nearest_part(shape, latents, settings.radius, settings.region_of(shape.n_components))
+        centre = np.asarray(shape.parts.mean)[np.asarray(nearest)]
+        scores = shape.project(latents) - shape.project(centre)
+        return latents - np.asarray(scores @ shape.shared.components)
+    scores = shape.project(latents)
+    here, centre = shape.reconstruct(scores), shape.reconstruct(jnp.zeros_like(scores))
+    return latents - np.asarray(here) + np.asarray(centre)
+
+
+@jax.jit
+def _nearest_part(mixture, latents, radius, region):
+    def of_part(part):
+        return region.gauge(normalised(part.project(latents), semi_axes(part, radius)))
+
+    return jnp.argmin(lax.map(of_part, mixture.parts), axis=0)

@@ -1,0 +1,103 @@
+"""The server: one space on one address, which is printed with its token."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+import threading
+import webbrowser
+
+from ellipsoid.explore.space import Space
+
+_LOCAL = {"127.0.0.1", "localhost", "::1"}
+
+
+def check_installed() -> None:
+    """Raise ``ImportError``, with the way to install them, if the server's libraries are missing."""
+    try:
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            'explore: expected starlette and uvicorn to be installed; pip install "ellipsoid[explore]"'
+        ) from error
+
+
+class Listener:
+    """Address on which a space can be seen; listening from the start.
+
+    Parameters
+    ----------
+    space : Space
+    host : str
+        Name or number of the interface to listen on.
+    port : int
+        Port; any that is free when 0.
+    framed : bool
+        Whether notebooks may show the page in a frame.
+
+    Attributes
+    ----------
+    address : str
+        Whole address, with the token.
+
+    Raises
+    ------
+    ImportError
+        If starlette or uvicorn is not installed.
+    OSError
+        If the port is taken, or the host is none of this machine's.
+    """
+
+    def __init__(self, space: Space, host: str = "127.0.0.1", port: int = 0, *, framed: bool = False):
+        check_installed()
+        import uvicorn
+
+        from ellipsoid.explore.api import make_app
+
+        token = secrets.token_urlsafe(24)
+        is_anywhere = host in ("", "0.0.0.0", "::")
+        hosts = None if is_anywhere else _LOCAL | {host.lower()}
+        self._socket = _bound(host, port)
+        config = uvicorn.Config(
+            make_app(space, token, hosts=hosts, framed=framed),
+            access_log=False,
+            log_level="warning",
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(config)
+        logging.getLogger("uvicorn.error").addFilter(_is_worth_a_word)
+        shown = socket.gethostname() if is_anywhere else host
+        shown = f"[{shown}]" if ":" in shown else shown
+        self.address = f"http://{shown}:{self._socket.getsockname()[1]}/?token={token}"
+
+    def serve(self) -> None:
+        """Answer until interrupted."""
+        with contextlib.closing(self._socket):
+            self._server.run(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """Let `serve` end."""
+        self._server.should_exit = True
+
+
+def _is_worth_a_word(record: logging.LogRecord) -> bool:
+    """Whether a message is more than that of a request which the end has cut off."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, asyncio.CancelledError)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, OverflowError) as error:
+        raise OSError(f"port: expected one that is free on {host}; got {port} ({error})") from None
+
+
+def open_in_browser(address: str) -> None:
+    """Open an address in the user's browser, without waiting for it."""
+    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()

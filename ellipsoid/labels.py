@@ -1,0 +1,87 @@
+"""Labels and attributes of latents, checked: one label a row, or any number of attributes."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from ellipsoid.checks import check_unmasked
+
+
+def as_attributes(labels: Mapping[str, ArrayLike], n: int) -> dict[str, np.ndarray]:
+    """Return attributes by name, each as ``(n,)`` booleans.
+
+    Raises
+    ------
+    TypeError
+        If there are none, or a name is no text, or a column does not hold booleans.
+    ValueError
+        If a column has not `n` rows, or masks some.
+    """
+    if not labels or not all(isinstance(name, str) for name in labels):
+        raise TypeError(f"labels: expected attributes by name; got {list(labels)!r}")
+    columns = {name: np.asarray(check_unmasked("labels", column)) for name, column in labels.items()}
+    for name, column in columns.items():
+        if column.shape != (n,):
+            raise ValueError(f"labels: expected {n} booleans for {name!r}; got shape {column.shape}")
+        if column.dtype != bool:
+            raise TypeError(f"labels: expected booleans for {name!r}; got {column.dtype}")
+    return columns
+
+
+def as_labels(labels: ArrayLike | Sequence[Hashable], n: int) -> np.ndarray:
+    """Return labels as an array ``(n,)`` that can be sorted; the text of each says which it is.
+
+    Raises
+    ------
+    ValueError
+        If there is not one for each of `n` rows, or some are missing (None, NaN, NA or NaT), masked or
+        infinite.
+    """
+    labels = check_unmasked("labels", labels)
+    # A list of text and None or NaN would become text: "None", "nan".
+    values = np.asarray(labels, object) if isinstance(labels, list | tuple) else np.asarray(labels)
+    if values.shape != (n,):
+        raise ValueError(f"labels: expected one for each of {n} latents; got shape {values.shape}")
+    missing = _is_missing(values)
+    if missing.any():
+        raise ValueError(
+            f"labels: expected one for each row; got missing ones (None, NaN, NA or NaT) in "
+            f"{missing.sum()} of {n} rows, the first of them row {missing.argmax()}; leave these rows out"
+        )
+    values = np.asarray(labels)
+    if values.dtype.kind == "S":
+        return np.char.decode(values)
+    if values.dtype == object:
+        return np.array([str(value) for value in values])
+    if values.dtype.kind == "f":
+        infinite = np.isinf(values)
+        if infinite.any():
+            raise ValueError(
+                f"labels: expected finite numbers; got infinity in {infinite.sum()} of {n} rows, the first "
+                f"of them row {infinite.argmax()}"
+            )
+        if (values == np.rint(values)).all():
+            # Beyond 64 bits an integer of NumPy would be another number.
+            fits = np.abs(values).max(initial=0) < 2.0**63
+            return values.astype(np.int64) if fits else np.array([int(value) for value in values], object)
+    return values
+
+
+def _is_missing(values: np.ndarray) -> np.ndarray:
+    """Whether each label of ``(n,)`` is None, NaN, NaT or pandas's NA."""
+    if values.dtype == object:
+        return np.fromiter(map(_is_none_or_nan, values), bool, len(values))
+    if values.dtype.kind in "mM":
+        return np.isnat(values)
+    return np.isnan(values) if values.dtype.kind in "fc" else np.zeros(len(values), bool)
+
+
+def _is_none_or_nan(value: Any) -> bool:
+    if value is None:
+        return True
+    try:
+        return bool(value != value)  # true of NaN and NaT alone
+    except TypeError:  # pandas's NA: whether it differs is unknown
+        return True

@@ -1,0 +1,102 @@
+"""Attributes that are known of the images: whether each forms a cluster among the latents, or shifts them."""
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from ellipsoid import figures
+from ellipsoid.blocks import subset
+from ellipsoid.directions import Direction
+from ellipsoid.figures.style import signed
+from ellipsoid.report.page import Section
+from ellipsoid.report.study import Study
+
+# Attributes that are walked along, the clearest ones.
+_N_WALKS = 12
+# Latents whose density along a direction is looked at.
+_N_READ = 50_000
+
+
+def attributes(study: Study) -> Section | None:
+    """Say how each attribute lies among the latents, and walk along its direction."""
+    known, decode = study.inputs.directions, study.inputs.decode
+    if not known:
+        return None
+    clear_first = sorted(known.values(), key=lambda one: -one.auc)
+    rows_read = subset(study.latents, _N_READ)
+    forms = {one.name: "cluster" if has_two_peaks(one.score(rows_read)) else "shift" for one in clear_first}
+    clusters = [name for name, form in forms.items() if form == "cluster"]
+    heading = ("attribute", "share", "AUC", "mean without", "mean with", "form")
+    rows = [(one.name, *_numbers(one), forms[one.name]) for one in clear_first]
+    correlations, names = known.correlations(), list(known)
+    pictures = []
+    if len(names) > 1:
+        pictures.append(
+            study.save(
+                "directions",
+                figures.named_correlations(correlations, names),
+                "How far a step along the direction of each row moves the latents along that of each column",
+            )
+        )
+    walked = clear_first[:_N_WALKS] if decode is not None else []
+    return Section(
+        "Attributes",
+        "The direction of an attribute leads from the latents of images without it to those with it: the "
+        "linear discriminant of whitened scores. AUC, by cross-validation, is how often an image with the "
+        "attribute lies further along than one without it, ± its standard error: 0.5 is chance, 1 no "
+        "overlap. The means of both groups are in standard deviations of all latents.\n\n"
+        "An attribute forms a cluster where the density of all latents along its direction has two peaks with "
+        f"a valley between them that noise does not explain; otherwise it is a shift within one cloud. {_clusters(clusters, len(forms))}"
+        + _most_correlated(correlations, names),
+        pictures,
+        table=[heading, *rows],
+        walks=[
+            study.walk(f"walk_attribute_{i + 1}", decode, one.vector, one.name)
+            for i, one in enumerate(walked)
+            if decode is not None
+        ],
+    )
+
+
+def has_two_peaks(readings: np.ndarray) -> bool:
+    """Whether the density of readings has two peaks, with a valley between them that noise does not explain.
+
+    The density is a kernel estimate with the bandwidth of Silverman (1986), which smooths two peaks rather too
+    much. The valley lies below the lower peak by more than five standard errors of the difference.
+    """
+    low, high = np.quantile(readings, (0.25, 0.75))
+    bandwidth = 0.9 * min(readings.std(), (high - low) / 1.34) * len(readings) ** -0.2
+    if not bandwidth > 0:
+        return False
+    edges = np.arange(readings.min() - 4 * bandwidth, readings.max() + 4 * bandwidth, bandwidth / 4)
+    counts = np.histogram(readings, edges)[0]
+    density = gaussian_filter1d(counts / (len(readings) * bandwidth / 4), 4.0)
+    peak = np.minimum(np.maximum.accumulate(density), np.maximum.accumulate(density[::-1])[::-1])
+    # The variance of a kernel estimate f is f / (2 sqrt(pi) n bandwidth).
+    error = np.sqrt((peak + density) / (2 * np.sqrt(np.pi) * len(readings) * bandwidth))
+    return bool(np.any(peak - density > 5 * error))
+
+
+def _numbers(one: Direction) -> tuple[str, str, str, str]:
+    share = one.group_size[1] / one.group_size.sum()
+    without, having = map(signed, one.group_mean)
+    return f"{share:.1%}", f"{one.auc:.3f} ± {one.auc_error:.3f}", without, having
+
+
+def _clusters(clusters: list[str], n: int) -> str:
+    if not clusters:
+        return f"None of these {n} forms a cluster."
+    if len(clusters) == n:
+        return f"Each of these {n} forms a cluster."
+    return f"Clusters are {len(clusters)} of these {n}: {', '.join(clusters)}."
+
+
+def _most_correlated(correlations: np.ndarray, names: list[str]) -> str:
+    """Sentence about the two directions that go together the most, or nothing for one."""
+    if len(names) < 2:
+        return ""
+    apart = np.abs(np.triu(correlations, 1))
+    i, j = np.unravel_index(np.argmax(apart), apart.shape)
+    return (
+        f" A step along {names[i]} moves latents by {signed(correlations[i, j])} along {names[j]}, the most "
+        "of any two; the option --orthogonal of `ellipsoid directions` makes steps that leave others alone."
+    )
