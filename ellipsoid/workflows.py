@@ -16,9 +16,9 @@ from jax.typing import ArrayLike
 from ellipsoid.archive import digest
 from ellipsoid.evaluation.recommend import Recommendation, load_recommendation, recommend
 from ellipsoid.fitting import fit
+from ellipsoid.flow_fitting import DEFAULT_STEPS, fit_flow
 from ellipsoid.generation.generate import generate
 from ellipsoid.generation.sinks import choose_sink
-from ellipsoid.mixture import Mixture
 from ellipsoid.mixture_fitting import fit_by_label, fit_mixture
 from ellipsoid.random import key
 from ellipsoid.runs import (
@@ -31,8 +31,7 @@ from ellipsoid.runs import (
     load_autoencoder,
     load_training_images,
 )
-from ellipsoid.shapes import load
-from ellipsoid.state import PCAState
+from ellipsoid.shapes import Shape, load
 
 if TYPE_CHECKING:
     from ellipsoid.models.autoencoder import Autoencoder, AutoencoderConfig
@@ -172,9 +171,13 @@ def fit_latents(
     *,
     n_parts: Sequence[int] = (),
     labels: Any = None,
+    flow: bool = False,
+    steps: int = DEFAULT_STEPS,
+    resume: str | os.PathLike[str] | None = None,
+    seed: int = 0,
     progress: bool = True,
-) -> PCAState | Mixture:
-    """Fit a PCA state to latents, or a mixture of several.
+) -> Shape:
+    """Fit a PCA state to latents, a mixture of several, or a flow.
 
     Parameters
     ----------
@@ -182,37 +185,48 @@ def fit_latents(
     n_components : int, float or None
         Number of components, or a share of the variance below 1; all that have variance when absent.
     half_width : {"std", "histogram", "histogram_raw", "quantile", "mad", "core"}
-        How each component's standard deviation is read off the data. A mixture knows "std" only.
+        How each component's standard deviation is read off the data. A mixture or flow knows "std" only.
     n_parts : sequence of int
         Number of parts of a mixture; of several, the one under which rows held out are likeliest. With
         labels, the one number of parts for each label.
     labels : array or dict of arrays, optional
-        Labels of a mixture, as for :func:`ellipsoid.fit_by_label`.
+        Labels of a mixture or flow, as for :func:`ellipsoid.fit_by_label`.
+    flow : bool
+        Whether to fit a flow.
+    steps, resume
+        Options of a flow, as for :func:`ellipsoid.fit_flow`.
+    seed : int
+        Seed of mixtures and flows.
     progress : bool
         Show a progress bar.
 
     Returns
     -------
-    PCAState or Mixture
-        A mixture if there are parts or labels.
+    PCAState, Mixture or Flow
+        A mixture if there are parts, or labels without a flow.
 
     Raises
     ------
     TypeError, ValueError
         For latents or labels that can't be fitted to, and for a number of components or parts or a
         half-width that does not go with them.
+    OSError
+        If the file to resume from can't be read or written.
     """
-    if not n_parts and labels is None:
+    if not n_parts and labels is None and not flow:
         return fit(latents, n_components, half_width)
     if half_width != "std":
-        raise ValueError(f"half_width: expected std for a mixture; got {half_width}")
+        raise ValueError(f"half_width: expected std for a {'flow' if flow else 'mixture'}; got {half_width}")
+    if flow and n_parts:
+        raise ValueError(f"n_parts: expected none for a flow; got {tuple(n_parts)}")
+    options: dict[str, Any] = {"key": key(seed), "progress": progress}
+    if flow:
+        return fit_flow(latents, n_components, labels=labels, steps=steps, resume=resume, **options)
     if labels is None:
-        return fit_mixture(latents, tuple(n_parts), n_components, progress=progress)
+        return fit_mixture(latents, tuple(n_parts), n_components, **options)
     if len(n_parts) > 1:
         raise ValueError(f"n_parts: expected one number for all labels; got {tuple(n_parts)}")
-    return fit_by_label(
-        latents, labels, n_components, n_parts=n_parts[0] if n_parts else 1, progress=progress
-    )
+    return fit_by_label(latents, labels, n_components, n_parts=n_parts[0] if n_parts else 1, **options)
 
 
 # --- drawing -----------------------------------------------------------------------------------------
@@ -224,14 +238,14 @@ class Drawing:
 
     Attributes
     ----------
-    shape : PCAState or Mixture
+    shape : PCAState, Mixture or Flow
     options : dict
         Those of law, level, fact and region that are not the defaults of :func:`ellipsoid.sample`.
     recommendation : Recommendation or None
         The advice that this follows; None if the caller has chosen.
     """
 
-    shape: PCAState | Mixture
+    shape: Shape
     options: dict[str, Any]
     recommendation: Recommendation | None = None
 
@@ -252,7 +266,7 @@ def how_to_draw(
     Parameters
     ----------
     source : path
-        A state or mixture (.npz), or a run folder.
+        A shape (.npz), or a run folder.
     goal : {"fidelity", "balanced", "diversity"}, optional
         Goal to recommend for; balanced unless anything is chosen.
     law, level, fact, region : optional
@@ -285,13 +299,13 @@ def how_to_draw(
     return Drawing(recommendation.state, recommendation.options, recommendation)
 
 
-def _load_shape(source: str | os.PathLike[str]) -> PCAState | Mixture:
+def _load_shape(source: str | os.PathLike[str]) -> Shape:
     if not Path(source).is_dir():
         return load(source)
     state = RunFolder(source).state
     if not state.exists():
         raise FileNotFoundError(
-            f"state: expected a state or mixture (.npz), or a run folder; got {source}, with no {state.name} "
+            f"state: expected a shape (.npz), or a run folder; got {source}, with no {state.name} "
             f"in it: `ellipsoid fit {source} --out {Path(source) / 'state.npz'}` makes one"
         )
     return load(state)

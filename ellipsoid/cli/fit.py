@@ -8,22 +8,28 @@ from tyro.conf import Positional
 
 from ellipsoid.cli.arrays import read_array, read_arrays
 from ellipsoid.cli.printing import say
+from ellipsoid.evaluation.best import choose_shape
+from ellipsoid.evaluation.runs import choose_run_shape
+from ellipsoid.flow import Flow
+from ellipsoid.flow_fitting import DEFAULT_STEPS
 from ellipsoid.mixture import Mixture
 from ellipsoid.outputs import check_output
+from ellipsoid.random import key
 from ellipsoid.runs import RunFolder
-from ellipsoid.shapes import load
+from ellipsoid.shapes import Shape, load
 from ellipsoid.workflows import HalfWidth, complete_run, fit_latents
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Fit a PCA state to latents, or a mixture of several."""
+    """Fit a shape to latents: one ellipsoid, a mixture of several, a flow, or the best of them."""
 
     latents: Positional[Path]
     """Latents, (n, D), from any framework: a .npy, .npz, .csv or .parquet file; or a run folder. After a
     training that was stopped, the best checkpoint encodes the images first."""
-    out: Path
-    """File for the state or mixture, a .npz file."""
+    out: Path | None = None
+    """File for the shape, a .npz file. With --best and a run folder it may be left out: the run keeps the
+    shapes, and is drawn from as they say."""
     n_components: int | float | None = None
     """A number of components, or a share of the variance below 1; all that have variance by default."""
     half_width: HalfWidth = "std"
@@ -34,40 +40,104 @@ class Fit:
     labels: Path | None = None
     """Labels, to fit a mixture with parts for each of them: a .npy array of labels, or a .npz file of
     attributes, one array of booleans each."""
+    flow: bool = False
+    """A flow: the same method in curved coordinates, learned from the latents in a minute or more. Labels are
+    learned with it."""
+    best: bool = False
+    """Fit one ellipsoid, mixtures and a flow, and keep the one that held-out latents speak for."""
+    steps: int = DEFAULT_STEPS
+    """Largest number of steps of a flow's training."""
+    resume: Path | None = None
+    """File that the training of a flow is kept in until it is finished. The same command goes on from it."""
+    seed: int = 0
+    """Random seed of mixtures and flows."""
     array: str | None = None
     """Name of the array in a .npz file of several, or of the column of lists in a .parquet file."""
     force: bool = False
-    """Permission to replace a file that is no state or mixture."""
+    """Permission to replace a file that is no shape."""
 
     def run(self) -> None:
         """Fit and save."""
-        self._check_out()
-        if self.latents.is_dir() and self.latents.suffix.lower() != ".parquet":
-            run = RunFolder(self.latents)
-            if run.config.exists() and not run.latents.exists():
-                say(f"{run.path} has no latents: encoding its images with the best checkpoint")
-                complete_run(run)
-            latents = run.read_latents()
-        else:
-            latents = read_array("latents", self.latents, self.array)
-        shape = fit_latents(
+        self._check()
+        if self.out is None:
+            choice = choose_run_shape(self._complete(), flow_options={"steps": self.steps}, seed=self.seed)
+            say(choice.reason)
+            say(f"the run draws from it now: ellipsoid generate {self.latents} --n 100 --out images")
+            return
+        is_run = self._run is not None
+        latents = (
+            self._complete().read_latents() if is_run else read_array("latents", self.latents, self.array)
+        )
+        shape = self._choose(latents) if self.best else self._fit(latents)
+        shape.save(self.out)
+        say(f"wrote {self.out}: {_described(shape)}")
+
+    def _fit(self, latents: np.ndarray) -> Shape:
+        labels = None if self.labels is None else read_arrays("labels", self.labels)
+        return fit_latents(
             latents,
             self.n_components,
             self.half_width,
             n_parts=self.n_parts,
-            labels=None if self.labels is None else read_arrays("labels", self.labels),
+            labels=labels,
+            flow=self.flow,
+            steps=self.steps,
+            resume=self.resume,
+            seed=self.seed,
         )
-        shape.save(self.out)
-        is_mixture = isinstance(shape, Mixture)
-        ratio = shape.shared.explained_variance_ratio if is_mixture else shape.explained_variance_ratio
-        parts = f"{shape.n_parts} parts, " if is_mixture else ""
-        share = float(np.sum(ratio))
-        say(f"wrote {self.out}: {parts}{shape.n_components} components, {share:.1%} of the variance")
 
-    def _check_out(self) -> None:
-        """Refuse to replace what is not ours, before anything is read."""
+    def _choose(self, latents: np.ndarray) -> Shape:
+        choice = choose_shape(
+            latents,
+            n_components=self.n_components,
+            flow_options={"steps": self.steps},
+            key=key(self.seed),
+            progress=True,
+        )
+        say(choice.reason)
+        settings = choice.settings
+        say(f"draw with --law {settings.law} --level {float(settings.level):.4g}")
+        return choice.shape
+
+    @property
+    def _run(self) -> RunFolder | None:
+        """Run folder that the latents come from."""
+        is_folder = self.latents.is_dir() and self.latents.suffix.lower() != ".parquet"
+        return RunFolder(self.latents) if is_folder else None
+
+    def _complete(self) -> RunFolder:
+        """Run folder with latents in it."""
+        run = RunFolder(self.latents)
+        if run.config.exists() and not run.latents.exists():
+            say(f"{run.path} has no latents: encoding its images with the best checkpoint")
+            complete_run(run)
+        return run
+
+    def _check(self) -> None:
+        """Refuse what does not go together, and to replace what is not ours, before anything is read."""
+        if self.best and (self.flow or self.n_parts or self.labels is not None or self.resume is not None):
+            raise ValueError("best: expected no --flow, --n-parts, --labels or --resume beside it")
+        if self.flow and self.n_parts:
+            raise ValueError("flow: expected no --n-parts beside it, which are of a mixture")
+        if self.resume is not None and not self.flow:
+            raise ValueError("resume: expected --flow beside it")
+        if self.out is None:
+            if self.best and self._run is not None:
+                return
+            raise ValueError("out: expected a file for the shape; got none: --out shape.npz")
         if self.out.suffix.lower() != ".npz":
             raise ValueError(f"out: expected a name that ends in .npz; got {self.out}")
-        latents = RunFolder(self.latents).latents if self.latents.is_dir() else self.latents
+        latents = self.latents if self._run is None else self._run.latents
         inputs = [latents, *([] if self.labels is None else [self.labels])]
-        check_output("out", self.out, "a state or mixture", load, inputs=inputs, force=self.force)
+        check_output("out", self.out, "a shape", load, inputs=inputs, force=self.force)
+
+
+def _described(shape: Shape) -> str:
+    """Words about a shape."""
+    state, before, after = shape, "", ""
+    if isinstance(shape, Mixture):
+        state, before = shape.shared, f"{shape.n_parts} parts, "
+    elif isinstance(shape, Flow):
+        state, after = shape.base, f"; held-out loss {float(shape.loss):.3f} of that of one ellipsoid"
+    share = float(np.sum(state.explained_variance_ratio))
+    return f"{before}{shape.n_components} components, {share:.1%} of the variance{after}"

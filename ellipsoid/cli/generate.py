@@ -23,7 +23,7 @@ class Generate:
     out: str
     """A folder for PNG images, or a name that ends in .npy, .zarr or .tar."""
     state: Path | None = None
-    """A state or mixture (.npz) to draw from instead of the run's own."""
+    """Shape (.npz) to draw from instead of the run's own."""
     edit: tuple[str, ...] = ()
     """Edit of every image, as in smiling=1.5: an attribute of the run's directions, and how many standard
     deviations to move along it; or several. Images that leave the region are pulled towards the average.

@@ -16,7 +16,7 @@ class Sample:
     """Draw latents from a state."""
 
     state: Positional[Path]
-    """A state or mixture (.npz), or a run folder."""
+    """Shape (.npz), or a run folder."""
     n: Count
     """Number of latents."""
     out: str

@@ -146,7 +146,7 @@ def choose_shape(
     n_components : int, float or None
         Number of components of all shapes, as for :func:`ellipsoid.fit`.
     n_parts : sequence of int, optional
-        Numbers of parts of the mixtures; 50 and 200 by default, if each part has 50 rows or more.
+        Numbers of parts of the mixtures; 50 and 200 by default, or fewer, so that each part has 50 rows.
     flow_options : mapping of str to value, optional
         Arguments of :func:`ellipsoid.fit_flow`: ``{"steps": 1000}``, say.
     key : key, optional
@@ -189,7 +189,8 @@ def choose_shape(
         return Contender(name, shape, settings, near.precision, near.recall, copies.share, is_copying)
 
     contenders = [contender("one ellipsoid", fit(rows, n_components))]
-    for m in n_parts or [m for m in _N_PARTS if m * _ROWS_OF_A_PART <= len(rows)]:
+    most = len(rows) // _ROWS_OF_A_PART
+    for m in n_parts or sorted({min(m, most) for m in _N_PARTS} - {0, 1}):
         mixture = fit_mixture(
             rows, m, n_components, max_rows=MIXTURE_ROWS, key=jr.fold_in(key, 2), progress=progress
         )

@@ -27,7 +27,7 @@ from ellipsoid.mixture_fitting import fit_mixture
 from ellipsoid.sampling import draw_rows
 from ellipsoid.sequence import RowSequence
 from ellipsoid.settings import DrawSettings
-from ellipsoid.shapes import check_shape
+from ellipsoid.shapes import Shape, check_shape
 from ellipsoid.state import PCAState
 
 SPREADS = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2)
@@ -102,13 +102,13 @@ class Recipe:
     Attributes
     ----------
     state : callable
-        Gives the state or mixture; called when it is needed.
+        Gives the shape; called when it is needed.
     settings : DrawSettings
     n_components : int
         Number of components of that state.
     """
 
-    state: Callable[[], PCAState | Mixture]
+    state: Callable[[], Shape]
     settings: DrawSettings
     n_components: int
 

@@ -133,7 +133,7 @@ class Recommendation:
 
 
 def recommend(
-    state: PCAState | Mixture,
+    state: Shape,
     evaluation: Evaluation | None = None,
     goal: str = "balanced",
     diagnostics: "Diagnostics | MeasuredLatents | None" = None,
@@ -156,8 +156,8 @@ def recommend(
 
     Parameters
     ----------
-    state : PCAState or Mixture
-        State whose latents are to be drawn.
+    state : PCAState, Mixture or Flow
+        Shape whose latents are to be drawn.
     evaluation : Evaluation, optional
         Evaluation of this state, from :func:`ellipsoid.evaluation.evaluate`.
     goal : {"fidelity", "balanced", "diversity"}
@@ -238,15 +238,16 @@ def choose_result(
 
 
 def _recommend_by_advice(
-    state: PCAState | Mixture, goal: str, diagnostics: "Diagnostics | MeasuredLatents | None"
+    state: Shape, goal: str, diagnostics: "Diagnostics | MeasuredLatents | None"
 ) -> Recommendation:
     if diagnostics is None or isinstance(diagnostics, MeasuredLatents):
         measured = diagnostics
     else:
         from ellipsoid.diagnostics.verdict import measured_latents
 
-        if isinstance(state, Mixture) or diagnostics.n_components != state.n_components:
-            got = "a mixture" if isinstance(state, Mixture) else f"{state.n_components} components"
+        if not isinstance(state, PCAState) or diagnostics.n_components != state.n_components:
+            is_one = isinstance(state, PCAState)
+            got = f"{state.n_components} components" if is_one else f"a {type(state).__name__.lower()}"
             raise ValueError(
                 f"diagnostics: expected those of this state; got those of one state of "
                 f"{diagnostics.n_components} components for {got}"

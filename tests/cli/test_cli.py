@@ -132,7 +132,7 @@ def test_fit_replaces_nothing_but_a_shape(folder, tmp_path, capsys):
     assert np.load(labels).files == ["first"]
     assert latents.read_bytes() == before
     fit = ["fit", str(latents), "--out", str(labels)]
-    assert "expected a new file or a state or mixture" in error_of(capsys, *fit)
+    assert "expected a new file or a shape" in error_of(capsys, *fit)
     for options in (["--force"], []):  # the second one replaces a state
         assert main([*fit, *options]) == 0
         assert el.PCAState.load(labels).n_components == 3
