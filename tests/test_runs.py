@@ -51,6 +51,7 @@ def test_names_in_a_run_folder_stay_what_they_are():
         "latents": "latents.npy",
         "test_latents": "latents_test.npy",
         "state": "state.npz",
+        "directions": "directions.npz",
         "evaluation": "evaluation",
         "feature_network": "evaluation/network.npz",
         "recommendation": "recommendation.json",

@@ -18,6 +18,7 @@ from ellipsoid.runs import drawn_faces, read_metrics, recorded_images
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 GRIDS = {
+    "attributes",
     "components_and_facts",
     "generated",
     "laws",
@@ -34,6 +35,7 @@ GRIDS = {
 IMAGE_CHAPTERS = (
     "New images",
     "Walks through the latent space",
+    "Attributes",
     "The autoencoder",
     "Nearest training images",
 )
@@ -82,6 +84,7 @@ FILES = {
     "checkpoints",
     "config.json",
     "diagnostics.json",
+    "directions.npz",
     "figures",
     "latents.npy",
     "metrics.jsonl",
@@ -148,6 +151,8 @@ def test_the_folder_and_the_images_are_all_that_a_report_needs(demonstration, tm
     np.testing.assert_array_equal(read.encode(made_of.images), made_of.encode(made_of.images))
     np.testing.assert_array_equal(read.decode(made_of.latents), made_of.decode(made_of.latents))
     assert read.history == made_of.history == read_metrics(out)
+    assert read.directions == made_of.directions
+    assert {"smiling", "long_hair"} <= set(read.directions)
     # In the demonstration they are images that were never trained on.
     assert read.test_images is None
     known = {image.tobytes() for image in made_of.images}
@@ -205,6 +210,18 @@ def test_the_page_opens_in_a_browser(whole_run, tmp_path, width):
     )
     content, _ = browse(tmp_path / "broken.html", width, "--dump-dom")
     assert "<title>2 missing of" in content
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_every_walk_has_a_slider_where_scripts_run(whole_run):
+    out, _ = whole_run
+    content, complaints = browse(out / "report.html", 1200, "--virtual-time-budget=5000", "--dump-dom")
+    n_walks = len(list((out / "figures").glob("walk_*.webp")))
+    assert n_walks > 4
+    assert content.count('class="walk live"') == content.count('type="range"') == n_walks
+    assert content.count('aria-valuetext="0.00 standard deviations"') == n_walks
+    assert "CONSOLE" not in complaints
 
 
 def browse(path, width, *options):
