@@ -41,5 +41,5 @@ class Directions:
         print_table(rows, ("attribute", "share", "AUC", "mean without", "mean with"))
         say(
             f"wrote {RunFolder(self.folder).directions}: {len(learned)} directions; "
-            f"`ellipsoid report {self.folder}` shows images along them"
+            f"`ellipsoid report {self.folder}` shows them"
         )
