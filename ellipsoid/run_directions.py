@@ -223,8 +223,7 @@ def edit_picture(
     config = autoencoder.config
     original = load_image(picture, config.image_size, config.channels)
     z = encode_images(autoencoder, original)
-    amounts = np.asarray(amounts, np.float32)
-    check_count("amounts", len(amounts))
-    edited = edit(shape, z.repeat(len(amounts), axis=0), direction, amounts, **options)
+    n = check_count("amounts", len(amounts))
+    edited = edit(shape, z.repeat(n, axis=0), direction, np.asarray(amounts, np.float32), **options)
     images = decode_latents(autoencoder, np.concatenate([z, edited.latents]))
     return PictureStrip(original[0], images[0], images[1:], float(direction.score(z)[0]), edited.gauge)

@@ -175,6 +175,7 @@ def test_a_great_circle_is_straight_where_there_is_none():
         (ValueError, "amount: expected one number, or \\(2,\\) of them", {"amount": [1, 2, 3]}),
         (TypeError, "amount: expected numbers", {"amount": "1"}),
         (ValueError, "amount: expected finite numbers", {"amount": np.inf}),
+        (ValueError, "amount: expected finite numbers", {"amount": 3e38, "direction": np.full(D, 9)}),
         (ValueError, "towards: expected one of start, centre; got 'mean'", {"towards": "mean"}),
         (ValueError, "region: expected one of", {"region": "ball"}),
         (ValueError, "level: expected a finite number above 0", {"level": 0}),

@@ -39,4 +39,7 @@ class Directions:
             for one in learned.values()
         ]
         print_table(rows, ("attribute", "share", "AUC", "mean without", "mean with"))
-        say(f"wrote {RunFolder(self.folder).directions}: {len(learned)} directions")
+        say(
+            f"wrote {RunFolder(self.folder).directions}: {len(learned)} directions; "
+            f"`ellipsoid report {self.folder}` shows them"
+        )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from tyro.conf import Positional, arg
 
 from ellipsoid.cli.printing import say
@@ -60,7 +61,7 @@ class Edit:
         )
         steps = [f"{amount:+g}" for amount in self.amounts]
         figure = figures.strips(
-            [[strip.original, strip.reconstruction, *strip.images]],
+            [np.stack([strip.original, strip.reconstruction, *strip.images])],
             column_labels=["picture", "as encoded", *steps],
             title=f"{self.along}: this picture lies at {strip.score:+.2f} standard deviations",
         )

@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 from ellipsoid.cli.counts import Count
 from ellipsoid.cli.draw_options import DrawOptions, as_edits, say_what_was_written
 from ellipsoid.runs import load_autoencoder
+from ellipsoid.shapes import check_shape
 from ellipsoid.workflows import write_images, write_latents
 
 
@@ -40,8 +41,7 @@ class Generate:
             from ellipsoid.run_directions import edited_decoder, run_direction
 
             edits = [(run_direction(self.folder, name), amount) for name, amount in as_edits(self.edit)]
-            label = self.draw.writing["label"]
-            shape = drawing.shape if label is None else drawing.shape.select(label)
+            shape = check_shape(drawing.shape, self.draw.writing["label"])
             where = {name: value for name, value in drawing.options.items() if name != "law"}
             decode, decoder_digest = edited_decoder(decode_function(autoencoder), shape, edits, **where)
             options = {**self.draw.writing, "decode": decode, "decoder_digest": decoder_digest}

@@ -169,7 +169,8 @@ def save_sheet(images: ArrayLike, path: str | os.PathLike[str], *, columns: int)
     >>> import tempfile
     >>> import numpy as np
     >>> path = save_sheet(np.zeros((6, 8, 8)), f"{tempfile.mkdtemp()}/black.webp", columns=3)
-    >>> Image.open(path).size
+    >>> with Image.open(path) as sheet:
+    ...     sheet.size
     (24, 16)
     """
     path, tiles = Path(path), as_tiles("images", images)

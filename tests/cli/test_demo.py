@@ -18,6 +18,7 @@ from ellipsoid.runs import drawn_faces, read_metrics, recorded_images
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 GRIDS = {
+    "attributes",
     "components_and_facts",
     "generated",
     "ladder",
@@ -36,6 +37,7 @@ IMAGE_CHAPTERS = (
     "From noise to new images",
     "New images",
     "Walks through the latent space",
+    "Attributes",
     "The autoencoder",
     "Nearest training images",
 )
@@ -87,6 +89,7 @@ FILES = {
     "diagnostics.json",
     "diagnostics-components.csv",
     "diagnostics-pairs.csv",
+    "directions.npz",
     "figures",
     "flow.npz",
     "latents.npy",
@@ -155,6 +158,8 @@ def test_the_folder_is_all_that_a_report_needs(demonstration):
     assert read.history == made_of.history == read_metrics(out)
     np.testing.assert_array_equal(read.test_images, made_of.test_images)
     assert read.notes == ()
+    assert read.directions == made_of.directions
+    assert {"smiling", "long_hair"} <= set(read.directions)
     known = {image.tobytes() for image in made_of.images}
     assert not known & {image.tobytes() for image in made_of.test_images}
 
@@ -209,6 +214,18 @@ def test_the_page_opens_in_a_browser(whole_run, tmp_path, width):
     )
     content, _ = browse(tmp_path / "broken.html", width, "--dump-dom")
     assert "<title>2 missing of" in content
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_every_walk_has_a_slider_where_scripts_run(whole_run):
+    out, _ = whole_run
+    content, complaints = browse(out / "report.html", 1200, "--virtual-time-budget=5000", "--dump-dom")
+    n_walks = len(list((out / "figures").glob("walk_*.webp")))
+    assert n_walks > 4
+    assert content.count('class="walk live"') == content.count('type="range"') == n_walks
+    assert content.count('aria-valuetext="0.00 standard deviations"') == n_walks
+    assert "CONSOLE" not in complaints
 
 
 def browse(path, width, *options):

@@ -308,6 +308,16 @@ def test_dependence_counts_pairs_above_the_threshold():
     assert [bar.get_ylabel() for bar in bars] == ["rank correlation of squares", "distance correlation"]
 
 
+def test_correlations_are_named():
+    matrix = np.array([[1, 0.3, -0.75], [0.3, 1, 0], [-0.75, 0, 1]])
+    axes = figures.named_correlations(matrix, ["a", "$b$", "c" * 30]).axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "$b$", "c" * 23 + "…"]
+    assert [text.get_text() for text in axes.texts] == ["0.30", "−0.75", "0.30", "0.00", "−0.75", "0.00"]
+    assert axes.images[0].get_clim() == (-1, 1)
+    with pytest.raises(ValueError, match="names: expected 3 strings"):
+        figures.named_correlations(matrix, ["a"])
+
+
 # --- all -------------------------------------------------------------------------------------------
 
 
@@ -349,6 +359,7 @@ def every_figure(n, k, title):
         lambda: figures.mahalanobis(squares, k, squares[: n // 2], title=title),
         lambda: figures.plot_gauge(np.sqrt(squares), levels, joint, {0.5: 2, 0.9: 3}, title=title),
         lambda: figures.correlation_matrices(matrix, matrix / 1e6, title=title),
+        lambda: figures.named_correlations(matrix[:40, :40], names[:40], title=title),
         lambda: figures.plot_pair_angles(90 * pairs, pairs, weights=(pairs**2,) * 2, title=title),
         lambda: figures.plot_calibration(levels, coverage, observed, worst=worst, title=title),
         lambda: figures.plot_dependence(matrix, np.abs(matrix), 0.1, 0.1, title=title),

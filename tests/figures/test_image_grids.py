@@ -224,6 +224,21 @@ def test_animation_shows_every_frame_for_ever(tmp_path, size, enlarged):
     assert again.read_bytes() == path.read_bytes()
 
 
+def test_a_sheet_has_every_image_in_its_place(tmp_path):
+    grey = np.linspace(0, 1, 6, dtype=np.float32)
+    images = np.broadcast_to(grey[:, None, None], (6, 300, 200))
+    path = figures.save_sheet(images, tmp_path / "new" / "sheet.webp", columns=3)
+    with Image.open(path) as sheet:
+        assert sheet.size == (200, 200)
+        shown = np.asarray(sheet.convert("L"))[50::100, 33::67].astype(float)
+    assert np.abs(shown - np.rint(255 * grey.reshape(2, 3))).max() <= 3
+    again = figures.save_sheet(images, tmp_path / "again.webp", columns=3)
+    assert again.read_bytes() == path.read_bytes()
+    for name, columns, message in (("x.png", 3, "suffix .webp"), ("x.webp", 4, "a divisor of 6")):
+        with pytest.raises(ValueError, match=message):
+            figures.save_sheet(images, tmp_path / name, columns=columns)
+
+
 def test_animation_in_colour(tmp_path):
     colours = np.array([[255, 0, 0], [0, 114, 178], [230, 159, 0]], np.uint8)
     frames = np.broadcast_to(colours[:, None, None], (3, 20, 20, 3))

@@ -14,6 +14,7 @@ from ellipsoid import diagnostics
 from ellipsoid.evaluation.recommend import GOALS, Recommendation
 from ellipsoid.report import ReportInputs
 from ellipsoid.report.chapters import CHAPTERS, evaluation
+from ellipsoid.report.chapters.attributes import attributes, has_two_peaks
 from ellipsoid.report.chapters.autoencoder import autoencoder, neighbours
 from ellipsoid.report.chapters.components import components
 from ellipsoid.report.chapters.draws import draws_and_data
@@ -151,9 +152,9 @@ def test_latents_alone_give_the_chapters_of_numbers(study, chapter):
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.__name__)
-def test_images_give_every_chapter_but_that_of_an_evaluation(with_images, tmp_path, chapter):
+def test_images_give_every_chapter_but_evaluation_and_attributes(with_images, tmp_path, chapter):
     section = chapter(dataclasses.replace(with_images, folder=tmp_path))
-    if chapter is evaluation.evaluation:
+    if chapter in (evaluation.evaluation, attributes):
         assert section is None
         return
     drawings = [path.stem for path, _ in section.pictures if path.suffix == ".svg"]
@@ -242,6 +243,62 @@ def test_walks_go_where_they_say(with_images, tmp_path):
     # Opposite points of the ellipse have the centre between them.
     centre = decode(with_images.mean[None])[0]
     assert np.abs((circle[0] + circle[len(circle) // 2]) / 2 - centre).max() <= 2
+
+
+def test_a_walk_is_one_sheet_of_the_images_on_the_way(with_images, tmp_path):
+    def flat(latents):
+        return np.broadcast_to(
+            (128 + 5 * latents[:, :1, None, None]).astype(np.uint8), (len(latents), 8, 8, 1)
+        )
+
+    study = dataclasses.replace(with_images, folder=tmp_path)
+    step = 2 * np.eye(8)[0]
+    walk = study.walk("first", flat, step, "component 1")
+    assert (walk.rows, walk.columns, walk.low, walk.high) == (4, 25, -3, 3)
+    with Image.open(walk.sheet) as sheet:
+        grey = np.asarray(sheet.convert("L"))[4::8, 4::8].astype(float)
+    starts = np.concatenate([study.mean[None], study.drawn_latents[:3]])[:, :1]
+    np.testing.assert_allclose(grey, 128 + 5 * (starts + 2 * np.linspace(-3, 3, 25)), atol=4)
+
+
+# --- attributes --------------------------------------------------------------------------------------
+
+
+def test_attributes_are_clusters_or_shifts(with_images, tmp_path):
+    random = np.random.default_rng(0)
+    cluster, shift = random.random(4_000) < 0.4, random.random(4_000) < 0.5
+    latents = random.normal(size=(4_000, 8)).astype(np.float32)
+    latents[:, 0] += 6 * cluster
+    latents[:, 1] += shift
+    known = {"<hat>": cluster, "smiling": shift, "taller": latents[:, 2] > 0}
+    inputs = dataclasses.replace(
+        with_images.inputs, latents=latents, directions=el.directions(latents, known)
+    )
+    section = attributes(dataclasses.replace(with_images, inputs=inputs, folder=tmp_path))
+    assert {row[0]: row[-1] for row in section.table[1:]} == {
+        "<hat>": "cluster",
+        "smiling": "shift",
+        "taller": "shift",  # nearly without overlap, yet one cloud that was cut in two
+    }
+    assert "Clusters are 1 of these 3: <hat>." in section.text
+    assert section.table[1][2].startswith("1.000 ± 0.000")
+    assert [walk.label for walk in section.walks] == ["<hat>", "taller", "smiling"]
+    assert [path.stem for path, _ in section.pictures] == ["directions", "attributes"]
+    inputs = dataclasses.replace(inputs, decode=None)
+    section = attributes(dataclasses.replace(with_images, inputs=inputs))
+    assert section.walks == []
+    assert len(section.pictures) == 1
+
+
+def test_two_peaks_are_seen_and_none_made_of_noise():
+    random = np.random.default_rng(0)
+    for n in (100, 1_000, 10_000):
+        clouds = random.normal(size=(30, n)), random.uniform(size=(30, n)), random.exponential(size=(30, n))
+        assert not any(has_two_peaks(rows) for cloud in clouds for rows in cloud)
+        two = random.normal(size=n) + 5 * (random.random(n) < 0.3)
+        # With a hundred rows no valley is beyond doubt.
+        assert has_two_peaks(two) == has_two_peaks(np.append(two, 1e9)) == (n > 100)
+    assert not has_two_peaks(np.zeros(50))
 
 
 # --- the evaluation ----------------------------------------------------------------------------------

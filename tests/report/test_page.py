@@ -1,13 +1,15 @@
 import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from ellipsoid.figures import save
+from ellipsoid.figures import save, save_sheet
 from ellipsoid.report import page
-from ellipsoid.report.page import Section, write_page
+from ellipsoid.report.page import Section, Walk, write_page
 
 HOSTILE = "<script>alert(\"1\")</script> & 'more'"
 
@@ -133,6 +135,36 @@ def test_a_page_replaces_another_only_when_it_is_complete(tmp_path, monkeypatch)
     monkeypatch.setattr(page, "replace_file", lambda path, content: seen.append(path.name))
     write_page(tmp_path / "report.html", title="New")
     assert seen == ["report.html"]
+
+
+def test_walks_have_the_one_script_that_may_run(tmp_path):
+    sheet = save_sheet(np.zeros((6, 8, 8)), tmp_path / "sheet.webp", columns=3)
+    section = Section(
+        "Walk", table=[("name", "AUC"), (HOSTILE, "0.9")], walks=[Walk(sheet, HOSTILE, "Black", 2, 3, -1, 1)]
+    )
+    path = write_page(tmp_path / "report.html", title="Walks", sections=[section])
+    page = Page(path)
+    assert page.all("script") == [{}]
+    script = re.search("<script>(.*)</script>", path.read_text(encoding="utf-8"), re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = (tag["content"] for tag in page.all("meta") if "http-equiv" in tag)
+    assert policy.split("; ") == [
+        "default-src 'none'",
+        "img-src data:",
+        "style-src 'unsafe-inline'",
+        f"script-src 'sha256-{digest}'",
+    ]
+    (figure,) = page.all("figure")
+    assert {name: figure[f"data-{name}"] for name in ("label", "rows", "columns", "low", "high")} == {
+        "label": HOSTILE,
+        "rows": "2",
+        "columns": "3",
+        "low": "-1",
+        "high": "1",
+    }
+    assert page.all("img")[0]["alt"] == "Black"
+    assert HOSTILE in page.text
+    assert not Page(write_page(tmp_path / "none.html", title="None")).all("script")
 
 
 def test_short_pages(tmp_path):

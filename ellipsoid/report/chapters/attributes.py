@@ -5,13 +5,15 @@ from scipy.ndimage import gaussian_filter1d
 
 from ellipsoid import figures
 from ellipsoid.blocks import subset
-from ellipsoid.directions import Direction
+from ellipsoid.directions import Direction, Directions
 from ellipsoid.figures.style import signed
 from ellipsoid.report.page import Section
 from ellipsoid.report.study import Study
 
 # Attributes that are walked along, the clearest ones.
 _N_WALKS = 12
+# Attributes whose correlations are shown.
+_N_CORRELATED = 40
 # Latents whose density along a direction is looked at.
 _N_READ = 50_000
 
@@ -27,7 +29,8 @@ def attributes(study: Study) -> Section | None:
     clusters = [name for name, form in forms.items() if form == "cluster"]
     heading = ("attribute", "share", "AUC", "mean without", "mean with", "form")
     rows = [(one.name, *_numbers(one), forms[one.name]) for one in clear_first]
-    correlations, names = known.correlations(), list(known)
+    names = [name for name in known if name in list(forms)[:_N_CORRELATED]]
+    correlations = Directions({name: known[name] for name in names}).correlations()
     pictures = []
     if len(names) > 1:
         pictures.append(
@@ -37,37 +40,54 @@ def attributes(study: Study) -> Section | None:
                 "How far a step along the direction of each row moves the latents along that of each column",
             )
         )
-    walked = clear_first[:_N_WALKS] if decode is not None else []
+    walks = []
+    if decode is not None:
+        walked, steps = clear_first[:_N_WALKS], np.linspace(-3, 3, 9, dtype=np.float32)[:, None]
+        strips = [decode(study.mean.astype(np.float32) + steps * one.vector) for one in walked]
+        pictures.append(
+            study.save(
+                "attributes",
+                figures.strips(
+                    strips, [one.name for one in walked], [f"{step:+.3g}" for step in steps[:, 0]]
+                ),
+                "The average, from -3 to 3 standard deviations along the direction of each attribute",
+                svg=False,
+            )
+        )
+        walks = [
+            study.walk(f"walk_attribute_{i + 1}", decode, one.vector, one.name)
+            for i, one in enumerate(walked)
+        ]
     return Section(
         "Attributes",
         "The direction of an attribute leads from the latents of images without it to those with it: the "
         "linear discriminant of whitened scores. AUC, by cross-validation, is how often an image with the "
         "attribute lies further along than one without it, ± its standard error: 0.5 is chance, 1 no "
         "overlap. The means of both groups are in standard deviations of all latents.\n\n"
-        "An attribute forms a cluster where the density of all latents along its direction has two peaks with "
-        f"a valley between them that noise does not explain; otherwise it is a shift within one cloud. {_clusters(clusters, len(forms))}"
+        "An attribute forms a cluster where the density of all latents along its direction has two peaks, "
+        "with a valley between them that noise does not explain; otherwise it is a shift within one cloud. "
+        + _clusters(clusters, len(forms))
         + _most_correlated(correlations, names),
         pictures,
         table=[heading, *rows],
-        walks=[
-            study.walk(f"walk_attribute_{i + 1}", decode, one.vector, one.name)
-            for i, one in enumerate(walked)
-            if decode is not None
-        ],
+        walks=walks,
     )
 
 
 def has_two_peaks(readings: np.ndarray) -> bool:
     """Whether the density of readings has two peaks, with a valley between them that noise does not explain.
 
-    The density is a kernel estimate with the bandwidth of Silverman (1986), which smooths two peaks rather too
-    much. The valley lies below the lower peak by more than five standard errors of the difference.
+    The density is a kernel estimate with the bandwidth of Silverman (1986), which smooths two peaks rather
+    too much. The valley lies below the lower peak by more than five standard errors of the difference.
     """
-    low, high = np.quantile(readings, (0.25, 0.75))
+    low, middle, high = np.quantile(readings, (0.25, 0.5, 0.75))
     bandwidth = 0.9 * min(readings.std(), (high - low) / 1.34) * len(readings) ** -0.2
     if not bandwidth > 0:
         return False
-    edges = np.arange(readings.min() - 4 * bandwidth, readings.max() + 4 * bandwidth, bandwidth / 4)
+    # Rows further out than that are strays, whatever they are.
+    first = max(readings.min(), middle - 10 * (high - low)) - 4 * bandwidth
+    last = min(readings.max(), middle + 10 * (high - low)) + 4 * bandwidth
+    edges = np.arange(first, last, bandwidth / 4)
     counts = np.histogram(readings, edges)[0]
     density = gaussian_filter1d(counts / (len(readings) * bandwidth / 4), 4.0)
     peak = np.minimum(np.maximum.accumulate(density), np.maximum.accumulate(density[::-1])[::-1])
@@ -98,5 +118,5 @@ def _most_correlated(correlations: np.ndarray, names: list[str]) -> str:
     i, j = np.unravel_index(np.argmax(apart), apart.shape)
     return (
         f" A step along {names[i]} moves latents by {signed(correlations[i, j])} along {names[j]}, the most "
-        "of any two; the option --orthogonal of `ellipsoid directions` makes steps that leave others alone."
+        "of any two; the command directions can make steps that leave chosen attributes alone."
     )
