@@ -153,6 +153,8 @@ function showAxes() {
   directions.show(own, history.state.moves);
   const rest = shown.axes.filter((axis) => !isDirection(axis));
   components.show(rest, history.state.moves);
+  $("part-note").hidden = history.state.part === null;
+  $("part-note").textContent = `The components are those of part ${history.state.part + 1} of ${shape().parts}, the nearest.`;
   $("more").hidden = rest.length >= shape().components;
   const along = $("along");
   const chosen = along.value;
