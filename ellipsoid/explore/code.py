@@ -61,7 +61,7 @@ def lines_of_python(
         lines.append(f"latents = {centre}[None]")
     else:
         lines.insert(1, "import numpy as np")
-        lines.append('latents = np.load("latents.npz")["start"]')
+        lines.append('latents = np.load("latents.npz")["start"]  # the file that the page gives away')
     if moves:
         lines.append("moved = latents")
         if any(axis.startswith("d:") for axis in moves):
