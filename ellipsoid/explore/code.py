@@ -79,7 +79,7 @@ def lines_of_python(
                 "moved = moved + frame.reconstruct(scores) - frame.reconstruct(frame.project(latents))"
             )
         lines += [
-            f"moved = moved + {amount:.6g} * directions[{axis[2:]!r}].vector"
+            f"moved = moved + {amount:.6g} * directions[{axis[2:]!r}].vector[None]"
             for axis, amount in moves.items()
             if axis.startswith("d:")
         ]
