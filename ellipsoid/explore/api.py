@@ -1,4 +1,4 @@
-"""What the page asks for: an application of one space, with points in, and pictures and their gauges out.
+"""Requests of the page: an application of one space, with points in, and pictures and their gauges out.
 
 Points travel as text: their float32 numbers, little-endian, in URL-safe base64. Pictures travel as bytes, and
 what belongs to them as JSON in the header ``x-ellipsoid``. Several pictures come as one, below each other.
