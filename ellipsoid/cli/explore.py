@@ -1,5 +1,6 @@
 """The command ``explore``."""
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -34,7 +35,10 @@ class Explore:
         listener = Listener(space, self.host, self.port)
         space.warm_up()
         say(f"exploring {self.source} at {listener.address}")
-        say("Ctrl-C ends it")
-        if not self.no_browser:
+        if self.no_browser:
+            here = f"{listener.port}:127.0.0.1:{listener.port} {socket.gethostname()}"
+            say(f"from another machine, the same address works after: ssh -N -L {here}")
+        else:
             open_in_browser(listener.address)
+        say("Ctrl-C ends it")
         listener.serve()

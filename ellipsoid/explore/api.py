@@ -1,4 +1,4 @@
-"""What the page asks for: an application of one space, with points in, and pictures and their gauges out.
+"""Requests of the page: an application of one space, with points in, and pictures and their gauges out.
 
 Points travel as text: their float32 numbers, little-endian, in URL-safe base64. Pictures travel as bytes, and
 what belongs to them as JSON in the header ``x-ellipsoid``. Several pictures come as one, below each other.
@@ -40,10 +40,14 @@ from ellipsoid.version import __version__
 MAX_UPLOAD = 20 * 2**20
 #: Draws in the grid.
 N_DRAWS = 24
+#: Pictures in a row of the square between four draws.
+N_IN_ROW = 5
 #: Frames of a path and of a strip.
 N_FRAMES = 9
 
 _MAX_REQUEST = 2**20
+# Pictures in files are enlarged to so many pixels at most.
+_MAX_SIDE = 4096
 _STATIC = Path(__file__).parent / "static"
 _REGIONS = tuple(dict.fromkeys(region for _, region in LAWS))
 
@@ -96,6 +100,7 @@ def make_app(
         "plane": _plane,
         "draws": _draws,
         "draw": _draw,
+        "square": _square,
         "path": _path,
         "nearest": _nearest,
         "code": _code,
@@ -277,6 +282,7 @@ def _png(images: np.ndarray, about: Mapping[str, Any], size: int = 1) -> Respons
     content = io.BytesIO()
     sheet = images.reshape(-1, *images.shape[2:])
     picture = Image.fromarray(sheet[..., 0] if sheet.shape[2] == 1 else sheet)
+    size = min(size, _MAX_SIDE // max(picture.size))
     if size > 1:
         picture = picture.resize((size * picture.width, size * picture.height), Image.Resampling.NEAREST)
     picture.save(content, "PNG", compress_level=1)
@@ -319,6 +325,7 @@ def _describe(space: Space, _: Fields) -> Response:
             "directions": list(space.directions),
             "n_draws": N_DRAWS,
             "n_frames": N_FRAMES,
+            "n_in_row": N_IN_ROW,
             "max_upload": MAX_UPLOAD,
             "begin": {
                 "shape": space.default,
@@ -428,6 +435,20 @@ def _draw(space: Space, fields: Fields) -> Response:
     seed, label = fields.integer("seed", 0), fields.text("label")
     draws = space.draws(fields.shape(space), fields.settings(space), rows, seed=seed, label=label)
     return JSONResponse({"z": text_of(np.asarray(draws.latents)[0])})
+
+
+def _square(space: Space, fields: Fields) -> Response:
+    """Pictures between four draws, or one of the points if it is asked for."""
+    name, settings = fields.shape(space), fields.settings(space)
+    rows = range(first := fields.integer("first", 0), first + 4)
+    seed, label = fields.integer("seed", 0), fields.text("label")
+    corners = np.asarray(space.draws(name, settings, rows, seed=seed, label=label).latents)
+    latents = space.square(name, corners, N_IN_ROW)
+    if fields.optional_number("take") is not None:
+        return JSONResponse({"z": text_of(latents[fields.integer("take", 0, len(latents))])})
+    return _shown(
+        space, latents, {"gauge": [_finite(gauge) for gauge in space.gauges(name, latents, settings)]}
+    )
 
 
 def _encode(space: Space, content: bytes) -> Response:

@@ -61,7 +61,7 @@ def lines_of_python(
         lines.append(f"latents = {centre}[None]")
     else:
         lines.insert(1, "import numpy as np")
-        lines.append('latents = np.load("latents.npz")["start"]')
+        lines.append('latents = np.load("latents.npz")["start"]  # the file that the page gives away')
     if moves:
         lines.append("moved = latents")
         if any(axis.startswith("d:") for axis in moves):
@@ -79,7 +79,7 @@ def lines_of_python(
                 "moved = moved + frame.reconstruct(scores) - frame.reconstruct(frame.project(latents))"
             )
         lines += [
-            f"moved = moved + {amount:.6g} * directions[{axis[2:]!r}].vector"
+            f"moved = moved + {amount:.6g} * directions[{axis[2:]!r}].vector[None]"
             for axis, amount in moves.items()
             if axis.startswith("d:")
         ]

@@ -81,7 +81,8 @@ def _of_run(run: RunFolder, given: dict[str, Any]) -> Space:
         "latents": latents,
         "unseen": np.load(run.test_latents, allow_pickle=False) if run.test_latents.is_file() else None,
         "directions": _directions_of(run),
-        "folder": str(run.path),
+        # The lines of Python that make a picture again know no decoder but the run's own.
+        "folder": None if "decode" in given else str(run.path),
     }
     if run.checkpoints.is_dir() and "decode" not in given:
         found |= _autoencoder_of(run)

@@ -39,6 +39,7 @@ class Listener:
 
     Attributes
     ----------
+    port : int
     address : str
         Whole address, with the token.
 
@@ -73,7 +74,8 @@ class Listener:
         logging.getLogger("uvicorn.error").addFilter(_is_worth_a_word)
         shown = socket.gethostname() if is_anywhere else host
         shown = f"[{shown}]" if ":" in shown else shown
-        self.address = f"http://{shown}:{self._socket.getsockname()[1]}/?token={token}"
+        self.port: int = self._socket.getsockname()[1]
+        self.address = f"http://{shown}:{self.port}/?token={token}"
 
     def serve(self) -> None:
         """Answer until interrupted."""

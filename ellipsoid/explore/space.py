@@ -504,6 +504,24 @@ class Space:
             path[key] = el.interpolate(shape, start, end, _N_ON_PATH).latents
         return path[key][np.rint((_N_ON_PATH - 1) * np.asarray(fractions)).astype(int)]
 
+    def square(self, name: str, corners: np.ndarray, n: int) -> np.ndarray:
+        """Points of a square between four, ``(n * n, D)``, row by row.
+
+        Parameters
+        ----------
+        name : str
+            Name of the shape, in whose coordinates the ways between points are straight.
+        corners : ndarray, shape (4, D)
+            Points at the upper left, upper right, lower left and lower right.
+        n : int
+            Number of points in a row.
+        """
+        fractions = np.linspace(0, 1, n)
+        left, right = (self.between(name, corners[i], corners[i + 2], fractions) for i in (0, 1))
+        return np.concatenate(
+            [self.between(name, *ends, fractions) for ends in zip(left, right, strict=True)]
+        )
+
     # --- images ---
 
     def images(self, latents: np.ndarray) -> np.ndarray:

@@ -1,11 +1,13 @@
 import io
 import json
 import struct
+import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from explore_toys import HOSTILE, decode
+from explore_toys import HOSTILE, decode, encode
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -181,6 +183,27 @@ def test_what_is_too_long_is_refused(client, monkeypatch):
     assert client.post("/api/picture", content=b" " * (2**20 + 1)).status_code == 413
 
 
+def test_pictures_are_read_one_at_a_time(space):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow_encode(images):
+        begun.set()
+        assert go_on.wait(60)
+        return encode(images)
+
+    slow = Space({"state": space.shapes["state"]}, decode=decode, encode=slow_encode)
+    client = TestClient(make_app(slow, TOKEN), headers={"x-ellipsoid-token": TOKEN})
+    content = png(np.zeros((4, 4, 3), np.uint8))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.post, "/api/encode", content=content)
+        assert begun.wait(60)
+        second = client.post("/api/encode", content=content)
+        go_on.set()
+        assert first.result().status_code == 200
+    assert second.status_code == 429
+    assert client.post("/api/encode", content=content).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("path", "fields", "name"),
     [
@@ -234,6 +257,18 @@ def test_a_path_leads_from_one_point_to_another(client, space):
     assert len(about["gauge"]) == api.N_FRAMES
     (middle,), _ = pictures(client.post("/api/picture", json=ends | {"t": 0.5}))
     np.testing.assert_array_equal(middle, tiles[4])
+
+
+def test_a_square_lies_between_four_draws(client):
+    tiles, about = pictures(client.post("/api/square", json={"seed": 2}), 25)
+    draws, _ = pictures(client.post("/api/draws", json={"seed": 2}), api.N_DRAWS)
+    np.testing.assert_array_equal(tiles[[0, 4, 20, 24]], draws[:4])
+    assert max(about["gauge"]) < 1 + 1e-4
+    corners = [
+        point_of(client.post("/api/draw", json={"seed": 2, "row": row}).json()["z"], 12) for row in range(4)
+    ]
+    middle = client.post("/api/square", json={"seed": 2, "take": 12}).json()["z"]
+    np.testing.assert_allclose(point_of(middle, 12), np.mean(corners, axis=0), atol=1e-6)
 
 
 def test_nearest_training_images_are_the_nearest(client, space):

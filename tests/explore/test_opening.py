@@ -9,6 +9,7 @@ from explore_toys import decode, encode
 
 import ellipsoid as el
 from ellipsoid.cli import main
+from ellipsoid.explore.code import lines_of_python
 from ellipsoid.explore.opening import open_space
 
 
@@ -37,6 +38,16 @@ def test_a_folder_gives_all_shapes_and_directions_in_it(space, folder):
     assert opened.directions["smiling"].score(moved) == pytest.approx(1, abs=1e-3)
     assert [axis.id for axis in opened.axes("state", None, opened.settings)[1]][-1] == "d:smiling"
     assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_the_lines_of_python_know_the_files_of_the_folder(space, folder):
+    el.directions(space.latents, {"it's": space.latents[:, 2] > 0}).save(folder / "directions.npz")
+    opened, names = open_space(folder), {}
+    moves = {"d:it's": 2.5, "c1": 0.5}
+    exec(lines_of_python(opened, "state", opened.settings, moves, keep_inside=True, is_centre=True), names)
+    expected = opened.place("state", None, moves, opened.settings, keep_inside=True)
+    assert expected.kept < 1
+    np.testing.assert_allclose(names["latents"], expected.latents[None], atol=2e-4)
 
 
 def test_latents_alone_are_enough_and_nothing_is_not(space, folder, tmp_path):

@@ -177,8 +177,9 @@ def test_a_person_explores(open_page, tmp_path):
 
 
 def same_picture(path, shown):
-    times = Image.open(path).width // 16
-    np.testing.assert_array_equal(np.asarray(Image.open(path))[::times, ::times], shown)
+    with Image.open(path) as image:
+        times = image.width // 16
+        np.testing.assert_array_equal(np.asarray(image)[::times, ::times], shown)
 
 
 def is_latents(path, _):
@@ -187,7 +188,8 @@ def is_latents(path, _):
 
 
 def is_film(path, _):
-    assert Image.open(path).n_frames > 9
+    with Image.open(path) as film:
+        assert film.n_frames > 9
 
 
 def test_hostile_names_are_text_and_other_shapes_are_offered(open_page):

@@ -91,6 +91,21 @@ const draws = new Newest(async () => {
   });
 });
 
+const square = new Newest(async () => {
+  await attempt(async () => {
+    $("square").hidden = !$("show-square").checked;
+    if ($("square").hidden) return;
+    const { bitmap, about } = await pictured(await ask("square", drawn()));
+    const texts = about.gauge.map(
+      (gauge, index) =>
+        `Row ${Math.floor(index / space.n_in_row) + 1}, column ${(index % space.n_in_row) + 1}: gauge ${gauge?.toFixed(2) ?? "∞"}`,
+    );
+    showButtons($("square"), bitmap, texts, -1, (take) =>
+      attempt(async () => go({ z: (await askJson("square", { ...drawn(), take })).z })),
+    );
+  });
+});
+
 const path = new Newest(async () => {
   await attempt(async () => {
     const { a, b } = history.state;
@@ -153,6 +168,8 @@ function showAxes() {
   directions.show(own, history.state.moves);
   const rest = shown.axes.filter((axis) => !isDirection(axis));
   components.show(rest, history.state.moves);
+  $("part-note").hidden = history.state.part === null;
+  $("part-note").textContent = `The components are those of part ${history.state.part + 1} of ${shape().parts}, the nearest.`;
   $("more").hidden = rest.length >= shape().components;
   const along = $("along");
   const chosen = along.value;
@@ -241,7 +258,10 @@ function showAll(before) {
     directions.place(state.moves);
     picture.call(moved());
   }
-  if (differ("shape", "region", "law", "level", "label", "seed", "first")) draws.call();
+  if (differ("shape", "region", "law", "level", "label", "seed", "first")) {
+    draws.call();
+    square.call();
+  }
   if (differ("a", "b", "shape", "region", "level")) path.call();
   clearTimeout(waiting);
   waiting = setTimeout(() => {
@@ -392,6 +412,7 @@ function listen() {
     // The dragged value was a preview of the same state.
     axes.call();
     path.call();
+    square.call();
   });
   click("new-draws", newDraws);
   click("pin-a", () => pin("a"));
@@ -407,6 +428,7 @@ function listen() {
     commit();
     axes.call();
   });
+  change("show-square", () => square.call());
   change("show-nearest", () => nearest.call());
   click("choose", () => $("file").click());
   change("file", (field) => {

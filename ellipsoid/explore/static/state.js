@@ -1,4 +1,4 @@
-// What the page shows, as one plain object: kept in a history, and written into the address after "#".
+// State of the page as one plain object: kept in a history, and written into the address after "#".
 
 const TEXTS = ["shape", "law", "region", "label", "origin", "z", "a", "b"];
 const NUMBERS = ["level", "seed", "first", "row", "part", "t"];
