@@ -14,6 +14,8 @@ that 50,000 rows against 50,000 need little more memory than a copy of both.
 from ellipsoid.metrics.copies import CopyDetector as CopyDetector
 from ellipsoid.metrics.copies import CopyTest as CopyTest
 from ellipsoid.metrics.copies import copy_test as copy_test
+from ellipsoid.metrics.copy_report import CopyReport as CopyReport
+from ellipsoid.metrics.copy_report import copy_report as copy_report
 from ellipsoid.metrics.estimate import Estimate as Estimate
 from ellipsoid.metrics.frechet import frechet_distance as frechet_distance
 from ellipsoid.metrics.kernel import kernel_distance as kernel_distance

@@ -34,11 +34,14 @@ class Section:
         Plain text; an empty line starts a new paragraph.
     pictures : sequence of (path, caption)
         PNG, SVG, GIF or JPEG files. The caption also tells what is seen to those who cannot see it.
+    table : sequence of sequences of str
+        Rows of a table below the pictures; the first one is its head.
     """
 
     title: str
     text: str = ""
     pictures: Sequence[tuple[str | os.PathLike[str], str]] = ()
+    table: Sequence[Sequence[str]] = ()
 
 
 def write_page(
@@ -50,6 +53,7 @@ def write_page(
     remarks: Sequence[str] = (),
     summary: Sequence[tuple[str, Any]] = (),
     sections: Sequence[Section] = (),
+    command: str = "report",
 ) -> Path:
     """Write a page, completely or not at all.
 
@@ -67,6 +71,8 @@ def write_page(
         Rows of a table; values are shown by ``str``.
     sections : sequence of Section
         Sections of the page, in this order.
+    command : str
+        Command that made the page, which its foot names.
 
     Returns
     -------
@@ -104,9 +110,11 @@ def write_page(
                 "title": section.title,
                 "paragraphs": _paragraphs(section.text),
                 "pictures": [(_data_uri(Path(picture)), caption) for picture, caption in section.pictures],
+                "table": section.table,
             }
             for section in sections
         ],
+        command=command,
     )
     replace_file(path, page.encode())
     return path

@@ -1,4 +1,4 @@
-"""Feature spaces to judge images in: pixels after PCA, latents, networks trained on the data or photographs."""
+"""Feature spaces to judge images in: pixels, latents, a network trained on the data, or on photographs."""
 
 from ellipsoid.models.features.choose import FeatureName as FeatureName
 from ellipsoid.models.features.choose import feature_space as feature_space
