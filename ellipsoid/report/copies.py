@@ -89,7 +89,6 @@ def write_copy_page(
                 ("Equal to a training row", f"{report.n_identical:,}"),
             ],
             sections=sections,
-            command="copies",
         )
 
 

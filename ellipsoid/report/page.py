@@ -53,7 +53,6 @@ def write_page(
     remarks: Sequence[str] = (),
     summary: Sequence[tuple[str, Any]] = (),
     sections: Sequence[Section] = (),
-    command: str = "report",
 ) -> Path:
     """Write a page, completely or not at all.
 
@@ -71,8 +70,6 @@ def write_page(
         Rows of a table; values are shown by ``str``.
     sections : sequence of Section
         Sections of the page, in this order.
-    command : str
-        Command that made the page, which its foot names.
 
     Returns
     -------
@@ -114,7 +111,6 @@ def write_page(
             }
             for section in sections
         ],
-        command=command,
     )
     replace_file(path, page.encode())
     return path
