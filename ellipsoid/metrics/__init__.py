@@ -11,6 +11,7 @@ neighbours or to random features. They take the pairs block by block (:mod:`elli
 that 50,000 rows against 50,000 need little more memory than a copy of both.
 """
 
+from ellipsoid.metrics.authenticity import authenticity as authenticity
 from ellipsoid.metrics.copies import CopyDetector as CopyDetector
 from ellipsoid.metrics.copies import CopyTest as CopyTest
 from ellipsoid.metrics.copies import copy_test as copy_test
@@ -25,4 +26,5 @@ from ellipsoid.metrics.manifold import PrecisionRecall as PrecisionRecall
 from ellipsoid.metrics.manifold import RealManifold as RealManifold
 from ellipsoid.metrics.manifold import density_coverage as density_coverage
 from ellipsoid.metrics.manifold import precision_recall as precision_recall
+from ellipsoid.metrics.realism import realism as realism
 from ellipsoid.metrics.sliced import sliced_wasserstein as sliced_wasserstein
