@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 from ellipsoid.cli.arrays import read_array
 from ellipsoid.cli.printing import say
 from ellipsoid.outputs import check_output
+from ellipsoid.runs import RunFolder
 
 #: Exit status where training data are copied.
 COPIED = 3
@@ -72,14 +73,18 @@ class Copies:
                 raise FileNotFoundError(
                     f"{name}: expected a file or folder of data; got {path}, which does not exist"
                 )
+            if RunFolder(path).config.exists():
+                raise ValueError(
+                    f"{name}: expected a file or folder of data; got {path}, a run folder: give its images, "
+                    f"or its {RunFolder(path).latents.name}"
+                )
         columns = _common_columns(sources)
         data = self._images(sources) or {name: read_array(name, path) for name, path in sources.items()}
         if data["train"].ndim == 4:
-            rows, standardise, compared_by = self._features(data)
+            rows, standardise = self._features(data), bool(self.standardise)
         else:
             is_table = self.train.suffix.lower() in _TABLES
             rows, standardise = data, is_table if self.standardise is None else self.standardise
-            compared_by = f"{data['train'].shape[-1]} columns{', standardised' if standardise else ''}"
         report = copy_report(
             **rows,
             standardise=standardise,
@@ -88,13 +93,15 @@ class Copies:
             n_pairs=self.pairs,
             progress=True,
         )
+        n_columns = rows["train"].shape[1]
+        compared_by = f"{n_columns} columns" if rows is data else f"{self.features} of images"
         page = write_copy_page(
             self.out,
             report,
             data["generated"],
             data["train"],
-            compared_by=compared_by,
-            columns=columns if len(columns) == data["train"].shape[-1] else (),
+            compared_by=f"{compared_by}, standardised" if standardise else compared_by,
+            columns=columns if len(columns) == n_columns else (),
         )
         say(report.verdict)
         say(f"wrote {page}")
@@ -118,15 +125,11 @@ class Copies:
         others = {name: load_images(sources[name], size, channels) for name in ("generated", "unseen")}
         return {**others, "train": train}
 
-    def _features(self, images: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], bool, str]:
+    def _features(self, images: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         from ellipsoid.models.features import feature_space
 
         space = feature_space(self.features, images=images["train"])
-        return (
-            {name: space(batch) for name, batch in images.items()},
-            bool(self.standardise),
-            f"{self.features} of images",
-        )
+        return {name: space(batch) for name, batch in images.items()}
 
 
 def _holds_images(path: Path) -> bool:

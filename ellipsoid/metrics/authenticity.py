@@ -10,9 +10,9 @@ from ellipsoid.metrics.row_pairs import check_pair, nearest_rows
 def authenticity(generated: ArrayLike, train: ArrayLike, *, progress: bool = False) -> Estimate:
     """Share of generated rows farther from the nearest training row than that is from other training rows.
 
-    By Alaa et al. (2022). It needs no unseen rows, and has no fixed value without copies: about one half for
-    honest draws of many rows, less in few dimensions. :func:`copy_test` knows what is usual and gives a
-    p-value.
+    By Alaa et al. (2022). It needs no unseen rows, and so it does not know what is usual: of 1,000 honest
+    draws from a normal distribution it is 0.34 in one column, 0.50 in 5 and 0.82 in 64. :func:`copy_test`
+    knows, and gives a p-value.
 
     Parameters
     ----------
