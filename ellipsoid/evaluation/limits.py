@@ -7,7 +7,7 @@ from ellipsoid.evaluation.results import Evaluation
 
 # In these spaces a blur of 1 pixel moves the Fréchet distance by less than two standard errors
 # (benchmarks/results.md).
-_BLIND_TO_BLUR = ("pixels", "latents", "network")
+_BLIND_TO_BLUR = ("pixels", "network")
 _DECODER = "train longer, or with more filters or latents"
 _SAMPLER = "draw from a mixture, or at another level"
 

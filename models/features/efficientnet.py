@@ -201,7 +201,7 @@ def _pointwise(x: Array, layer: _Layer) -> Array:
 def _depthwise(x: Array, layer: _Layer, stride: int) -> Array:
     """Convolution of each channel by itself, padded as ``padding="SAME"``: a sum of shifted images.
 
-    XLA's grouped convolution takes five times as long on a CPU.
+    XLA's grouped convolution takes three to six times as long on a CPU.
     """
     kernel, bias = layer
     size, (n, *sides, channels) = len(kernel), x.shape
