@@ -1,6 +1,7 @@
 """The command ``copies``."""
 
 import csv
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -133,22 +134,19 @@ class Copies:
 
 
 def _holds_images(path: Path) -> bool:
-    """Whether a source is images: a folder or zip file, or an array of more than two axes."""
+    """Whether a source is images: a folder, a zip file, an array of over two axes, or one named so."""
     suffix = path.suffix.lower()
     if suffix in _TABLES:
         return False
     if path.is_dir() or suffix == ".zip":
         return True
-    if suffix not in (".npy", ".npz"):
-        return False
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(array, np.lib.npyio.NpzFile):
-            with array:
-                return "images" in array.files
-    except (ValueError, OSError, EOFError):
+        if suffix == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                return "images.npy" in archive.namelist()
+        return suffix == ".npy" and np.load(path, mmap_mode="r", allow_pickle=False).ndim > 2
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
         return False  # said by what reads it
-    return array.ndim > 2
 
 
 def _common_columns(sources: dict[str, Path]) -> list[str]:

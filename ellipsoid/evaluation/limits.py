@@ -51,14 +51,14 @@ def limit(evaluation: Evaluation) -> str | None:
         f"and the draws of {chosen.name}, {real} between them and training images."
     )
     if lost < 2 * math.hypot(draws.error, real.error):
-        return (
+        words = (
             f"{told} So draws are as near to unseen images as training images are: nothing limits them here."
-            + (_caution(evaluation.features))
         )
+        return words + _caution(evaluation.features)
     share = min(decoder.value / lost, 1.0)
     # Twice the decoder's part less all that is lost: positive where it is the larger half.
     balance, error = 2 * decoder.value - lost, math.hypot(2 * decoder.error, draws.error, real.error)
-    words = f"{told} The decoder alone makes up {share:.0%} of what draws lose to training images"
+    words = f"{told} The decoder alone makes up {share:.0%} of what draws lose against training images"
     if abs(balance) < 2 * error:
         words += f", so both count: {_DECODER}, and {_SAMPLER}."
     elif balance > 0:

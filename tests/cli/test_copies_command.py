@@ -53,6 +53,7 @@ def test_images_stand_side_by_side(tables, tmp_path, capsys):
     ("arguments", "message"),
     [
         (("no.csv",), "generated: expected a file or folder of data; got no.csv, which does not exist"),
+        (("damaged.npz",), "generated: expected a .npy array; got damaged.npz, which is not readable"),
         (("run",), "generated: expected a file or folder of data; got run, a run folder: give its images"),
         (
             ("other.csv",),
@@ -74,6 +75,7 @@ def test_bad_input_is_refused_and_loses_nothing(tables, tmp_path, capsys, argume
     np.savetxt("other.csv", tables["honest"], delimiter=",", header="a,b,c", comments="")
     np.save("images.npy", np.zeros((60, 8, 8), np.uint8))
     (tmp_path / "mine.html").write_text("mine")
+    (tmp_path / "damaged.npz").write_bytes(b"PK\3\4 damaged")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").write_text("{}")
     assert run(*arguments) == 1

@@ -30,13 +30,16 @@ def limited(make_state, decoder, draws, real, error=0.1, features="efficientnet"
     [
         (
             (8, 11, 1),
-            "The decoder alone makes up 80% of what draws lose to training images, so the decoder is the",
+            "80% of what draws lose against training images, so the decoder is the limit",
         ),
         (
             (2, 11, 1),
-            "The decoder alone makes up 20% of what draws lose to training images, so the way to draw is",
+            "20% of what draws lose against training images, so the way to draw is the limit",
         ),
-        ((5.1, 11, 1), "The decoder alone makes up 51% of what draws lose to training images, so both count"),
+        (
+            (5.1, 11, 1),
+            "51% of what draws lose against training images, so both count",
+        ),
         ((0.5, 1.2, 1), "nothing limits them here"),
     ],
 )
