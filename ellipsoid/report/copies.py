@@ -52,10 +52,8 @@ def write_copy_page(
     """
     test = report.test
     with tempfile.TemporaryDirectory() as folder:
-        ratios = {
-            "unseen": _finite(test.unseen_ratios),
-            "generated": _finite(test.generated_ratios),
-        }
+        ratios = {"unseen": _finite(test.unseen_ratios), "generated": _finite(test.generated_ratios)}
+        ratios = {name: values for name, values in ratios.items() if len(values)}
         plot = figures.save(
             figures.plot_distances(ratios, xlabel="distance to training rows / to unseen rows"),
             Path(folder) / "ratios.svg",

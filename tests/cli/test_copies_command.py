@@ -33,6 +33,7 @@ def test_copies_in_a_table_have_an_exit_status_of_their_own(tables, tmp_path, ca
     assert "The 20 nearest pairs" in page
     assert run("honest.csv") == 0  # and replaces its own page
     assert capsys.readouterr().out.startswith("No copying is seen: ")
+    assert run("unseen.csv") == 0  # whose ratios are all infinite
 
 
 def test_images_stand_side_by_side(tables, tmp_path, capsys):
