@@ -1,7 +1,8 @@
 """The command line, one module a command: it parses, calls the library, and says what was written.
 
 Exit codes: 0 when the work is done, 1 for an error that is said in one line, 2 for words that are no command,
-130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP. An interrupted command keeps what it has.
+3 where ``copies`` finds copies, 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP. An interrupted
+command keeps what it has.
 """
 
 import functools
@@ -18,7 +19,7 @@ from ellipsoid.provenance import commanded
 
 # All of these end a command in the way of Ctrl-C; Windows lacks one.
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-_EXIT_CODES = "Exit codes: 0 done, 1 error, 2 unknown words, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP."
+_EXIT_CODES = "Exit codes: 0 done, 1 error, 2 unknown words, 3 copies, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP."
 # What the library advises its callers, in words of the command line.
 _OWN_WORDS = {
     "fit a mixture with ellipsoid.fit_by_label": "fit a mixture with `ellipsoid fit --labels`",
@@ -37,8 +38,8 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0, 1 for an error that is said in one line, 130 when interrupted by Ctrl-C, 128 and the
-        number of the signal when by another one.
+        Exit status: 0, 1 for an error that is said in one line, 3 where copies are found, 130 when
+        interrupted by Ctrl-C, 128 and the number of the signal when by another one.
 
     Raises
     ------
@@ -67,17 +68,17 @@ def _run(words: list[str]) -> int:
             print(f"ellipsoid {__version__}")
             return 0
         with commanded(["ellipsoid", *words]):
-            _parsed(words).run()
+            return _parsed(words).run() or 0
     except (ValueError, TypeError, OSError, RuntimeError, ImportError, MemoryError) as error:
         if any(isinstance(cause, KeyboardInterrupt) for cause in _chain(error)):
             raise KeyboardInterrupt from error  # a module that was cut while it was imported, say
         text = _in_own_words(" ".join(str(error).split()) or type(error).__name__, words)
         _say("; ".join([text, *getattr(error, "__notes__", ())]))
         return 1
-    return 0
 
 
 def _commands() -> list[type]:
+    from ellipsoid.cli.copies import Copies
     from ellipsoid.cli.demo import Demo
     from ellipsoid.cli.directions import Directions
     from ellipsoid.cli.edit import Edit
@@ -89,7 +90,7 @@ def _commands() -> list[type]:
     from ellipsoid.cli.sample import Sample
     from ellipsoid.cli.train import Train
 
-    return [Demo, Train, Fit, Sample, Generate, Directions, Edit, Report, Evaluate, Explore]
+    return [Demo, Train, Fit, Sample, Generate, Directions, Edit, Report, Evaluate, Copies, Explore]
 
 
 def _help() -> str:

@@ -62,11 +62,11 @@ def read_arrays(name: str, path: Path) -> np.ndarray | dict[str, np.ndarray]:
     try:
         # By content: a pickle would else be told from a damaged file by NumPy's advice to allow it.
         with path.open("rb") as file:
-            start = file.read(6)
-        if not start.startswith((b"\x93NUMPY", b"PK")):
-            raise ValueError("it begins like no file of NumPy")
-        content = np.load(path, allow_pickle=False)
-        return content if isinstance(content, np.ndarray) else dict(content)
+            if not file.read(6).startswith((b"\x93NUMPY", b"PK")):
+                raise ValueError("it begins like no file of NumPy")
+            file.seek(0)
+            content = np.load(file, allow_pickle=False)
+            return content if isinstance(content, np.ndarray) else dict(content)
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         reason = str(error)
         if "allow_pickle" in reason:

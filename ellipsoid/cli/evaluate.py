@@ -27,13 +27,16 @@ class Evaluate:
 
     def run(self) -> None:
         """Evaluate, recommend, write."""
-        from ellipsoid.evaluation import table_of
+        from ellipsoid.evaluation import limit, table_of
 
         result = evaluate_run(self.folder, self.config)
         # All columns, which no terminal is wide enough for, are in the files.
         header = ("setting", "level", "precision", "recall", "Fréchet")
         print_table([[line[name] for name in header] for line in table_of(result.evaluation)], header)
         say(result.evaluation.note)
+        limited = limit(result.evaluation)
+        if limited is not None:
+            say(limited)
         for recommendation in result.recommendations:
             say(f"{recommendation.goal}: {recommendation.reason}")
         for former in result.replaced:

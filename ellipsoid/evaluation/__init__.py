@@ -22,6 +22,7 @@ from ellipsoid.evaluation.candidates import mixture_candidates as mixture_candid
 from ellipsoid.evaluation.candidates import region_candidate as region_candidate
 from ellipsoid.evaluation.evaluate import MIN_IMAGES as MIN_IMAGES
 from ellipsoid.evaluation.evaluate import evaluate as evaluate
+from ellipsoid.evaluation.limits import limit as limit
 from ellipsoid.evaluation.recommend import GOALS as GOALS
 from ellipsoid.evaluation.recommend import Recommendation as Recommendation
 from ellipsoid.evaluation.recommend import load_recommendation as load_recommendation

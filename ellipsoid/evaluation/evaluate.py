@@ -44,6 +44,7 @@ MIN_IMAGES = 19
 
 # Rows that are drawn from a candidate to see whether its latents have the right shape.
 _PROBE_ROWS = 2
+_UNSEEN_RECONSTRUCTIONS = Family("unseen reconstructions", "floor")
 _NOTE = "Published FID and KID figures are those of an Inception network; they cannot be held against these."
 
 
@@ -148,6 +149,7 @@ def evaluate(
         if full:
             measure(fewer_components(state, best_family(results)))
         floor = measurer.floor(cache)
+        reconstructions = measurer.reconstructions(cache)
     return Evaluation(
         tuple(results),
         floor,
@@ -157,6 +159,7 @@ def evaluate(
         getattr(features, "name", "features"),
         getattr(features, "note", _NOTE),
         bool(getattr(features, "comparable", False)),
+        reconstructions,
     )
 
 
@@ -300,6 +303,13 @@ class _Measurer:
 
         return Result(TRAINING_IMAGES, None, None, *cache.get(TRAINING_IMAGES.name, measure))
 
+    def reconstructions(self, cache: ResultCache) -> Result | None:
+        """Measure the real images as the decoder shows them."""
+        if self.real_latents is None or self.train_images is None:
+            return None  # without the floor they tell nothing
+        measured = cache.get(_UNSEEN_RECONSTRUCTIONS.name, lambda: self._measure(self._reconstructed))
+        return Result(_UNSEEN_RECONSTRUCTIONS, None, None, *measured)
+
     def _measure(self, images: np.ndarray) -> tuple[Measurements, np.ndarray]:
         generated = self._features_of(images)
         copies = None if self._copy_detector is None else self._copy_detector.test(generated)
@@ -345,10 +355,15 @@ class _Measurer:
         return np.float32(np.sqrt(np.mean(np.square(self._real, dtype=np.float64)))) or np.float32(1)
 
     @cached_property
+    def _reconstructed(self) -> np.ndarray:
+        assert self.real_latents is not None  # it was asked before
+        return self._decoded(self.real_latents)
+
+    @cached_property
     def _copy_detector(self) -> metrics.CopyDetector | None:
         """Training images, and the unseen ones as the decoder shows them."""
         if self.train_images is None or self.real_latents is None:
             return None
         return metrics.CopyDetector(
-            self._features_of(self.train_images), self._features_of(self._decoded(self.real_latents))
+            self._features_of(self.train_images), self._features_of(self._reconstructed)
         )

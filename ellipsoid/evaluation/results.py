@@ -145,6 +145,10 @@ class Evaluation:
         Name of the feature space, and what must be said of it wherever the numbers are shown.
     comparable : bool
         Whether published FID figures may be held against these Fréchet distances.
+    reconstructions : Result or None
+        Reconstructions of the unseen images against these images themselves: what the decoder loses alone.
+        Each is near to its own image, so that precision and recall tell little of it. They are measured where
+        there are training images and latents of the unseen ones.
     """
 
     results: tuple[Result, ...]
@@ -155,6 +159,7 @@ class Evaluation:
     features: str
     note: str
     comparable: bool
+    reconstructions: Result | None = None
 
     @property
     def all_results(self) -> tuple[Result, ...]:

@@ -51,9 +51,10 @@ class EvaluateConfig:
     """Part of the unseen images, if they have parts, as CelebA has."""
     images: str | None = None
     """Training images, as for train. By default those that the run says it was trained on."""
-    features: Literal["network", "pixels", "latents", "inception"] = "network"
+    features: Literal["network", "pixels", "latents", "efficientnet", "inception"] = "network"
     """Features by which images are compared: those of a small network that is trained on the training images,
-    principal components of pixels, the run's own latents, or Inception's, if torch-fidelity is installed."""
+    principal components of pixels, the run's own latents, those of EfficientNet-Lite0, if the extra "judges"
+    is installed, or Inception's, if torch-fidelity is."""
     weights: Path | None = None
     """File of Inception's weights, as torch-fidelity publishes it."""
     download: bool = False
@@ -131,7 +132,8 @@ def evaluate_run(
         are and they are needed; if there are fewer than 19 unseen images; and for features that can't be
         made.
     ImportError
-        For Inception's features without torch-fidelity.
+        For Inception's features without torch-fidelity, and EfficientNet's without the package of its
+        weights.
     OSError
         If a file can't be read or written.
     KeyboardInterrupt

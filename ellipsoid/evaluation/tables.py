@@ -57,7 +57,10 @@ def write_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> 
     lines = table_of(evaluation)
     ruled = [list(lines[0]), ["---"] * len(lines[0]), *(line.values() for line in lines)]
     write("table.md", "\n".join(f"| {' | '.join(line)} |" for line in ruled) + f"\n\n{evaluation.note}\n")
-    about = {name: value for name, value in vars(evaluation).items() if name not in ("results", "floor")}
+    results = ("results", "floor", "reconstructions")
+    about: dict[str, Any] = {name: value for name, value in vars(evaluation).items() if name not in results}
+    if evaluation.reconstructions is not None:
+        about["reconstructions"] = _numbers(evaluation.reconstructions)
     write("evaluation.json", json.dumps({**about, "results": rows}, indent=1) + "\n")
     for name, figure in draw_curves(evaluation.all_results).items():
         written += [

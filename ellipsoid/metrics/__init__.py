@@ -11,9 +11,12 @@ neighbours or to random features. They take the pairs block by block (:mod:`elli
 that 50,000 rows against 50,000 need little more memory than a copy of both.
 """
 
+from ellipsoid.metrics.authenticity import authenticity as authenticity
 from ellipsoid.metrics.copies import CopyDetector as CopyDetector
 from ellipsoid.metrics.copies import CopyTest as CopyTest
 from ellipsoid.metrics.copies import copy_test as copy_test
+from ellipsoid.metrics.copy_report import CopyReport as CopyReport
+from ellipsoid.metrics.copy_report import copy_report as copy_report
 from ellipsoid.metrics.estimate import Estimate as Estimate
 from ellipsoid.metrics.frechet import frechet_distance as frechet_distance
 from ellipsoid.metrics.kernel import kernel_distance as kernel_distance
@@ -23,4 +26,5 @@ from ellipsoid.metrics.manifold import PrecisionRecall as PrecisionRecall
 from ellipsoid.metrics.manifold import RealManifold as RealManifold
 from ellipsoid.metrics.manifold import density_coverage as density_coverage
 from ellipsoid.metrics.manifold import precision_recall as precision_recall
+from ellipsoid.metrics.realism import realism as realism
 from ellipsoid.metrics.sliced import sliced_wasserstein as sliced_wasserstein

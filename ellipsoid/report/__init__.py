@@ -1,5 +1,6 @@
 """The report of a run: every claim of the method, measured, drawn and assessed on one page."""
 
+from ellipsoid.report.copies import write_copy_page as write_copy_page
 from ellipsoid.report.inputs import ReportInputs as ReportInputs
 from ellipsoid.report.inputs import load_report_inputs as load_report_inputs
 from ellipsoid.report.page import Section as Section

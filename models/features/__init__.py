@@ -1,7 +1,9 @@
-"""Feature spaces to judge images in: pixels after PCA, latents, a network trained on the data, Inception."""
+"""Feature spaces to judge images in: pixels, latents, a network trained on the data, or on photographs."""
 
 from ellipsoid.models.features.choose import FeatureName as FeatureName
 from ellipsoid.models.features.choose import feature_space as feature_space
+from ellipsoid.models.features.efficientnet import EfficientNetFeatures as EfficientNetFeatures
+from ellipsoid.models.features.efficientnet import efficientnet_features as efficientnet_features
 from ellipsoid.models.features.inception import InceptionFeatures as InceptionFeatures
 from ellipsoid.models.features.inception import inception_features as inception_features
 from ellipsoid.models.features.latents import LatentFeatures as LatentFeatures

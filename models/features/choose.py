@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from ellipsoid.models.autoencoder import Autoencoder
+from ellipsoid.models.features.efficientnet import efficientnet_features
 from ellipsoid.models.features.inception import inception_features
 from ellipsoid.models.features.latents import latent_features
 from ellipsoid.models.features.learning import FeatureNetworkConfig
@@ -15,7 +16,7 @@ from ellipsoid.models.features.network import NetworkFeatures, train_network
 from ellipsoid.models.features.pixels import pixel_features
 from ellipsoid.models.features.space import FeatureSpace
 
-FeatureName = Literal["pixels", "latents", "network", "inception"]
+FeatureName = Literal["pixels", "latents", "network", "efficientnet", "inception"]
 
 T = TypeVar("T")
 
@@ -36,7 +37,7 @@ def feature_space(
 
     Parameters
     ----------
-    name : {"pixels", "latents", "network", "inception"}
+    name : {"pixels", "latents", "network", "efficientnet", "inception"}
     images : (n, height, width, channels) uint8 array, optional
         Training images: needed for "pixels", and for "network" to be trained on.
     labels, path, horizontal_flip
@@ -57,7 +58,8 @@ def feature_space(
     FileNotFoundError
         If there is no file of Inception's weights at the path given.
     ImportError
-        If torch-fidelity, which "inception" needs, is not installed.
+        If torch-fidelity, which "inception" needs, or the package with the weights of "efficientnet" is not
+        installed.
 
     Examples
     --------
@@ -79,6 +81,7 @@ def feature_space(
         "pixels": lambda: pixel_features(_given("images", images, name)),
         "latents": lambda: latent_features(_given("autoencoder", autoencoder, name)),
         "network": network,
+        "efficientnet": efficientnet_features,
         "inception": lambda: inception_features(weights, download=download),
     }
     if name not in makers:

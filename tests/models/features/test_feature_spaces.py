@@ -99,7 +99,10 @@ def test_feature_space_by_name(images, autoencoder, network, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "vgg"}, "name: expected one of pixels, latents, network, inception; got 'vgg'"),
+        (
+            {"name": "vgg"},
+            "name: expected one of pixels, latents, network, efficientnet, inception; got 'vgg'",
+        ),
         ({"name": "pixels"}, "images: expected what the pixels features are made from; got None"),
         ({"name": "network"}, "images: expected what the network features are made from; got None"),
         ({"name": "latents"}, "autoencoder: expected what the latents features are made from; got None"),

@@ -1,0 +1,47 @@
+"""The share of generated images that are no noisy copies of training images."""
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from ellipsoid.metrics.estimate import Estimate, estimate_share
+from ellipsoid.metrics.row_pairs import check_pair, nearest_rows
+
+
+def authenticity(generated: ArrayLike, train: ArrayLike, *, progress: bool = False) -> Estimate:
+    """Share of generated rows farther from the nearest training row than that is from other training rows.
+
+    By Alaa et al. (2022). It needs no unseen rows, and so it does not know what is usual: of 1,000 honest
+    draws from a normal distribution it is 0.34 in one column, 0.50 in 5 and 0.82 in 64. :func:`copy_test`
+    knows, and gives a p-value.
+
+    Parameters
+    ----------
+    generated : array, shape (m, D)
+        Rows to be tested, at least one.
+    train : array, shape (t, D)
+        Rows that the model was trained on, at least two.
+    progress : bool
+        Whether a bar is shown for each pass over the pairs.
+
+    Returns
+    -------
+    Estimate
+        Share, with its binomial error.
+
+    Raises
+    ------
+    TypeError
+        If the rows do not hold real numbers.
+    ValueError
+        If the rows are not a finite matrix, are too few, or differ in their number of columns.
+
+    Examples
+    --------
+    >>> from ellipsoid.metrics import authenticity
+    >>> authenticity([[0.1], [1.5], [8.0]], [[0.0], [1.0], [2.0]]).value
+    0.3333333333333333
+    """
+    generated, train = check_pair("generated", generated, "train", train, least=1, least_second=2)
+    index, distance = nearest_rows(generated, train, label="nearest of generated rows", progress=progress)
+    _, between = nearest_rows(train, train, same=True, label="training rows to each other", progress=progress)
+    return estimate_share(int(np.sum(distance[:, 0] > between[index[:, 0], 0])), len(generated))
