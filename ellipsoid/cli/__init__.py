@@ -80,11 +80,12 @@ def _commands() -> list[type]:
     from ellipsoid.cli.evaluate import Evaluate
     from ellipsoid.cli.fit import Fit
     from ellipsoid.cli.generate import Generate
+    from ellipsoid.cli.importing import Import
     from ellipsoid.cli.report import Report
     from ellipsoid.cli.sample import Sample
     from ellipsoid.cli.train import Train
 
-    return [Demo, Train, Fit, Sample, Generate, Report, Evaluate]
+    return [Demo, Train, Import, Fit, Sample, Generate, Report, Evaluate]
 
 
 def _help() -> str:
