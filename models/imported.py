@@ -223,6 +223,12 @@ class ImportedAutoencoder:
         """Give the function from latents to uint8 images."""
         return self._uint8
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Names of the modules whose functions are called."""
+        functions = [part.name for part in (self.encoder, self.decoder) if isinstance(part, PythonFunction)]
+        return tuple(dict.fromkeys(name.partition(":")[0] for name in functions))
+
     def decoded(self, latents: np.ndarray) -> np.ndarray:
         """Give images ``(n, H, W, C)`` of latents as the decoder does: uint8, or floats in its range.
 

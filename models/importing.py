@@ -116,7 +116,8 @@ class Found:
     def text(self) -> str:
         """What was found, in one line."""
         autoencoder, config = self.autoencoder, self.autoencoder.config
-        found = [f"images of {config.image_size} x {config.image_size} pixels and {config.channels} channels"]
+        colour = "grey" if config.channels == 1 else "colour"
+        found = [f"{colour} images of {config.image_size} x {config.image_size} pixels"]
         for name, part, layout, pixel_range in (
             ("encoder", autoencoder.encoder, config.encoder_layout, config.input_range),
             ("decoder", autoencoder.decoder, config.decoder_layout, config.pixel_range),

@@ -47,6 +47,8 @@ class Import:
 
     def run(self) -> None:
         """Examine, copy, encode, fit."""
+        from ellipsoid.models.imported import TRUSTED_MODULES
+
         found = import_run(
             self.encoder,
             self.decoder,
@@ -62,4 +64,8 @@ class Import:
         )
         say(found.text)
         run = RunFolder(self.out)
-        say(f"wrote {self.out}: {run.config.name}, {run.latents.name}, {run.state.name}")
+        parts = [path for path in (run.encoder, run.decoder, run.latents, run.state) if path.exists()]
+        say(f"wrote {self.out}: {', '.join(path.name for path in parts)}")
+        modules = ",".join(found.autoencoder.modules)
+        if modules:
+            say(f"other commands on it call its functions if {TRUSTED_MODULES}={modules} is set")

@@ -66,7 +66,7 @@ def test_a_run_holds_all_that_it_needs(folder, imported):
 def test_what_was_found_is_said(folder, tmp_path, capsys):
     assert main(arguments(folder, tmp_path / "run")) == 0
     said = capsys.readouterr().out
-    assert "images of 8 x 8 pixels and 3 channels; encoder NCHW, [-1, 1]; decoder NCHW, [-1, 1]" in said
+    assert "colour images of 8 x 8 pixels; encoder NCHW, [-1, 1]; decoder NCHW, [-1, 1]" in said
     assert "4 latents; root mean square error 0.00" in said
 
 
@@ -150,6 +150,10 @@ def test_functions_are_called_if_they_are_trusted(tmp_path, monkeypatch, capsys)
     np.save("images.npy", images)
     command = ["import", "--encoder", "own_autoencoder:encode", "--decoder", "own_autoencoder:decode"]
     assert main([*command, "--images", "images.npy", "--out", "run"]) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert (
+        said == "other commands on it call its functions if ELLIPSOID_TRUSTED_MODULES=own_autoencoder is set"
+    )
     monkeypatch.delenv("ELLIPSOID_TRUSTED_MODULES", raising=False)
     assert main(["generate", "run", "--n", "5", "--law", "uniform", "--out", "new.npy"]) == 1
     assert last_error(capsys) == (
