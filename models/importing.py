@@ -58,7 +58,7 @@ def load_onnx(
         ONNX file from images to latents. It may be of one batch size, of 16 bits, and have weights in files
         beside it.
     decoder : path
-        ONNX file from latents to images.
+        ONNX file from latents to images, its first output.
     images : (n, H, W, C) uint8 array, optional
         Two or more real images, which an encoder needs.
     latents : (n, D) array, optional
@@ -118,15 +118,16 @@ class Found:
         autoencoder, config = self.autoencoder, self.autoencoder.config
         colour = "grey" if config.channels == 1 else "colour"
         found = [f"{colour} images of {config.image_size} x {config.image_size} pixels"]
-        for name, part, layout, pixel_range in (
-            ("encoder", autoencoder.encoder, config.encoder_layout, config.input_range),
-            ("decoder", autoencoder.decoder, config.decoder_layout, config.pixel_range),
-        ):
-            if isinstance(part, OnnxNetwork):
-                found.append(f"{name} {layout}, {_interval(pixel_range)}")
+        encoder, decoder = autoencoder.encoder, autoencoder.decoder
+        if isinstance(encoder, OnnxNetwork):
+            pixels = "uint8" if encoder.dtype == np.uint8 else _interval(config.input_range)
+            found.append(f"encoder {config.encoder_layout}, {pixels}")
+        if isinstance(decoder, OnnxNetwork):
+            pixels = "uint8" if decoder.gives_uint8 else _interval(config.pixel_range)
+            found.append(f"decoder {config.decoder_layout}, {pixels}")
         taken = f"{config.latent_dim} latents"
-        if isinstance(autoencoder.encoder, OnnxNetwork) and len(autoencoder.encoder.outputs) > 1:
-            outputs = ", ".join(autoencoder.encoder.outputs)
+        if isinstance(encoder, OnnxNetwork) and len(encoder.outputs) > 1:
+            outputs = ", ".join(encoder.outputs)
             taken += f", the output {config.encoder_output} of {outputs}"
         found.append(taken)
         if self.error is not None:

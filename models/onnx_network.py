@@ -38,6 +38,8 @@ class OnnxNetwork:
         Sizes of the input after the batch; None where the model takes any.
     outputs : tuple of str
         Names of the outputs.
+    gives_uint8 : bool
+        Whether the first output is uint8.
 
     Raises
     ------
@@ -74,7 +76,9 @@ class OnnxNetwork:
         self._input, self.dtype = value.name, np.dtype(_TYPES[value.type])
         batch, *dims = (size if isinstance(size, int) and size > 0 else None for size in value.shape)
         self.dims, self._batch = tuple(dims), batch
-        self.outputs = tuple(value.name for value in self._session.get_outputs())
+        outputs = self._session.get_outputs()
+        self.outputs = tuple(value.name for value in outputs)
+        self.gives_uint8 = _TYPES.get(outputs[0].type) is np.uint8
 
     def __call__(self, rows: np.ndarray, output: str | None = None) -> np.ndarray:
         """Give an output, by default the first one, for one or more rows.

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper
 from onnx_models import LATENTS, SIZE, patterned_images, save_autoencoder, save_model
 
 from ellipsoid.models import decode_latents, encode_images, load_onnx
-from ellipsoid.models.imported import PythonFunction
+from ellipsoid.models.imported import PythonFunction, open_part
 from ellipsoid.models.importing import find_autoencoder
 
 FLOAT = TensorProto.FLOAT
@@ -134,7 +134,9 @@ def test_uint8_models_need_no_range(tmp_path, images):
         model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(value), name))
     model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
     onnx.save(model, decoder)
-    assert come_back(load_onnx(encoder, decoder, images), images)
+    found = find_autoencoder(open_part(encoder, "encoder"), open_part(decoder, "decoder"), images)
+    assert "; encoder NHWC, uint8; decoder NHWC, uint8; 4 latents; " in found.text
+    assert come_back(found.autoencoder, images)
 
 
 # --- ranges ------------------------------------------------------------------------------------------
