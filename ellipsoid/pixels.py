@@ -79,15 +79,28 @@ class ImageDecoder:
         ValueError
             If the images have another shape, or those of the first call another range.
         """
-        # A copy: a decoder may write to what it is given, and PyTorch warns of what it may not.
-        images = _as_array(self.decode(np.array(latents, np.float32)))
-        self._check_layout(images, len(latents))
+        images = self.decoded(latents)
         if not self._is_examined:
             check_range(images, self.pixel_range)
             self._is_examined = True
         converted = as_uint8(images, self.pixel_range)
         # A copy again: a decoder may use the same memory for its next images.
         return np.array(converted) if converted is images and isinstance(images, np.ndarray) else converted
+
+    def decoded(self, latents: np.ndarray) -> np.ndarray | jax.Array:
+        """Images of some latents as the decoder gives them, with nothing but their layout checked.
+
+        Raises
+        ------
+        TypeError
+            If they are no array.
+        ValueError
+            If they have another shape.
+        """
+        # A copy: a decoder may write to what it is given, and PyTorch warns of what it may not.
+        images = _as_array(self.decode(np.array(latents, np.float32)))
+        self._check_layout(images, len(latents))
+        return images
 
     def _check_layout(self, images: np.ndarray | jax.Array, n: int) -> None:
         got = tuple(images.shape)

@@ -25,8 +25,9 @@ from ellipsoid.shapes import Shape, load
 from ellipsoid.state import PCAState
 
 if TYPE_CHECKING:
-    from ellipsoid.models.autoencoder import Autoencoder, AutoencoderConfig
+    from ellipsoid.models.autoencoder import Autoencoder, AutoencoderConfig, ImageAutoencoder, ImageShape
     from ellipsoid.models.images import ImageSet
+    from ellipsoid.models.imported import ImportedAutoencoder
     from ellipsoid.models.steps import TrainConfig
 
 #: The name by which a demonstration's configuration calls its images, which are drawn and lie in no file.
@@ -72,6 +73,8 @@ class RunFolder:
         History of the training, one line an epoch.
     checkpoints : Path
         Folder of the training's newest and best states, written by Orbax.
+    encoder, decoder : Path
+        ONNX models of an autoencoder that was imported.
     latents : Path
         Latents of the training images, ``(n, D)``.
     test_latents : Path
@@ -104,6 +107,8 @@ class RunFolder:
         self.holder = self.path / "holder.json"
         self.metrics = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
+        self.encoder = self.path / "encoder.onnx"
+        self.decoder = self.path / "decoder.onnx"
         self.latents = self.path / "latents.npy"
         self.test_latents = self.path / "latents_test.npy"
         self.state = self.path / "state.npz"
@@ -133,6 +138,11 @@ class RunFolder:
         """State or mixture that is recommended for a goal, if it is not the run's own state."""
         return self.path / f"recommended-{goal}.npz"
 
+    @property
+    def has_autoencoder(self) -> bool:
+        """Whether there is an autoencoder to encode and decode with."""
+        return self.checkpoints.is_dir() or (self.config.exists() and "imported" in self.read_config())
+
     # --- what is in the files ---
 
     def read_config(self) -> dict[str, Any]:
@@ -142,7 +152,8 @@ class RunFolder:
         -------
         dict
             ``autoencoder`` and ``training``, the fields of their configurations; ``validation``, ``images``
-            and ``data``, the identity of the images, unless the run is older than they are.
+            and ``data``, the identity of the images, unless the run is older than they are. An autoencoder
+            that was imported has ``imported`` in the place of these two.
 
         Raises
         ------
@@ -159,6 +170,8 @@ class RunFolder:
             description = json.loads(self.config.read_text())
             if description["format"] != _FORMAT or description["version"] != _VERSION:
                 raise ValueError(f"format {description['format']} {description['version']}")
+            if "imported" in description:
+                return description
             training, _ = description["training"], description["autoencoder"]
             description["training"] = {_FORMER_NAMES.get(name, name): training[name] for name in training}
         except (ValueError, KeyError, TypeError) as error:
@@ -617,7 +630,7 @@ def load_training_images(folder: str | os.PathLike[str], images: Any = None) -> 
     from ellipsoid.models.images import ImageSet, load_image_set
 
     description = RunFolder(folder).read_config()
-    config = _autoencoder_config(description)
+    config = _image_shape(description)
     recorded = description.get("images") or {}
     source = recorded.get("source") if images is None else images
     if source is None:
@@ -654,7 +667,7 @@ def load_test_images(folder: str | os.PathLike[str]) -> np.ndarray | None:
     return drawn_faces(recorded["n_test"], size, recorded["seed"], unseen=True)
 
 
-def check_training_images(images: np.ndarray, autoencoder: "Autoencoder", latents: np.ndarray) -> None:
+def check_training_images(images: np.ndarray, autoencoder: "ImageAutoencoder", latents: np.ndarray) -> None:
     """Check that images are those whose latents a run holds, by the first 32 of them.
 
     Nearest neighbours among other images would mean nothing.
@@ -663,7 +676,8 @@ def check_training_images(images: np.ndarray, autoencoder: "Autoencoder", latent
     ----------
     images : (m, H, W, C) uint8 array
         Any number of the training images, in any order.
-    autoencoder : Autoencoder
+    autoencoder : Autoencoder or ImportedAutoencoder
+        Nothing is checked by a decoder without an encoder.
     latents : (n, D) array
         Latents of the training images.
 
@@ -674,6 +688,8 @@ def check_training_images(images: np.ndarray, autoencoder: "Autoencoder", latent
     """
     from ellipsoid.models.autoencoder import encode_images
 
+    if autoencoder.encoder is None:
+        return
     codes = encode_images(autoencoder, images[:_COMPARED])
     distances = np.array([np.min(np.linalg.norm(latents - code, axis=1)) for code in codes])
     typical = np.median(np.linalg.norm(latents - latents[0], axis=1))
@@ -694,14 +710,14 @@ class Run:
 
     Attributes
     ----------
-    autoencoder : Autoencoder
+    autoencoder : Autoencoder or ImportedAutoencoder
         With the weights of the checkpoint; its configuration is ``autoencoder.config``.
-    training : TrainConfig
-        Configuration of the training.
+    training : TrainConfig or None
+        Configuration of the training; None for an autoencoder that was imported.
     epoch : int
-        Epoch of the checkpoint, from 1.
+        Epoch of the checkpoint, from 1; 0 without a training.
     optimizer_state : object
-        Optax state after that epoch.
+        Optax state after that epoch; None without a training.
     state : PCAState or None
         Fitted to the latents of the training images; None before that.
     metrics : list of dict
@@ -710,8 +726,8 @@ class Run:
         Whether the images that judged the epochs were split off the training images, or others.
     """
 
-    autoencoder: "Autoencoder"
-    training: "TrainConfig"
+    autoencoder: "Autoencoder | ImportedAutoencoder"
+    training: "TrainConfig | None"
     epoch: int
     optimizer_state: Any
     state: PCAState | None
@@ -740,6 +756,8 @@ def load_run(folder: str | os.PathLike[str], checkpoint: Literal["best", "newest
         If the folder is no run folder or has no checkpoint yet.
     ValueError
         If its configuration, its checkpoint or its state is damaged, or for another name of a checkpoint.
+    ImportError, PermissionError
+        If an imported autoencoder can't be run here; see :func:`ellipsoid.models.imported.load_imported`.
     """
     from flax import nnx
 
@@ -751,6 +769,9 @@ def load_run(folder: str | os.PathLike[str], checkpoint: Literal["best", "newest
         raise ValueError(f"checkpoint: expected best or newest; got {checkpoint!r}")
     run = RunFolder(folder)
     description = run.read_config()
+    state = PCAState.load(run.state) if run.state.exists() else None
+    if "imported" in description:
+        return Run(_load_imported(run, description), None, 0, None, state, [], "given")
     config = _autoencoder_config(description)
     _check_size(run, nnx.eval_shape(lambda: nnx.state(Autoencoder(config, rngs=nnx.Rngs(0)))))
     autoencoder = Autoencoder(config, rngs=nnx.Rngs(0))
@@ -769,7 +790,7 @@ def load_run(folder: str | os.PathLike[str], checkpoint: Literal["best", "newest
         training,
         epoch,
         restored.optimizer,
-        PCAState.load(run.state) if run.state.exists() else None,
+        state,
         run.read_metrics(),
         description.get("validation", "split"),
     )
@@ -787,25 +808,72 @@ def _check_size(run: RunFolder, weights: Any) -> None:
         )
 
 
+def _image_shape(description: dict[str, Any]) -> "ImageShape":
+    from ellipsoid.models.imported import ImportedConfig
+
+    if "imported" not in description:
+        return _autoencoder_config(description)
+    try:
+        return ImportedConfig.from_json(description["imported"])
+    except TypeError as error:
+        raise ValueError(f"configuration of an imported autoencoder: {error}") from None
+
+
 def _autoencoder_config(description: dict[str, Any]) -> "AutoencoderConfig":
     from ellipsoid.models.autoencoder import AutoencoderConfig
 
     return AutoencoderConfig.from_json(description["autoencoder"])
 
 
-def load_autoencoder(folder: str | os.PathLike[str]) -> "Autoencoder":
-    """Load the autoencoder of a run, with the weights of the lowest validation loss.
+def load_autoencoder(folder: str | os.PathLike[str]) -> "Autoencoder | ImportedAutoencoder":
+    """Load the autoencoder of a run: the imported one, or the weights of the lowest validation loss.
 
     Raises
     ------
-    FileNotFoundError, ValueError
+    FileNotFoundError, ImportError, PermissionError, ValueError
         As :func:`load_run`.
     """
     return load_run(folder).autoencoder
 
 
+def _load_imported(run: RunFolder, description: dict[str, Any]) -> "ImportedAutoencoder":
+    from ellipsoid.models.imported import load_imported
+
+    try:
+        return load_imported(description["imported"], run.encoder, run.decoder)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{run.config}: not the configuration of a run ({error!r})") from None
+
+
+def record_imported(
+    folder: str | os.PathLike[str], autoencoder: "ImportedAutoencoder", **description: Any
+) -> None:
+    """Make the folder of a run with an imported autoencoder: its models, and the configuration.
+
+    Parameters
+    ----------
+    folder : path
+    autoencoder : ImportedAutoencoder
+    **description
+        Further entries of the configuration: ``images`` and ``data``.
+
+    Raises
+    ------
+    OSError
+        If a file can't be written.
+    """
+    from ellipsoid.models.imported import describe_imported
+    from ellipsoid.models.onnx_network import OnnxNetwork
+
+    run = RunFolder(folder)
+    for path, part in ((run.encoder, autoencoder.encoder), (run.decoder, autoencoder.decoder)):
+        if isinstance(part, OnnxNetwork):
+            replace_file(path, part.content)
+    run.write_config({"imported": describe_imported(autoencoder), **description})
+
+
 def fit_run(
-    autoencoder: "Autoencoder",
+    autoencoder: "ImageAutoencoder",
     images: np.ndarray,
     out: str | os.PathLike[str],
     *,
@@ -816,7 +884,7 @@ def fit_run(
 
     Parameters
     ----------
-    autoencoder : Autoencoder
+    autoencoder : Autoencoder or ImportedAutoencoder
         The network, as `train` leaves it or `load_autoencoder` gives it.
     images : (n, H, W, C) uint8 array
         May be memory-mapped, as the latents are that are given back: neither need to fit into memory.
@@ -849,16 +917,50 @@ def fit_run(
         _write_latents(autoencoder, images, run.latents, progress)
         if test is not None:
             _write_latents(autoencoder, test, run.test_latents, progress)
-        latents = np.load(run.latents, mmap_mode="r")
-        moments = Moments.empty(latents.shape[1])
-        for block in row_slices(len(latents), _ROWS):
-            moments = moments.update(latents[block])
-        state = fit_moments(moments)
-        state.save(run.state)
+        return _fit_state(run)
+
+
+def fit_run_latents(latents: np.ndarray, out: str | os.PathLike[str]) -> tuple[np.ndarray, PCAState]:
+    """Take the latents of a run as they are, and fit a PCA state to them, as `fit_run` does.
+
+    Parameters
+    ----------
+    latents : (n, D) array
+    out : path
+        Run folder; ``latents.npy`` and ``state.npz`` in it are replaced.
+
+    Returns
+    -------
+    latents : (n, D) float32 array
+        Memory-mapped.
+    state : PCAState
+
+    Raises
+    ------
+    ValueError
+        If they are fewer than two.
+    OSError
+        If a file can't be written.
+    """
+    run = RunFolder(out)
+    with run.held():
+        run.directions.unlink(missing_ok=True)
+        with published(run.latents) as temporary, open(temporary, "xb") as file:
+            np.save(file, np.asarray(latents, np.float32))
+        return _fit_state(run)
+
+
+def _fit_state(run: RunFolder) -> tuple[np.ndarray, PCAState]:
+    latents = np.load(run.latents, mmap_mode="r")
+    moments = Moments.empty(latents.shape[1])
+    for block in row_slices(len(latents), _ROWS):
+        moments = moments.update(latents[block])
+    state = fit_moments(moments)
+    state.save(run.state)
     return latents, state
 
 
-def _write_latents(autoencoder: "Autoencoder", images: np.ndarray, path: Path, progress: bool) -> None:
+def _write_latents(autoencoder: "ImageAutoencoder", images: np.ndarray, path: Path, progress: bool) -> None:
     from ellipsoid.models.autoencoder import encoded_batches
 
     header = {

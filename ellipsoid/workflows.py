@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jax.typing import ArrayLike
 
 from ellipsoid.archive import digest
+from ellipsoid.checks import check_matrix
 from ellipsoid.evaluation.recommend import Recommendation, load_recommendation, recommend
 from ellipsoid.fitting import fit
 from ellipsoid.flow_fitting import DEFAULT_STEPS, fit_flow
@@ -27,14 +28,18 @@ from ellipsoid.runs import (
     check_run_folder,
     described_images,
     fit_run,
+    fit_run_latents,
     image_identity,
     load_autoencoder,
     load_training_images,
+    record_imported,
 )
 from ellipsoid.shapes import Shape, load
 
 if TYPE_CHECKING:
     from ellipsoid.models.autoencoder import Autoencoder, AutoencoderConfig
+    from ellipsoid.models.imported import ImportedAutoencoder
+    from ellipsoid.models.importing import Found
     from ellipsoid.models.steps import TrainConfig
 
 HalfWidth = Literal["std", "histogram", "histogram_raw", "quantile", "mad", "core"]
@@ -159,6 +164,101 @@ def complete_run(folder: str | os.PathLike[str], *, progress: bool = True) -> Ru
     check_image_identity(folder, image_identity(image_set.images))
     fit_run(autoencoder, image_set.images, folder, progress=progress)
     return run
+
+
+# --- importing ---------------------------------------------------------------------------------------
+
+
+def import_run(
+    encoder: str | os.PathLike[str] | None,
+    decoder: str | os.PathLike[str],
+    images: str | None,
+    out: str | os.PathLike[str],
+    *,
+    latents: ArrayLike | None = None,
+    pixel_range: tuple[float, float] | None = None,
+    input_range: tuple[float, float] | None = None,
+    image_size: int | None = None,
+    channels: Literal[1, 3] | None = None,
+    split: Literal["all", "train", "valid", "test"] = "all",
+    cache: Path | None = None,
+    progress: bool = True,
+) -> "Found":
+    """Make a run of an autoencoder of another framework: encode images with it, and fit a PCA state.
+
+    Parameters
+    ----------
+    encoder : path, str or None
+        ONNX file from images to latents, or a function of uint8 images by its name, ``module:function``.
+    decoder : path or str
+        ONNX file from latents to images, or a function of float32 latents by its name. It gives images
+        ``(n, H, W, C)``, uint8 or floats.
+    images : path, name or None
+        Images that the autoencoder was trained on, as for :func:`ellipsoid.models.load_images`. An encoder
+        needs them.
+    out : path
+        Run folder. ONNX models are copied into it.
+    latents : array, shape (n, D), optional
+        Latents of such images, in the place of an encoder.
+    pixel_range, input_range : tuple of two float, optional
+        Black and white of decoded floats, and of floats that the encoder takes. By default those by which
+        the images come back best.
+    image_size, channels : int, optional
+        Sizes that images are brought to for functions; an ONNX model has its own.
+    split, cache
+        As for :func:`train_run`.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    Found
+        The autoencoder, and how well the images come back from it.
+
+    Raises
+    ------
+    FileExistsError
+        If the run folder holds anything.
+    FileNotFoundError
+        If there is no such model, or no such file of images.
+    ImportError
+        If ``onnx`` or ``onnxruntime`` is not installed, or a function's module can't be imported.
+    TypeError, ValueError
+        For images that can't be read, and models that are no encoder and decoder of them; see
+        :func:`ellipsoid.models.load_onnx`.
+    OSError
+        If a file can't be read or written.
+    KeyboardInterrupt
+        When interrupted. :func:`complete_run` goes on if the images were being encoded.
+    """
+    from ellipsoid.models.images import load_image_set
+    from ellipsoid.models.imported import open_part
+    from ellipsoid.models.importing import find_autoencoder, known_image_shape
+
+    check_run_folder(out)
+    if (encoder is None) == (latents is None):
+        got = "neither" if latents is None else "both"
+        raise ValueError(f"encoder: expected an encoder, or latents in its place; got {got}")
+    if encoder is not None and images is None:
+        raise ValueError("images: expected the images that the autoencoder was trained on; got none")
+    encoder_part = None if encoder is None else open_part(encoder, "encoder")
+    decoder_part = open_part(decoder, "decoder")
+    size, n_channels = known_image_shape(encoder_part, decoder_part) or (image_size, channels)
+    real, recorded = None, {}
+    if images is not None:
+        real = load_image_set(images, size, n_channels, split=split, cache=cache, progress=progress).images
+        source = described_images(images, split=split, cache=cache)
+        recorded = {"images": source, "data": image_identity(real)}
+    rows = None if latents is None else check_matrix("latents", latents)
+    found = find_autoencoder(
+        encoder_part, decoder_part, real, rows, pixel_range=pixel_range, input_range=input_range
+    )
+    record_imported(out, found.autoencoder, **recorded)
+    if rows is not None:
+        fit_run_latents(rows, out)
+    elif real is not None:
+        fit_run(found.autoencoder, real, out, progress=progress)
+    return found
 
 
 # --- fitting -----------------------------------------------------------------------------------------
@@ -372,7 +472,7 @@ def write_latents(
 
 
 def write_images(
-    autoencoder: "Autoencoder",
+    autoencoder: "Autoencoder | ImportedAutoencoder",
     drawing: Drawing,
     n: int,
     out: str | os.PathLike[str],
@@ -384,7 +484,7 @@ def write_images(
 
     Parameters
     ----------
-    autoencoder : Autoencoder
+    autoencoder : Autoencoder or ImportedAutoencoder
         The decoder's network. Rows that were written with other weights do not go on.
     drawing, n, out, seed, **options
         As for :func:`write_latents`.
@@ -399,6 +499,11 @@ def write_images(
         As :func:`ellipsoid.generate`.
     """
     from ellipsoid.models.autoencoder import decode_function
+    from ellipsoid.models.imported import ImportedAutoencoder
 
-    decode = decode_function(autoencoder)
-    return write_latents(drawing, n, out, seed=seed, decode=decode, decoder_digest=digest(decode), **options)
+    if isinstance(autoencoder, ImportedAutoencoder):
+        decode, weights = autoencoder.batch_decoder(), autoencoder.decoder_digest
+    else:
+        decode = decode_function(autoencoder)
+        weights = digest(decode)
+    return write_latents(drawing, n, out, seed=seed, decode=decode, decoder_digest=weights, **options)

@@ -13,6 +13,8 @@ from ellipsoid.models.features import train_network as train_network
 from ellipsoid.models.images import ImageSet as ImageSet
 from ellipsoid.models.images import load_image_set as load_image_set
 from ellipsoid.models.images import load_images as load_images
+from ellipsoid.models.imported import ImportedAutoencoder as ImportedAutoencoder
+from ellipsoid.models.importing import load_onnx as load_onnx
 from ellipsoid.models.steps import TrainConfig as TrainConfig
 from ellipsoid.models.training import TrainingDiverged as TrainingDiverged
 from ellipsoid.models.training import train as train

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Protocol, Self, get_args
 
 import jax
 import jax.numpy as jnp
@@ -186,6 +186,52 @@ class Decoder(nnx.Module):
         return jax.nn.sigmoid(features.astype(jnp.float32))
 
 
+class ImageShape(Protocol):
+    """Sizes of an autoencoder's images and latents."""
+
+    @property
+    def image_size(self) -> int:
+        """Height and width in pixels."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """Channels, 1 or 3."""
+        ...
+
+    @property
+    def latent_dim(self) -> int:
+        """Number of latent dimensions."""
+        ...
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of one image."""
+        ...
+
+
+class ImageAutoencoder(Protocol):
+    """Any autoencoder of images: ours, or one that was imported."""
+
+    @property
+    def config(self) -> ImageShape:
+        """Sizes of images and latents."""
+        ...
+
+    @property
+    def encoder(self) -> object | None:
+        """The encoder; None where there is a decoder alone."""
+        ...
+
+    def batch_encoder(self) -> Callable[[np.ndarray], ArrayLike]:
+        """Give the function from a batch of uint8 images to latents."""
+        ...
+
+    def batch_decoder(self) -> Callable[[np.ndarray], ArrayLike]:
+        """Give the function from a batch of latents to uint8 images."""
+        ...
+
+
 class Autoencoder(nnx.Module):
     """A plain autoencoder: ``decode(encode(images))`` approximates ``images``.
 
@@ -264,6 +310,14 @@ class Autoencoder(nnx.Module):
             raise ValueError(f"latents: expected shape (n, {self.config.latent_dim}); got {latents.shape}")
         return self.decoder(latents)
 
+    def batch_encoder(self) -> Callable[[np.ndarray], Array]:
+        """Give the compiled function, with the weights of the moment, from uint8 images to latents."""
+        return partial(_encode_uint8, *nnx.split(self))
+
+    def batch_decoder(self) -> Callable[[np.ndarray], Array]:
+        """Give the compiled function, with the weights of the moment, from latents to uint8 images."""
+        return partial(_decode_uint8, *nnx.split(self))
+
     def __call__(self, images: ArrayLike) -> Array:
         """Reconstruct images `(n, height, width, channels)` with pixels in [0, 1]; raises as `encode`."""
         return self.decode(self.encode(images))
@@ -298,13 +352,13 @@ def decode_function(autoencoder: Autoencoder) -> Callable[[ArrayLike], Array]:
 
 
 def encode_images(
-    autoencoder: Autoencoder, images: np.ndarray, *, batch_size: int = 256, progress: bool = False
+    autoencoder: ImageAutoencoder, images: np.ndarray, *, batch_size: int = 256, progress: bool = False
 ) -> np.ndarray:
     """Encode images of any number, in batches of one fixed size.
 
     Parameters
     ----------
-    autoencoder : Autoencoder
+    autoencoder : Autoencoder or ImportedAutoencoder
     images : (n, height, width, channels) uint8 array
         May be memory-mapped.
     batch_size : int
@@ -340,7 +394,7 @@ def encode_images(
 
 
 def encoded_batches(
-    autoencoder: Autoencoder, images: np.ndarray, *, batch_size: int = 256, progress: bool = False
+    autoencoder: ImageAutoencoder, images: np.ndarray, *, batch_size: int = 256, progress: bool = False
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Encode images as `encode_images` does, and yield the latents of each batch with their rows.
 
@@ -351,19 +405,19 @@ def encoded_batches(
     """
     check_images("images", images, autoencoder.config.image_shape)
     check_count("batch_size", batch_size)
-    graph, weights = nnx.split(autoencoder)
+    encode = autoencoder.batch_encoder()
     for rows, batch in padded_batches(images, batch_size, "encode", unit="images", progress=progress):
-        yield rows, np.asarray(_encode_uint8(graph, weights, batch))[: rows.stop - rows.start]
+        yield rows, np.asarray(encode(batch))[: rows.stop - rows.start]
 
 
 def decode_latents(
-    autoencoder: Autoencoder, latents: np.ndarray, *, batch_size: int = 256, progress: bool = False
+    autoencoder: ImageAutoencoder, latents: np.ndarray, *, batch_size: int = 256, progress: bool = False
 ) -> np.ndarray:
     """Decode latents of any number, in batches of one fixed size.
 
     Parameters
     ----------
-    autoencoder : Autoencoder
+    autoencoder : Autoencoder or ImportedAutoencoder
     latents : (n, latent_dim) array of finite numbers
         May be memory-mapped.
     batch_size : int
@@ -399,13 +453,13 @@ def decode_latents(
     if latents.ndim != 2 or latents.shape[1] != autoencoder.config.latent_dim:
         raise ValueError(f"latents: expected shape (n, {autoencoder.config.latent_dim}); got {latents.shape}")
     images = np.empty((len(latents), *autoencoder.config.image_shape), np.uint8)
-    graph, weights = nnx.split(autoencoder)
+    decode = autoencoder.batch_decoder()
     for rows, batch in padded_batches(latents, batch_size, "decode", unit="images", progress=progress):
         if not np.isfinite(batch).all():
             raise ValueError(
                 f"latents: expected finite numbers; got NaN or infinity in rows {rows.start}:{rows.stop}"
             )
-        images[rows] = np.asarray(_decode_uint8(graph, weights, batch))[: rows.stop - rows.start]
+        images[rows] = np.asarray(decode(batch))[: rows.stop - rows.start]
     return images
 
 

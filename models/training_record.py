@@ -143,6 +143,8 @@ class TrainingRecord:
 def _merged(folder: RunFolder, description: dict[str, Any]) -> dict[str, Any]:
     """Join a description with the one in the folder; raises ``ValueError`` if it is of something else."""
     present = folder.read_config()
+    if "imported" in present:
+        raise ValueError(f"{folder.path} holds an imported autoencoder: choose another run folder")
     changed = [
         f"{part}.{name}"
         for part in ("autoencoder", "training")

@@ -49,6 +49,8 @@ def test_names_in_a_run_folder_stay_what_they_are():
         "holder": "holder.json",
         "metrics": "metrics.jsonl",
         "checkpoints": "checkpoints",
+        "encoder": "encoder.onnx",
+        "decoder": "decoder.onnx",
         "latents": "latents.npy",
         "test_latents": "latents_test.npy",
         "state": "state.npz",

@@ -86,11 +86,25 @@ def _commands() -> list[type]:
     from ellipsoid.cli.explore import Explore
     from ellipsoid.cli.fit import Fit
     from ellipsoid.cli.generate import Generate
+    from ellipsoid.cli.importing import Import
     from ellipsoid.cli.report import Report
     from ellipsoid.cli.sample import Sample
     from ellipsoid.cli.train import Train
 
-    return [Demo, Train, Fit, Sample, Generate, Directions, Edit, Report, Evaluate, Copies, Explore]
+    return [
+        Demo,
+        Train,
+        Import,
+        Fit,
+        Sample,
+        Generate,
+        Directions,
+        Edit,
+        Report,
+        Evaluate,
+        Copies,
+        Explore,
+    ]
 
 
 def _help() -> str:

@@ -22,7 +22,6 @@ from ellipsoid.checks import check_count, check_positive
 from ellipsoid.evaluation import baselines
 from ellipsoid.integrals import log_chi_cdf
 from ellipsoid.levels import matched_level
-from ellipsoid.mixture import Mixture
 from ellipsoid.mixture_fitting import fit_mixture
 from ellipsoid.sampling import draw_rows
 from ellipsoid.sequence import RowSequence

@@ -33,7 +33,7 @@ from ellipsoid.settings import DrawSettings
 from ellipsoid.state import PCAState
 
 if TYPE_CHECKING:
-    from ellipsoid.models.autoencoder import Autoencoder
+    from ellipsoid.models.autoencoder import ImageAutoencoder
     from ellipsoid.models.features import FeatureSpace
     from ellipsoid.models.images import Split
 
@@ -148,7 +148,7 @@ def evaluate_run(
     autoencoder, run_state = trained.autoencoder, _fitted_state(folder, trained)
     data = _load_run_data(folder, trained, config)
     features = _features(folder, trained, config, data, progress)
-    if trained.training.horizontal_flip:
+    if _is_flipped(trained):
         data = _with_mirrored(data, autoencoder)
     # The run's own state was fitted to the images kept back, too.
     state = fit(data.latents) if config.against is None else run_state
@@ -160,7 +160,7 @@ def evaluate_run(
         features,
         key=key(config.seed),
         train_images=data.images,
-        real_latents=encode_images(autoencoder, data.unseen),
+        real_latents=None if autoencoder.encoder is None else encode_images(autoencoder, data.unseen),
         candidates="quick" if config.quick else "full",
         out=folder.evaluation,
         progress=progress,
@@ -183,6 +183,11 @@ def _others_of_before(
             continue
         if old is not None and (old.settings, digest(old.state)) != (new.settings, digest(new.state)):
             yield old
+
+
+def _is_flipped(trained: Run) -> bool:
+    """Whether training has flipped its images; of an imported autoencoder that is not known."""
+    return trained.training is not None and bool(trained.training.horizontal_flip)
 
 
 def _fitted_state(folder: RunFolder, trained: Run) -> PCAState:
@@ -226,6 +231,11 @@ def _load_unseen(source: str, split: "Split", trained: Run) -> np.ndarray:
 
 def _checked_to_split(images: np.ndarray | None, n_latents: int, trained: Run) -> np.ndarray:
     """Check that the images to judge by can be split off the training images as training has done it."""
+    if trained.training is None:
+        raise ValueError(
+            "against: expected unseen images, since an imported autoencoder may have been trained on all "
+            "images of the run; got none"
+        )
     if trained.validation == "given":
         raise ValueError(
             "against: expected unseen images, since this run was trained with others for validation and "
@@ -244,6 +254,7 @@ def _kept_back(n_images: int, trained: Run) -> tuple[np.ndarray, np.ndarray]:
     """Rows that were trained on, and rows that were kept back to judge the epochs by."""
     from ellipsoid.models.training import split
 
+    assert trained.training is not None  # it was asked before
     rows, kept_back = split(n_images, trained.training)
     if len(kept_back) < MIN_IMAGES:
         raise ValueError(
@@ -261,7 +272,7 @@ def _as_classes(labels: np.ndarray | None) -> np.ndarray | None:
     return classes.reshape(-1) if len(values) > 1 else None
 
 
-def _with_mirrored(data: _RunData, autoencoder: "Autoencoder") -> _RunData:
+def _with_mirrored(data: _RunData, autoencoder: "ImageAutoencoder") -> _RunData:
     """Add the mirrored training images, which the autoencoder knows as well, where there are few images."""
     from ellipsoid.models.autoencoder import encode_images
 
@@ -289,7 +300,7 @@ def _features(
         labels=data.labels,
         autoencoder=trained.autoencoder,
         path=folder.feature_network,
-        horizontal_flip=bool(trained.training.horizontal_flip),
+        horizontal_flip=_is_flipped(trained),
         weights=config.weights,
         download=config.download,
         progress=progress,

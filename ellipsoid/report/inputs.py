@@ -91,7 +91,7 @@ def load_report_inputs(
 ) -> ReportInputs:
     """Read the inputs of a report from a run folder, or from a folder with nothing but ``latents.npy``.
 
-    Without ``state.npz`` a state is fitted to the latents. Without checkpoints the report shows no images;
+    Without ``state.npz`` a state is fitted to the latents. Without an autoencoder the report shows no images;
     without the training images it shows neither reconstructions nor nearest neighbours, and says so.
 
     Parameters
@@ -120,7 +120,7 @@ def load_report_inputs(
     latents = folder.read_latents()
     state = el.PCAState.load(folder.state) if folder.state.exists() else el.fit(latents)
     directions = _directions(folder, latents.shape[-1])
-    if not folder.checkpoints.is_dir():
+    if not folder.has_autoencoder:
         if images is not None:
             raise ValueError(f"images: expected a run with an autoencoder to go with them; {run} has none")
         return ReportInputs(state, latents, directions=directions)
@@ -141,7 +141,7 @@ def load_report_inputs(
         state,
         latents,
         decode=lambda z: decode_latents(autoencoder, np.asarray(z)),
-        encode=lambda x: encode_images(autoencoder, x),
+        encode=None if autoencoder.encoder is None else lambda x: encode_images(autoencoder, x),
         images=None if found is None else found.images,
         test_images=None if found is None else load_test_images(folder),
         history=trained.metrics,

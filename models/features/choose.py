@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from ellipsoid.models.autoencoder import Autoencoder
+from ellipsoid.models.autoencoder import ImageAutoencoder
 from ellipsoid.models.features.efficientnet import efficientnet_features
 from ellipsoid.models.features.inception import inception_features
 from ellipsoid.models.features.latents import latent_features
@@ -26,7 +26,7 @@ def feature_space(
     *,
     images: np.ndarray | None = None,
     labels: np.ndarray | None = None,
-    autoencoder: Autoencoder | None = None,
+    autoencoder: ImageAutoencoder | None = None,
     path: str | os.PathLike[str] | None = None,
     horizontal_flip: bool = False,
     weights: str | os.PathLike[str] | None = None,
@@ -42,7 +42,7 @@ def feature_space(
         Training images: needed for "pixels", and for "network" to be trained on.
     labels, path, horizontal_flip
         Options of "network": see `train_network`. A network in `path` does without images.
-    autoencoder : Autoencoder, optional
+    autoencoder : Autoencoder or ImportedAutoencoder, optional
         Autoencoder whose latents are the features: needed for "latents".
     weights, download
         Options of "inception": see `inception_features`.

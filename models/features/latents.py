@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ellipsoid.models.autoencoder import Autoencoder, encode_images
+from ellipsoid.models.autoencoder import ImageAutoencoder, encode_images
 
 
 @dataclass(frozen=True, eq=False)
@@ -13,10 +13,10 @@ class LatentFeatures:
 
     Attributes
     ----------
-    autoencoder : Autoencoder
+    autoencoder : Autoencoder or ImportedAutoencoder
     """
 
-    autoencoder: Autoencoder
+    autoencoder: ImageAutoencoder
     name: str = field(default="latents", init=False)
     comparable: bool = field(default=False, init=False)
 
@@ -33,6 +33,6 @@ class LatentFeatures:
         return encode_images(self.autoencoder, images)
 
 
-def latent_features(autoencoder: Autoencoder) -> LatentFeatures:
+def latent_features(autoencoder: ImageAutoencoder) -> LatentFeatures:
     """Judge images by the latents that the encoder of an autoencoder gives for them."""
     return LatentFeatures(autoencoder)
