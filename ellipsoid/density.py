@@ -447,7 +447,8 @@ def _log_stretch(flow, scores):
     def of_row(y):
         return jnp.linalg.slogdet(jax.jacfwd(flow.bend)(y))[1]
 
-    rows = lax.map(of_row, scores.reshape(-1, scores.shape[-1]))
+    # One row at a time leaves the cores idle; a large block needs K times its memory.
+    rows = lax.map(of_row, scores.reshape(-1, scores.shape[-1]), batch_size=_BLOCK_ROWS[-1])
     return rows.reshape(scores.shape[:-1])
 
 

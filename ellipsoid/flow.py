@@ -252,5 +252,6 @@ def _check_arrays(arrays: Mapping[str, np.ndarray], description: Mapping[str, An
             raise ValueError(f"{name}: expected float32 of shape {shape}; got {value.dtype}{value.shape}")
         if not np.isfinite(value).all():
             raise ValueError(f"{name}: expected finite values; got NaN or infinity")
-    if not (arrays["scale"] > 0).all():
-        raise ValueError(f"scale: expected positive values; got {arrays['scale'].min()}")
+    for name in ("scale", "base.explained_variance"):
+        if not (arrays[name] > 0).all():
+            raise ValueError(f"{name}: expected positive values; got {arrays[name].min()}")

@@ -5,7 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import SMALL_FLOW, two_clusters
 
+import ellipsoid as el
 from ellipsoid.state import PCAState
 
 # They hold fixtures, not examples in docstrings.
@@ -57,3 +59,10 @@ def run_copy(trained_run, tmp_path):
     """Copy of the trained run, to be changed."""
     shutil.copytree(trained_run, tmp_path / "run")
     return tmp_path / "run"
+
+
+@pytest.fixture(scope="session")
+def small_flow():
+    """Flow of two labelled clusters, 3 components of 4 dimensions; it takes seconds, so there is but one."""
+    latents, labels = two_clusters(2000)
+    return el.fit_flow(latents, 3, labels=labels, **SMALL_FLOW)

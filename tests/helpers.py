@@ -1,4 +1,4 @@
-"""Draws in normalised coordinates, the statistics by which laws are compared, and a decoder."""
+"""Draws in normalised coordinates, the statistics by which laws are compared, flows, and a decoder."""
 
 import functools
 
@@ -10,6 +10,7 @@ import ellipsoid as el
 from ellipsoid.laws import get_law
 from ellipsoid.random import philox_words
 from ellipsoid.regions import as_region
+from ellipsoid.velocity import Velocity, untrained
 
 
 @functools.partial(jax.jit, static_argnames=("k", "law"))
@@ -52,6 +53,65 @@ def same_law(a, b):
         z = (outside[0].mean() - outside[1].mean()) / np.sqrt(variance)
         pvalues.append(2 * stats.norm.sf(abs(z)))
     return 4 * min(pvalues)
+
+
+# --- flows -----------------------------------------------------------------------------------------
+
+#: Settings of all flows of the fast tests, which so share their programs.
+SMALL_FLOW = {"steps": 300, "width": 32, "depth": 1, "n_steps": 8}
+
+_AXES = 2 * np.linalg.qr(np.random.default_rng(5).normal(size=(4, 3)))[0].T
+#: Means of the two clusters, in latents.
+CENTRES = {"low": 3 - _AXES[0], "high": 3 + _AXES[0]}
+
+
+def two_clusters(n, seed=0):
+    """Latents ``(n, 4)`` of rank 3 in two clusters, and the label of each."""
+    rng = np.random.default_rng(seed)
+    labels = np.array(list(CENTRES))[rng.integers(2, size=n)]
+    within = rng.normal(size=(n, 3)) * [0.35, 1, 1] @ _AXES
+    return np.array([CENTRES[label] for label in labels]) + within, labels
+
+
+def random_field(k, *, width=32, depth=1, size=1.0, seed=0):
+    """Untrained network with a random last layer, so that its velocities are of about that size."""
+    keys = jax.random.split(jax.random.key(seed))
+    velocity = untrained(keys[0], k, 0, width, depth)
+    return velocity._replace(last=size / np.sqrt(width) * jax.random.normal(keys[1], (width, k)))
+
+
+def literal_velocity(velocity, w, angle, condition=()):
+    """Velocity at points ``(n, k)``, as the network's description says it, in float64."""
+    entry, waves, by_label, hidden, shift, output, last = Velocity(*(np.asarray(x, float) for x in velocity))
+
+    def silu(x):
+        return x / (1 + np.exp(-x))
+
+    def normed(x):
+        return x / np.sqrt(np.mean(x * x, axis=1, keepdims=True) + 0.1)
+
+    phases = angle * np.arange(16)
+    embedding = silu(np.concatenate([np.cos(phases), np.sin(phases)]) @ waves + condition @ by_label)
+    h = w @ entry
+    for block in range(len(hidden)):
+        h = h + silu(normed(h) @ hidden[block] + embedding @ shift[block]) @ output[block]
+    return normed(h) @ last
+
+
+def literal_push(velocity, x0, n_steps, condition=()):
+    """Points ``(n, k)`` carried forwards by Heun's method, in float64."""
+    w, h = np.asarray(x0, float), np.pi / 2 / n_steps
+    for step in range(n_steps):
+        first = literal_velocity(velocity, w, step * h, condition)
+        w = w + h / 2 * (first + literal_velocity(velocity, w + h * first, (step + 1) * h, condition))
+    return w
+
+
+def energy_score(draws, latents):
+    """Distance of draws from each latent, less half of that among draws, ``(n,)``: less is better."""
+    from scipy.spatial.distance import cdist, pdist
+
+    return cdist(latents, draws).mean(axis=1) - pdist(draws).mean() / 2
 
 
 # --- images ----------------------------------------------------------------------------------------

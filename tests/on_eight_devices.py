@@ -17,6 +17,7 @@ import warnings
 import jax
 import numpy as np
 import pytest
+from helpers import random_field
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -26,7 +27,7 @@ N = 8 * 2500
 
 
 class Devices:
-    """State and mixture that all checks draw from, and a sharding of the rows over eight devices."""
+    """State and mixture that most checks draw from, and a sharding of the rows over eight devices."""
 
     def __init__(self, laws):
         self.laws = laws
@@ -76,6 +77,16 @@ def check_a_mixture(devices):
     dealt = el.sample(el.key(1), devices.mixture, 8 * 900, law="uniform", sharding=devices.rows, verify=True)
     assert_same_rows(whole, dealt, devices.rows)
     assert set(np.asarray(whole.part)) == {0, 1, 2}
+
+
+def check_a_flow(devices):
+    scale = devices.state.scale
+    flow = el.Flow(devices.state, random_field(20), scale, jax.numpy.float32(1), scale[:0], n_steps=4)
+    for n in (8, 8 * 300):
+        whole = el.sample(el.key(1), flow, n, law="uniform")
+        dealt = el.sample(el.key(1), flow, n, law="uniform", sharding=devices.rows, verify=True)
+        assert_same_rows(whole, dealt, devices.rows)
+    assert abs(whole.latents - devices.state.reconstruct(whole.scores)).max() > 0.1
 
 
 def check_latents_that_overflow(devices):
