@@ -1,6 +1,7 @@
 """A self-contained page of words and pictures: an HTML file that opens without a network."""
 
 import base64
+import io
 import os
 import re
 from collections.abc import Sequence
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from PIL import Image
 
 from ellipsoid.files import replace_file
+from ellipsoid.report.glossary import explained, linked
 
 _MEDIA_TYPES = {
     ".png": "image/png",
@@ -20,6 +23,10 @@ _MEDIA_TYPES = {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
 }
+
+
+#: A file with its caption, and with words for those who cannot see it.
+Picture = tuple[str | os.PathLike[str], str] | tuple[str | os.PathLike[str], str, str]
 
 
 @dataclass(frozen=True)
@@ -32,13 +39,17 @@ class Section:
         Heading of the section.
     text : str
         Plain text; an empty line starts a new paragraph.
-    pictures : sequence of (path, caption)
-        PNG, SVG, GIF or JPEG files. The caption also tells what is seen to those who cannot see it.
+    pictures : sequence of (path, caption) or (path, caption, alt)
+        PNG, SVG, GIF or JPEG files. The last of the three tells what is seen to those who cannot see it,
+        beside the caption.
+    table : sequence of rows
+        Table below the text, each row a sequence of str; the first one names the columns.
     """
 
     title: str
     text: str = ""
-    pictures: Sequence[tuple[str | os.PathLike[str], str]] = ()
+    pictures: Sequence[Picture] = ()
+    table: Sequence[Sequence[str]] = ()
 
 
 def write_page(
@@ -96,20 +107,23 @@ def write_page(
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path: expected a file in a folder that exists; got {path}")
+    seen: set[str] = set()
     page = _template().render(
         title=title,
-        lead=_paragraphs(lead),
-        warnings=warnings,
-        remarks=remarks,
+        lead=linked(_paragraphs(lead), seen),
+        warnings=linked(warnings, seen),
+        remarks=linked(remarks, seen),
         summary=summary,
         sections=[
             {
                 "title": section.title,
-                "paragraphs": _paragraphs(section.text),
-                "pictures": [(_data_uri(Path(picture)), caption) for picture, caption in section.pictures],
+                "paragraphs": linked(_paragraphs(section.text), seen),
+                "pictures": [_shown(Path(path), *words) for path, *words in section.pictures],
+                "table": section.table,
             }
             for section in sections
         ],
+        terms=explained(seen),
         provenance=provenance,
     )
     replace_file(path, page.encode())
@@ -120,13 +134,27 @@ def _paragraphs(text: str) -> list[str]:
     return re.split(r"\n\s*\n", text.strip()) if text.strip() else []
 
 
+def _shown(picture: Path, caption: str, alt: str = "") -> dict[str, str]:
+    shown = {"source": _data_uri(picture), "still": "", "caption": caption, "alt": alt}
+    if picture.suffix.lower() == ".gif":
+        first = io.BytesIO()
+        with Image.open(picture) as animation:
+            animation.convert("RGB").save(first, "PNG")
+        shown["still"] = _as_uri("image/png", first.getvalue())
+    return shown
+
+
 def _data_uri(picture: Path) -> str:
     media_type = _MEDIA_TYPES.get(picture.suffix.lower())
     if media_type is None:
         raise ValueError(f"sections: expected pictures of type {', '.join(_MEDIA_TYPES)}; got {picture.name}")
     if not picture.is_file():
         raise FileNotFoundError(f"sections: expected pictures that exist; got {picture}")
-    return f"data:{media_type};base64,{base64.b64encode(picture.read_bytes()).decode()}"
+    return _as_uri(media_type, picture.read_bytes())
+
+
+def _as_uri(media_type: str, content: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
 @cache
