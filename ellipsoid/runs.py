@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import jax
 import numpy as np
 
 from ellipsoid.advice import MeasuredLatents
-from ellipsoid.archive import digest
+from ellipsoid.archive import check_declared_sizes, digest
 from ellipsoid.blocks import row_slices
 from ellipsoid.files import published, replace_file
 from ellipsoid.fitting import fit_moments
@@ -291,8 +292,10 @@ class RunFolder:
 
 def _read_array(path: Path) -> np.ndarray:
     try:
+        with path.open("rb") as file:
+            check_declared_sizes(file)
         return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a readable .npy array ({error})") from None
 
 

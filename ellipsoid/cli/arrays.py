@@ -1,9 +1,12 @@
 """Arrays in files that are named on the command line."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
+
+from ellipsoid.archive import check_declared_sizes
 
 # What other programs write, and the line of Python that makes a .npy file of it.
 _CONVERSIONS = {
@@ -64,10 +67,11 @@ def read_arrays(name: str, path: Path) -> np.ndarray | dict[str, np.ndarray]:
         with path.open("rb") as file:
             if not file.read(6).startswith((b"\x93NUMPY", b"PK")):
                 raise ValueError("it begins like no file of NumPy")
+            check_declared_sizes(file)
             file.seek(0)
             content = np.load(file, allow_pickle=False)
             return content if isinstance(content, np.ndarray) else dict(content)
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
         reason = str(error)
         if "allow_pickle" in reason:
             reason = "it holds Python objects: save numbers, as by np.asarray(values, np.float32)"

@@ -41,6 +41,8 @@ _RECALL_WEIGHTS = {
 }
 # Reconstructions that cover so few unseen images leave candidates nothing to differ in.
 _NEXT_TO_NONE = 0.02
+# Measurements that a recommendation tells.
+_MEASURED = ("precision", "recall", "frechet")
 # What a recommended candidate is compared with: family, spread, and how it is called.
 _COMPARED = (
     (GAUSSIAN, 1.0, "a full Gaussian"),
@@ -62,6 +64,9 @@ class Recommendation:
         Law, level, fact and region, which are attributes of the recommendation as well.
     reason : str
         The measurements behind the recommendation, and the baseline.
+    measured : mapping of str to Estimate, optional
+        Precision, recall and Fréchet distance, by these names in lower case without accents, if the images of
+        these draws were measured.
     provenance : mapping, optional
         When and by what the evaluation was made, as :func:`ellipsoid.provenance.provenance` tells it, if the
         recommendation was read from a file.
@@ -71,6 +76,7 @@ class Recommendation:
     state: Shape
     settings: DrawSettings
     reason: str
+    measured: Mapping[str, Estimate] | None = None
     provenance: Mapping[str, str] | None = None
 
     @property
@@ -199,7 +205,8 @@ def recommend(
     recipe = chosen.recipe
     assert recipe is not None
     reason = _reason(evaluation, goal, chosen, len(equal), len(ours))
-    return Recommendation(goal, recipe.state(), recipe.settings, reason)
+    measured = {name: getattr(chosen.measurements, name) for name in _MEASURED}
+    return Recommendation(goal, recipe.state(), recipe.settings, reason, measured)
 
 
 def choose_result(
@@ -364,6 +371,7 @@ def save_recommendations(
             **recommendation.options,
             "n_components": recommendation.n_components,
             "reason": recommendation.reason,
+            "measured": recommendation.measured,
             "state": path.name,
             "state_digest": _digest(path),
         }
@@ -428,7 +436,10 @@ def load_recommendation(run: str | os.PathLike[str], goal: str = "balanced") -> 
         settings = DrawSettings(str(stored["law"]), level, fact, str(stored["region"]))
         settings.check(n_components)
         digests = {folder.state: content["run_state_digest"], recommended: stored["state_digest"]}
-        made = content.get("provenance")  # files of before have none
+        measured = stored.get("measured")  # files of before have neither this
+        if measured is not None:
+            measured = {name: Estimate(*map(float, measured[name])) for name in _MEASURED}
+        made = content.get("provenance")  # nor that
         if made is not None:
             told(made)
     except (ValueError, KeyError, TypeError) as error:
@@ -439,7 +450,7 @@ def load_recommendation(run: str | os.PathLike[str], goal: str = "balanced") -> 
     state = load(recommended)
     if state.n_components != n_components:
         raise ValueError(f"{path}: not a recommendation ({n_components} components); {_REMEDY}")
-    return Recommendation(goal, state, settings, reason, made)
+    return Recommendation(goal, state, settings, reason, measured, made)
 
 
 def _digest(path: Path) -> str:

@@ -6,6 +6,7 @@ in shape, size or darkness too, so that they stay apart in black and white; the 
 Ito (2008), which colour-blind readers tell apart.
 """
 
+from ellipsoid.figures.describing import described as described
 from ellipsoid.figures.image_grids import grid_table as grid_table
 from ellipsoid.figures.image_grids import image_grid as image_grid
 from ellipsoid.figures.image_grids import images_of as images_of

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import io
 import os
 import re
 from collections.abc import Sequence
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from PIL import Image
 
 from ellipsoid.files import replace_file
+from ellipsoid.report.glossary import explained, linked
 
 _MEDIA_TYPES = {
     ".png": "image/png",
@@ -22,6 +25,10 @@ _MEDIA_TYPES = {
     ".jpeg": "image/jpeg",
     ".webp": "image/webp",
 }
+
+
+#: A file with its caption, and with words for those who cannot see it.
+Picture = tuple[str | os.PathLike[str], str] | tuple[str | os.PathLike[str], str, str]
 
 
 @dataclass(frozen=True)
@@ -63,8 +70,9 @@ class Section:
         Heading of the section.
     text : str
         Plain text; an empty line starts a new paragraph.
-    pictures : sequence of (path, caption)
-        PNG, SVG, GIF, JPEG or WebP files. The caption also tells what is seen to those who cannot see it.
+    pictures : sequence of (path, caption) or (path, caption, alt)
+        PNG, SVG, GIF, JPEG or WebP files. The last of the three tells what is seen to those who cannot see it,
+        beside the caption.
     table : sequence of rows of str
         Table below the text; its first row is the heading of its columns.
     walks : sequence of Walk
@@ -73,7 +81,7 @@ class Section:
 
     title: str
     text: str = ""
-    pictures: Sequence[tuple[str | os.PathLike[str], str]] = ()
+    pictures: Sequence[Picture] = ()
     table: Sequence[Sequence[str]] = ()
     walks: Sequence[Walk] = ()
 
@@ -134,6 +142,7 @@ def write_page(
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path: expected a file in a folder that exists; got {path}")
     script = _environment().get_template("walks.js").render() if any(s.walks for s in sections) else ""
+    seen: set[str] = set()
     page = (
         _environment()
         .get_template("page.html")
@@ -141,22 +150,21 @@ def write_page(
             script=script,
             script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             title=title,
-            lead=_paragraphs(lead),
-            warnings=warnings,
-            remarks=remarks,
+            lead=linked(_paragraphs(lead), seen),
+            warnings=linked(warnings, seen),
+            remarks=linked(remarks, seen),
             summary=summary,
             sections=[
                 {
                     "title": section.title,
-                    "paragraphs": _paragraphs(section.text),
-                    "pictures": [
-                        (_data_uri(Path(picture)), caption) for picture, caption in section.pictures
-                    ],
+                    "paragraphs": linked(_paragraphs(section.text), seen),
+                    "pictures": [_shown(Path(path), *words) for path, *words in section.pictures],
                     "table": section.table,
                     "walks": [(_data_uri(Path(walk.sheet)), walk) for walk in section.walks],
                 }
                 for section in sections
             ],
+            terms=explained(seen),
             provenance=provenance,
         )
     )
@@ -168,13 +176,27 @@ def _paragraphs(text: str) -> list[str]:
     return re.split(r"\n\s*\n", text.strip()) if text.strip() else []
 
 
+def _shown(picture: Path, caption: str, alt: str = "") -> dict[str, str]:
+    shown = {"source": _data_uri(picture), "still": "", "caption": caption, "alt": alt}
+    if picture.suffix.lower() == ".gif":
+        first = io.BytesIO()
+        with Image.open(picture) as animation:
+            animation.convert("RGB").save(first, "PNG")
+        shown["still"] = _as_uri("image/png", first.getvalue())
+    return shown
+
+
 def _data_uri(picture: Path) -> str:
     media_type = _MEDIA_TYPES.get(picture.suffix.lower())
     if media_type is None:
         raise ValueError(f"sections: expected pictures of type {', '.join(_MEDIA_TYPES)}; got {picture.name}")
     if not picture.is_file():
         raise FileNotFoundError(f"sections: expected pictures that exist; got {picture}")
-    return f"data:{media_type};base64,{base64.b64encode(picture.read_bytes()).decode()}"
+    return _as_uri(media_type, picture.read_bytes())
+
+
+def _as_uri(media_type: str, content: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
 @cache

@@ -15,7 +15,7 @@ from ellipsoid import figures
 from ellipsoid.diagnostics import Diagnostics
 from ellipsoid.evaluation.recommend import Recommendation
 from ellipsoid.report.inputs import ReportInputs
-from ellipsoid.report.page import Walk
+from ellipsoid.report.page import Picture, Walk
 
 #: Draws that are compared with the latents.
 N_DRAWS = 10_000
@@ -112,13 +112,13 @@ class Study:
         )
         return Walk(path, label, caption, len(starts), _WALK_COLUMNS, -_WALK_REACH, _WALK_REACH)
 
-    def save(self, name: str, figure: Figure, caption: str, *, svg: bool = True) -> tuple[Path, str]:
-        """Save a figure as PNG, and as SVG too unless it shows images; its path and caption."""
+    def save(self, name: str, figure: Figure, caption: str, *, svg: bool = True) -> Picture:
+        """Save a figure as PNG, and as SVG too unless it shows images; its path, caption and content."""
         path = figures.save(figure, self.folder / f"{name}.png")
         if svg:
             figure.set_layout_engine("none")  # it is laid out, and would be so twice more for another file
             figures.save(figure, self.folder / f"{name}.svg")
-        return path, caption
+        return path, caption, figures.described(figure)
 
 
 def make_study(

@@ -1,12 +1,15 @@
 """Latents as people have them."""
 
+import io
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
 
 import ellipsoid as el
 from ellipsoid.cli.arrays import read_array, read_arrays
+from ellipsoid.runs import RunFolder
 
 LATENTS = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
 
@@ -92,6 +95,24 @@ def test_other_formats_are_refused_with_the_line_that_converts_them(tmp_path, su
     path.write_bytes(pickle.dumps(LATENTS))
     with pytest.raises(ValueError, match=r"latents: expected .*; got .*; in Python, np\.save\(.*npy'"):
         read_array("latents", path)
+
+
+def test_a_small_file_that_claims_to_be_large_is_refused(tmp_path):
+    """Before memory is asked for: in .npy and .npz, and as the latents of a run."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f4", "fortran_order": False, "shape": (10**11, 9)}
+    )
+    content = header.getvalue() + bytes(80)
+    (tmp_path / "latents.npy").write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "z.npz", "w") as archive:
+        archive.writestr("a.npy", content)
+    message = "claims 3,600,000,000,000 bytes"
+    for path in (tmp_path / "latents.npy", tmp_path / "z.npz"):
+        with pytest.raises(ValueError, match=rf"latents: expected a \.npy array; got .*{message}"):
+            read_array("latents", path)
+    with pytest.raises(ValueError, match=rf"latents\.npy: not a readable \.npy array \(.*{message}"):
+        RunFolder(tmp_path).read_latents()
 
 
 def test_nobody_is_advised_to_unpickle(tmp_path):

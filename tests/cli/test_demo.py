@@ -139,7 +139,7 @@ def test_the_page_shows_the_summary_and_every_figure(whole_run):
     out, summary = whole_run
     page = (out / "report.html").read_text()
     pictures = [path for path in (out / "figures").iterdir() if path.suffix != ".svg"]
-    assert page.count("data:image/") == len(pictures)
+    assert page.count('<img src="data:image/') == len(pictures)
     assert summary["images"] in page
     for title in IMAGE_CHAPTERS:
         assert f"<h2>{title}</h2>" in page

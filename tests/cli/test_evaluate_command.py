@@ -2,6 +2,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import re
 import shutil
 
 import numpy as np
@@ -96,10 +97,8 @@ def test_a_report_leads_with_what_was_found(run, tmp_path, capsys, monkeypatch):
     el.fit(np.load(run / "latents.npy"), n_components=3).save(other)
     for options in ([], ["--state", str(other)]):
         assert main(["report", str(folder), *options]) == 0
-        page, numbers = (
-            (folder / "report.html").read_text(),
-            json.loads((folder / "diagnostics.json").read_bytes()),
-        )
+        page = re.sub("<[^>]+>", "", (folder / "report.html").read_text())
+        numbers = json.loads((folder / "diagnostics.json").read_bytes())
         command = " ".join(["ellipsoid report", str(folder), *options])
         assert f"by ellipsoid {el.__version__}, `{command}`" in page
         assert (f"Draw with {best.way}: of all ways to draw" in page) == (not options)
@@ -134,11 +133,18 @@ def test_a_report_shows_what_was_found(run, tmp_path):
         return evaluation(make_study(of_run, measured, advice, tmp_path / "figures", key=el.key(0)))
 
     shown = section(run)
-    for goal in GOALS:
-        assert load_recommendation(run, goal).reason in shown.text
+    best = [load_recommendation(run, goal) for goal in GOALS]
+    assert best[0].reason in shown.text
+    content = json.loads((run / "evaluation" / "evaluation.json").read_text())["results"]
+    found = {(row["precision"], row["precision_error"], row["frechet"]) for row in content}
+    for recommended, row in zip(best, shown.table[1:], strict=True):
+        measured = recommended.measured
+        assert (*measured["precision"], measured["frechet"].value) in found
+        assert row[0] == recommended.goal
+        assert row[2] == f"{measured['precision'].value:.2f} ± {measured['precision'].error:.2f}"
     names = ["recommended", "fidelity_diversity", "equal_precision"]
-    assert [path.stem for path, _ in shown.pictures] == names
-    assert all(path.is_file() for path, _ in shown.pictures)
+    assert [path.stem for path, *_ in shown.pictures] == names
+    assert all(path.is_file() for path, *_ in shown.pictures)
 
     other = tmp_path / "other"
     shutil.copytree(run, other)

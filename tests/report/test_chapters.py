@@ -145,8 +145,8 @@ def test_latents_alone_give_the_chapters_of_numbers(study, chapter):
     if chapter not in DRAWINGS:
         assert section is None
         return
-    assert [path.name for path, _ in section.pictures] == [f"{name}.svg" for name in DRAWINGS[chapter]]
-    assert len({caption for _, caption in section.pictures}) == len(section.pictures)
+    assert [path.name for path, *_ in section.pictures] == [f"{name}.svg" for name in DRAWINGS[chapter]]
+    assert len({caption for _, caption, *_ in section.pictures}) == len(section.pictures)
     assert section.title
     assert section.text
 
@@ -157,8 +157,8 @@ def test_images_give_every_chapter_but_evaluation_and_attributes(with_images, tm
     if chapter in (evaluation.evaluation, attributes):
         assert section is None
         return
-    drawings = [path.stem for path, _ in section.pictures if path.suffix == ".svg"]
-    grids = [path.stem for path, _ in section.pictures if path.suffix != ".svg"]
+    drawings = [path.stem for path, *_ in section.pictures if path.suffix == ".svg"]
+    grids = [path.stem for path, *_ in section.pictures if path.suffix != ".svg"]
     assert drawings == DRAWINGS.get(chapter, ["nearest_distances"] if chapter is neighbours else [])
     assert grids == GRIDS.get(chapter, [])
 
@@ -172,7 +172,7 @@ def two_components(small_latents):
 @pytest.mark.parametrize("chapter", [*DRAWINGS, new_images, walks], ids=lambda chapter: chapter.__name__)
 def test_two_components_are_enough(two_components, tmp_path, chapter):
     section = chapter(dataclasses.replace(two_components, folder=tmp_path))
-    names = [path.stem for path, _ in section.pictures]
+    names = [path.stem for path, *_ in section.pictures]
     expected = DRAWINGS.get(chapter, []) + GRIDS.get(chapter, [])
     assert names == [name for name in expected if name != "surface"]
 
@@ -210,7 +210,7 @@ def test_generators_that_miss_the_region_know_each_dimension_at_most(study, late
     # One by one: even of the two dimensions that are the same, neither knows of the other.
     for independent in (box, normals):
         assert abs(np.corrcoef(independent[:, [3, 6]].T)[0, 1]) < 5 / math.sqrt(n)
-    captions = [caption for _, caption in without_the_region(with_decoder(study)).pictures]
+    captions = [caption for _, caption, *_ in without_the_region(with_decoder(study)).pictures]
     assert captions == ["Uniform in [-1.5, 1.5]", "Box, each dimension alone", "Independent normals"]
 
 
@@ -235,7 +235,7 @@ def test_walks_go_where_they_say(with_images, tmp_path):
         "around 2 and 3",
         "around 3 and 4",
     ]
-    straight, circle = (frames(path) for path, _ in section.pictures[2:])
+    straight, circle = (frames(path) for path, *_ in section.pictures[2:])
     # There and back: the other image is shown half-way.
     first, last = decode(with_images.latents[[0, 1_500]]).astype(int)
     np.testing.assert_array_equal(straight[0], first)
@@ -322,7 +322,7 @@ def evaluated(with_images, tmp_path, monkeypatch):
 def test_an_evaluation_shows_its_recommendations_and_draws_by_them(evaluated):
     section = evaluation.evaluation(evaluated)
     assert "Fidelity. Sharp.\n\nDiversity. Wide." in section.text
-    assert [path.name for path, _ in section.pictures] == ["recommended.png", "equal_precision.png"]
+    assert [path.name for path, *_ in section.pictures] == ["recommended.png", "equal_precision.png"]
     labels = texts(evaluated.figures["recommended"])
     assert labels == ["fidelity: normal, box, K 3, 1.5", "diversity: uniform, 2.25"]
     options = {"law": "normal", "level": 1.5, "fact": 1.0, "region": "box"}
@@ -459,7 +459,7 @@ def test_the_autoencoder_shows_images_that_it_has_not_seen_if_there_are_any(with
     history = [{"epoch": 1, "train_loss": 0.5}]
     inputs = dataclasses.replace(with_images.inputs, test_images=with_images.inputs.images, history=history)
     captions = [
-        caption for _, caption in autoencoder(dataclasses.replace(with_images, inputs=inputs)).pictures
+        caption for _, caption, *_ in autoencoder(dataclasses.replace(with_images, inputs=inputs)).pictures
     ]
     assert captions[0].startswith("Images it has never seen")
     assert captions[1] == "Mean squared error over the epochs"

@@ -1,13 +1,15 @@
 import base64
 import hashlib
+import io
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
-from ellipsoid.figures import save, save_sheet
+from ellipsoid.figures import save, save_animation, save_sheet
 from ellipsoid.report import page
 from ellipsoid.report.page import Section, Walk, write_page
 
@@ -54,9 +56,9 @@ def write_example(folder):
         remarks=["One of two", "Two of two"],
         summary=[("Images", 20_000), ("Level", 1.645)],
         sections=[
-            Section("New faces", "First paragraph.\n\nSecond paragraph.", [(plot, "A line")]),
+            Section("New faces", "First paragraph.\n\nSecond paragraph.", [(plot, "A line", "Chart of y")]),
             Section("Curves", pictures=[(str(drawing), "The same as a drawing")]),
-            Section("Words only", "Some text."),
+            Section("Words only", "Some text.", table=[("goal", "level"), ("fidelity", "1.41")]),
         ],
     )
 
@@ -78,10 +80,13 @@ def test_page_holds_all_it_was_given(tmp_path):
         "First paragraph.",
         "Second paragraph.",
         "Some text.",
+        "A line",
+        "fidelity",
+        "1.41",
     ):
         assert text in page.text
     first, second = page.all("img")
-    assert (first["alt"], second["alt"]) == ("A line", "The same as a drawing")
+    assert (first["alt"], second["alt"]) == ("Chart of y", "")  # the caption is read anyway
     for image, kind, name in ((first, "png", "plot.png"), (second, "svg+xml", "drawing.svg")):
         announced, content = image["src"].split(",")
         assert announced == f"data:image/{kind};base64"
@@ -94,7 +99,7 @@ def test_page_needs_nothing_from_outside(tmp_path):
     targets = [
         value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href")
     ]
-    assert len(targets) == 6
+    assert len(targets) == 6 + 2 * 2  # each figure opens and closes
     assert all(re.match(r"data:|#", target) for target in targets)
     ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
     assert {target[1:] for target in targets if target.startswith("#")} == ids
@@ -115,13 +120,44 @@ def test_what_comes_from_users_is_escaped(tmp_path):
             warnings=[HOSTILE],
             remarks=[HOSTILE],
             summary=[(HOSTILE, HOSTILE)],
-            sections=[Section(HOSTILE, HOSTILE, [(image, HOSTILE)])] * 3,
+            sections=[Section(HOSTILE, HOSTILE, [(image, HOSTILE, HOSTILE)])] * 3,
         )
     )
     assert not page.all("script")
     assert page.all("img")[0]["alt"] == HOSTILE
     # Title twice; lead, warning, remark; label and value; of each section link, heading, text, caption.
     assert page.text.count(HOSTILE) == 2 + 3 + 2 + 3 * 4
+
+
+def test_terms_are_explained_once_where_they_come_first(tmp_path):
+    """In whatever form; hostile text and longer words are no terms."""
+    page = Page(
+        write_page(
+            tmp_path / "report.html",
+            title="Levels",
+            lead="Latents at level 2, & <latents>.",
+            sections=[Section("Ellipses", "Confidence ellipses at a level; a by-law of sub-latents.")],
+        )
+    )
+    links = [attributes["href"] for attributes in page.all("a") if attributes.get("class") == "term"]
+    assert links == ["#term-latents", "#term-level", "#term-confidence-ellipse"]
+    anchors = [attributes["id"] for attributes in page.all("dt")]
+    assert anchors == ["term-latents", "term-level", "term-confidence-ellipse"]
+    assert not page.all("latents")
+
+
+def test_animations_stand_still_for_whoever_asks_for_less_motion(tmp_path):
+    frames = np.zeros((3, 4, 4, 3), np.uint8)
+    frames[0, :, :, 0] = 255
+    animation = save_animation(frames, tmp_path / "walk.gif")
+    walks = Section("Walks", "", [(animation, "A walk")])
+    page = Page(write_page(tmp_path / "report.html", title="", sections=[walks]))
+    (still,) = page.all("source")
+    assert still["media"] == "(prefers-reduced-motion: reduce)"
+    content = base64.b64decode(still["srcset"].removeprefix("data:image/png;base64,"))
+    first = Image.open(io.BytesIO(content))
+    assert first.n_frames == 1
+    assert first.getpixel((0, 0)) == (255, 0, 0)
 
 
 def test_a_page_replaces_another_only_when_it_is_complete(tmp_path, monkeypatch):

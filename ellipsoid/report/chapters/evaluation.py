@@ -10,10 +10,16 @@ from ellipsoid.report.study import Study
 from ellipsoid.runs import RunFolder
 
 TITLE = "How good the images are"
-#: Figures of the evaluation that the chapter shows again, and their captions.
+#: Figures of the evaluation that the chapter shows again, with their captions, and what they show.
 CAPTIONS = {
-    "fidelity_diversity": "Fidelity and diversity of every way to draw, as its draws spread",
-    "equal_precision": "Images of every way to draw, at about the same precision",
+    "fidelity_diversity": (
+        "Fidelity and diversity of every way to draw, as its draws spread",
+        "Chart of recall against precision, with a curve for each way to draw.",
+    ),
+    "equal_precision": (
+        "Images of every way to draw, at about the same precision",
+        "A row of images for each way to draw.",
+    ),
 }
 
 
@@ -29,12 +35,19 @@ def evaluation(study: Study) -> Section | None:
     recommended = [recommendation for recommendation in loaded if recommendation is not None]
     if not recommended:
         return None
+    table = [_row(study, best) for best in recommended if best.measured is not None]
+    text = "Measured against images that the autoencoder was not trained on, and recommended:\n\n"
+    if len(table) == len(recommended):
+        text += recommended[0].reason
+        table.insert(0, ("Goal", "How to draw", "Precision", "Recall", "Fréchet distance"))
+    else:  # of an earlier version
+        text += "\n\n".join(f"{best.goal.capitalize()}. {best.reason}" for best in recommended)
+        table = []
     drawn = [decode(study.sample(12, best.state, **best.options)) for best in recommended]
     labels = [f"{best.goal}: {_way_to_draw(study, best)}" for best in recommended]
     return Section(
         TITLE,
-        "Measured against images that the autoencoder was not trained on, and recommended:\n\n"
-        + "\n\n".join(f"{best.goal.capitalize()}. {best.reason}" for best in recommended),
+        text,
         [
             study.save(
                 "recommended",
@@ -44,7 +57,14 @@ def evaluation(study: Study) -> Section | None:
             ),
             *_figures_of_evaluation(run),
         ],
+        table,
     )
+
+
+def _row(study: Study, best: Recommendation) -> tuple[str, ...]:
+    measured = best.measured or {}
+    shares = (f"{measured[name].value:.2f} ± {measured[name].error:.2f}" for name in ("precision", "recall"))
+    return best.goal, _way_to_draw(study, best), *shares, str(measured["frechet"])
 
 
 def _way_to_draw(study: Study, best: Recommendation) -> str:
@@ -54,6 +74,6 @@ def _way_to_draw(study: Study, best: Recommendation) -> str:
     return ", ".join([*words, f"{best.level:.3g}"])
 
 
-def _figures_of_evaluation(run: Path) -> list[tuple[Path, str]]:
-    pictures = [(RunFolder(run).evaluation_figure(name), caption) for name, caption in CAPTIONS.items()]
-    return [(path, caption) for path, caption in pictures if path.is_file()]
+def _figures_of_evaluation(run: Path) -> list[tuple[Path, str, str]]:
+    pictures = [(RunFolder(run).evaluation_figure(name), *CAPTIONS[name]) for name in CAPTIONS]
+    return [picture for picture in pictures if picture[0].is_file()]

@@ -49,10 +49,12 @@ def walks(study: Study) -> Section | None:
                     np.concatenate([straight[0], straight[0][-2:0:-1]]), study.folder / "between_images.gif"
                 ),
                 "From one training image to another and back",
+                "Animation of one image that changes.",
             ),
             (
                 figures.save_animation(circles[0][:-1], study.folder / "circle.gif"),
                 f"Around the ellipse of components {planes[0][0] + 1} and {planes[0][1] + 1}",
+                "Animation of one image that changes and comes back to itself.",
             ),
         ],
         walks=[
