@@ -78,7 +78,9 @@ def trained(name: str, train_images: np.ndarray, test_images: np.ndarray, out: P
         autoencoder = Autoencoder(config, rngs=nnx.Rngs(training.seed))
         train(autoencoder, train_images, training, out=out, resume=True)
         fit_run(autoencoder, train_images, out, test=test_images)
-    return load_run(out).autoencoder
+    autoencoder = load_run(out).autoencoder
+    assert isinstance(autoencoder, Autoencoder)
+    return autoencoder
 
 
 def judge(name: str, data: Path, out: Path, features: list[FeatureName]) -> None:

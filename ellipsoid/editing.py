@@ -212,9 +212,8 @@ def interpolate(
         scale = np.asarray(shape.scale)
         scores = scale * great_circle(first / scale, last / scale, n)
         # What lies off the K principal components stays, and goes straight.
-        latents += np.asarray(shape.reconstruct(scores)) - _straight(
-            *(np.asarray(shape.reconstruct(y)) for y in (first, last)), n
-        )
+        reached = [np.asarray(shape.reconstruct(y)) for y in (first, last)]
+        latents += np.asarray(shape.reconstruct(scores)) - _straight(reached[0], reached[1], n)
     return Interpolation(latents, np.asarray(gauge(shape, latents, level=level, fact=fact, region=region)))
 
 

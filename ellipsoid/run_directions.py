@@ -16,7 +16,7 @@ from ellipsoid.runs import RunFolder, training_attributes
 from ellipsoid.shapes import Shape
 
 if TYPE_CHECKING:
-    from ellipsoid.models.autoencoder import Autoencoder
+    from ellipsoid.models.autoencoder import ImageAutoencoder
 
 #: Highest number of attributes or classes whose directions are learned for a run.
 MAX_DIRECTIONS = 256
@@ -129,6 +129,7 @@ def run_direction(folder: str | os.PathLike[str], name: str) -> Direction:
 
 def edited_decoder(
     decode: Callable[[Any], Any],
+    decoder_digest: str,
     shape: Shape,
     edits: Sequence[tuple[Direction, float]],
     **region: Any,
@@ -140,7 +141,9 @@ def edited_decoder(
     Parameters
     ----------
     decode : callable
-        Function from latents to images, as :func:`ellipsoid.models.decode_function` gives it.
+        Function from latents to images.
+    decoder_digest : str
+        Digest that tells it from others.
     shape : PCAState or Mixture
     edits : sequence of (Direction, float)
         Directions and the number of steps along each.
@@ -161,7 +164,7 @@ def edited_decoder(
         return decode(latents)
 
     steps = [(direction.vector, np.float64(amount)) for direction, amount in edits]
-    return edited, digest((decode, steps))
+    return edited, f"{decoder_digest} edited {digest(steps)}"
 
 
 class PictureStrip(NamedTuple):
@@ -187,7 +190,7 @@ class PictureStrip(NamedTuple):
 
 
 def edit_picture(
-    autoencoder: "Autoencoder",
+    autoencoder: "ImageAutoencoder",
     shape: Shape,
     picture: str | os.PathLike[str],
     direction: Direction,
@@ -198,7 +201,7 @@ def edit_picture(
 
     Parameters
     ----------
-    autoencoder : Autoencoder
+    autoencoder : Autoencoder or ImportedAutoencoder
     shape : PCAState or Mixture
     picture : path
         File of an image.

@@ -35,19 +35,25 @@ _INWARD = np.float32(1 - 2**-20)
 Function = TypeVar("Function", bound=Callable)
 
 
-def block_rows(shape: Shape, law: str, platform: str) -> int:
-    """Rows in a block of draws from a shape, a power of two.
+def block_rows(k: int, law: str, platform: str) -> int:
+    """Rows in a block for `k` components, a power of two.
 
     On a CPU a block holds about 2^20 numbers, where the start of a program no longer counts and the
     cache still helps; the procedures loop over rows on one core, so smaller blocks share the work
-    better and serve a few rows sooner. An accelerator needs many rows at once. A row of a flow takes as
-    long as thousands of numbers, so a few hundred rows already keep all cores busy.
+    better and serve a few rows sooner. An accelerator needs many rows at once.
     """
-    if isinstance(shape, Flow):
-        return 256 if platform == "cpu" else 2**14
-    k = shape.n_components
     log_numbers = 25 if platform != "cpu" else 18 if law in ("redraw", "sequential") else 20
     return 2 ** max(log_numbers - math.ceil(math.log2(max(k, 64))), 8)
+
+
+def shape_block_rows(shape: Shape, law: str, platform: str) -> int:
+    """Rows in a block of draws from a shape, see :func:`block_rows`.
+
+    A row of a flow takes as long as thousands of numbers, so a few hundred rows keep all cores busy.
+    """
+    if isinstance(shape, Flow):
+        return 2**8 if platform == "cpu" else 2**14
+    return block_rows(shape.n_components, law, platform)
 
 
 def is_traced(tree: Any) -> bool:
@@ -221,7 +227,7 @@ class RowSequence:
 
     def block_rows(self, platform: str) -> int:
         """Rows in a block, see :func:`block_rows`."""
-        return block_rows(self.shape, self.law, platform)
+        return shape_block_rows(self.shape, self.law, platform)
 
     def as_data(self) -> Self:
         """Keep a surrounding program from folding the tables into the arithmetic: other bits."""

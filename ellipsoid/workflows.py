@@ -6,11 +6,12 @@ They are what the commands of the command line do, but for parsing and printing.
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from jax.typing import ArrayLike
 
 from ellipsoid.archive import digest
@@ -498,12 +499,16 @@ def write_images(
     FileExistsError, TypeError, ValueError, RuntimeError, OSError, KeyboardInterrupt
         As :func:`ellipsoid.generate`.
     """
+    decode, weights = decoder_of(autoencoder)
+    return write_latents(drawing, n, out, seed=seed, decode=decode, decoder_digest=weights, **options)
+
+
+def decoder_of(autoencoder: "Autoencoder | ImportedAutoencoder") -> tuple[Callable[[np.ndarray], Any], str]:
+    """Give the decoder of any autoencoder as a function from latents to images, and a digest of it."""
     from ellipsoid.models.autoencoder import decode_function
     from ellipsoid.models.imported import ImportedAutoencoder
 
     if isinstance(autoencoder, ImportedAutoencoder):
-        decode, weights = autoencoder.batch_decoder(), autoencoder.decoder_digest
-    else:
-        decode = decode_function(autoencoder)
-        weights = digest(decode)
-    return write_latents(drawing, n, out, seed=seed, decode=decode, decoder_digest=weights, **options)
+        return autoencoder.batch_decoder(), autoencoder.decoder_digest
+    decode = decode_function(autoencoder)
+    return decode, digest(decode)

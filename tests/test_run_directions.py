@@ -78,13 +78,15 @@ def test_an_edited_image_is_that_of_the_edited_latents():
     state = el.fit(np.random.default_rng(0).normal(size=(400, 4)))
     learned = el.direction(np.asarray(state.mean) + np.eye(4).repeat(100, axis=0), np.arange(400) < 100)
     z = np.asarray(el.sample(el.key(0), state, 32).latents)
-    edited, name = edited_decoder(decode, state, [(learned, 0.5)], level=1.645)
+    edited, name = edited_decoder(decode, "decoder", state, [(learned, 0.5)], level=1.645)
     moved = el.edit(state, z, learned, 0.5, towards="centre")
     np.testing.assert_array_equal(edited(z), decode(moved.latents))
     assert moved.gauge.max() < 1 + 1e-5
     # Each row by itself, whichever others leave the region.
     np.testing.assert_array_equal(edited(z[::-1])[::-1], edited(z))
-    names = {edited_decoder(decode, state, [(learned, amount)])[1] for amount in (0.5, 0.6)} | {name}
+    names = {edited_decoder(decode, "decoder", state, [(learned, amount)])[1] for amount in (0.5, 0.6)} | {
+        name
+    }
     assert len(names) == 2
 
 

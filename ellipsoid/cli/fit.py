@@ -134,10 +134,12 @@ class Fit:
 
 def _described(shape: Shape) -> str:
     """Words about a shape."""
-    state, before, after = shape, "", ""
+    before = after = ""
     if isinstance(shape, Mixture):
         state, before = shape.shared, f"{shape.n_parts} parts, "
     elif isinstance(shape, Flow):
         state, after = shape.base, f"; held-out loss {float(shape.loss):.3f} of that of one ellipsoid"
+    else:
+        state = shape
     share = float(np.sum(state.explained_variance_ratio))
     return f"{before}{shape.n_components} components, {share:.1%} of the variance{after}"

@@ -10,7 +10,7 @@ from ellipsoid.cli.counts import Count
 from ellipsoid.cli.draw_options import DrawOptions, as_edits, say_what_was_written
 from ellipsoid.runs import load_autoencoder
 from ellipsoid.shapes import check_shape
-from ellipsoid.workflows import write_images, write_latents
+from ellipsoid.workflows import decoder_of, write_images, write_latents
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,12 @@ class Generate:
         autoencoder = load_autoencoder(self.folder)
         drawing = self.draw.settle(self.folder if self.state is None else self.state)
         if self.edit:
-            from ellipsoid.models.autoencoder import decode_function
             from ellipsoid.run_directions import edited_decoder, run_direction
 
             edits = [(run_direction(self.folder, name), amount) for name, amount in as_edits(self.edit)]
             shape = check_shape(drawing.shape, self.draw.writing["label"])
             where = {name: value for name, value in drawing.options.items() if name != "law"}
-            decode, decoder_digest = edited_decoder(decode_function(autoencoder), shape, edits, **where)
+            decode, decoder_digest = edited_decoder(*decoder_of(autoencoder), shape, edits, **where)
             options = {**self.draw.writing, "decode": decode, "decoder_digest": decoder_digest}
             written = write_latents(drawing, self.n, self.out, **options)
         else:

@@ -82,7 +82,7 @@ def _read_state(path: Path) -> PCAState:
     state = load(path)
     if not isinstance(state, PCAState):
         raise ValueError(
-            f"state: expected a state, since the report tests what one state claims; got {path}, a mixture "
-            f"of {state.n_parts} parts"
+            "state: expected a state, since the report tests what one state claims; got "
+            f"{path}, a {type(state).__name__.lower()}"
         )
     return state

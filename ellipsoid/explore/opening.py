@@ -1,5 +1,6 @@
 """Spaces to explore: read from the folder of a run, or made of a shape and functions."""
 
+import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from ellipsoid.run_directions import run_directions
 from ellipsoid.runs import DRAWN_FACES, RunFolder, load_run, load_training_images
 from ellipsoid.settings import DrawSettings
 from ellipsoid.shapes import Shape, load
-from ellipsoid.workflows import how_to_draw
+from ellipsoid.workflows import decoder_of, how_to_draw
 
 _Decode = Callable[[np.ndarray], ArrayLike]
 
@@ -117,7 +118,7 @@ def _directions_of(run: RunFolder) -> Mapping[str, Direction]:
 
 
 def _autoencoder_of(run: RunFolder) -> dict[str, Any]:
-    from ellipsoid.models.autoencoder import decode_function, encode_images
+    from ellipsoid.models.autoencoder import encode_images
 
     autoencoder = load_run(run).autoencoder
 
@@ -125,9 +126,12 @@ def _autoencoder_of(run: RunFolder) -> dict[str, Any]:
         image_set = load_training_images(run)
         return None if image_set is None else image_set.images
 
+    encode = None
+    if autoencoder.encoder is not None:
+        encode = functools.partial(encode_images, autoencoder, batch_size=1)
     return {
-        "decode": decode_function(autoencoder),
-        "encode": lambda images: encode_images(autoencoder, images, batch_size=1),
+        "decode": decoder_of(autoencoder)[0],
+        "encode": encode,
         "images": training_images,
     }
 

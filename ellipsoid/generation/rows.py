@@ -21,7 +21,7 @@ from ellipsoid.pixels import PIXEL_RANGE, ImageDecoder
 from ellipsoid.random import philox_words
 from ellipsoid.regions import as_region
 from ellipsoid.sampling import sample_at
-from ellipsoid.sequence import block_rows
+from ellipsoid.sequence import shape_block_rows
 from ellipsoid.settings import DrawSettings
 from ellipsoid.shapes import Shape
 
@@ -108,7 +108,7 @@ class RowSource:
         platform = jax.default_backend()
         n_parallel = n_cores() if platform == "cpu" else jax.local_device_count()
         # Rows are drawn in whole blocks, one for each core or device at a time.
-        return max(by_bytes, n_parallel * block_rows(self.shape, self.settings.law, platform))
+        return max(by_bytes, n_parallel * shape_block_rows(self.shape, self.settings.law, platform))
 
     def configuration(self) -> dict[str, Any]:
         """Everything that fixes the rows before they are decoded, by name, as a manifest keeps it."""

@@ -71,8 +71,8 @@ class Section:
     text : str
         Plain text; an empty line starts a new paragraph.
     pictures : sequence of (path, caption) or (path, caption, alt)
-        PNG, SVG, GIF, JPEG or WebP files. The last of the three tells what is seen to those who cannot see it,
-        beside the caption.
+        PNG, SVG, GIF, JPEG or WebP files. The last of the three tells what is seen to those who cannot see
+        it, beside the caption.
     table : sequence of rows of str
         Table below the text; its first row is the heading of its columns.
     walks : sequence of Walk
