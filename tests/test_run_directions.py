@@ -84,9 +84,8 @@ def test_an_edited_image_is_that_of_the_edited_latents():
     assert moved.gauge.max() < 1 + 1e-5
     # Each row by itself, whichever others leave the region.
     np.testing.assert_array_equal(edited(z[::-1])[::-1], edited(z))
-    names = {edited_decoder(decode, "decoder", state, [(learned, amount)])[1] for amount in (0.5, 0.6)} | {
-        name
-    }
+    amounts = 0.5, 0.6
+    names = {edited_decoder(decode, "decoder", state, [(learned, a)])[1] for a in amounts} | {name}
     assert len(names) == 2
 
 
