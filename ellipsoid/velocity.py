@@ -28,7 +28,7 @@ _EMBEDDING = 64
 _FLOOR = np.float32(0.1)
 # A row is back where it began if a step from there leads this close to where it went; rounding leaves less.
 _ARRIVED = 1e-6
-# Shares of the residual by which a step back moves, and iterations of each. Where the step expands by a factor,
+# Shares of the residual by which a step back moves, and iterations of each. Where a step expands by a factor,
 # only shares of less than 2 over that factor converge: between far clusters it reaches tens.
 _MOVES = (1.0, 0.4, 0.1, 0.03)
 _ITERATIONS = 30
