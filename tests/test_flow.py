@@ -104,7 +104,7 @@ def test_draws_are_inside(small_flow, law, region):
 @pytest.mark.parametrize("law", ["redraw", "sequential", "uniform", "normal"])
 def test_all_laws_and_regions_are_inside(small_flow, law):
     for region in ("pairwise", "ellipsoid", "box") if law in ("uniform", "normal") else ("pairwise",):
-        for level in (0.5, 4.0):
+        for level in (1.5, 4.0):
             check_inside(small_flow, law, region, 10_000, level=level)
 
 

@@ -206,7 +206,7 @@ def moons(rng, n):
     x = np.where(upper, np.cos(angle), 1 - np.cos(angle))
     y = np.where(upper, np.sin(angle), 0.5 - np.sin(angle))
     plane = np.stack([x, y], axis=1) + 0.1 * rng.normal(size=(n, 2))
-    return np.concatenate([plane, rng.normal(size=(n, 2))], axis=1)
+    return np.concatenate([plane, 0.5 * rng.normal(size=(n, 1))], axis=1)
 
 
 def banana(rng, n):
@@ -241,8 +241,8 @@ def energy_pvalue(a, b, n_permutations=999):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KNOWN)
 def test_a_known_shape_is_learned(name):
-    """A thousand draws can't be told from a thousand exact ones; wrong ways to draw can."""
-    rng, n = np.random.default_rng(0), 1000
+    """Draws can't be told from as many exact samples; those of wrong ways to draw can."""
+    rng, n = np.random.default_rng(0), 2000
     shape = KNOWN[name]
     flow = el.fit_flow(shape(rng, 20_000), steps=1500, width=64, depth=2)
     exact = shape(rng, n)
