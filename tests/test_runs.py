@@ -51,6 +51,7 @@ def test_names_in_a_run_folder_stay_what_they_are():
         "checkpoints": "checkpoints",
         "latents": "latents.npy",
         "test_latents": "latents_test.npy",
+        "labels": "labels.npz",
         "state": "state.npz",
         "evaluation": "evaluation",
         "feature_network": "evaluation/network.npz",

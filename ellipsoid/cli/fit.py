@@ -34,6 +34,9 @@ class Fit:
     labels: Path | None = None
     """Labels, to fit a mixture with parts for each of them: a .npy array of labels, or a .npz file of
     attributes, one array of booleans each."""
+    by: tuple[str, ...] = ()
+    """Attributes of a run's training images, as Smiling Male, to fit a mixture with parts for each
+    combination; or the word label, for parts for each of their classes."""
     array: str | None = None
     """Name of the array in a .npz file of several, or of the column of lists in a .parquet file."""
     force: bool = False
@@ -47,15 +50,16 @@ class Fit:
             if run.config.exists() and not run.latents.exists():
                 say(f"{run.path} has no latents: encoding its images with the best checkpoint")
                 complete_run(run)
-            latents = run.read_latents()
+            latents, labels = run.read_latents(), run.read_labels(self.by) if self.by else None
         else:
+            labels = None
             latents = read_array("latents", self.latents, self.array)
         shape = fit_latents(
             latents,
             self.n_components,
             self.half_width,
             n_parts=self.n_parts,
-            labels=None if self.labels is None else read_arrays("labels", self.labels),
+            labels=labels if self.labels is None else read_arrays("labels", self.labels),
         )
         shape.save(self.out)
         is_mixture = isinstance(shape, Mixture)
@@ -66,6 +70,9 @@ class Fit:
 
     def _check_out(self) -> None:
         """Refuse to replace what is not ours, before anything is read."""
+        if self.by and (self.labels is not None or not self.latents.is_dir()):
+            got = "both" if self.labels is not None else f"{self.latents}, which is no run folder"
+            raise ValueError(f"by: expected attributes of a run, without a file of labels; got {got}")
         if self.out.suffix.lower() != ".npz":
             raise ValueError(f"out: expected a name that ends in .npz; got {self.out}")
         latents = RunFolder(self.latents).latents if self.latents.is_dir() else self.latents
