@@ -150,7 +150,8 @@ def fit_by_label(
     latents : array, shape (n, D)
         Latent vectors of any real type, at least two.
     labels : array or sequence of n labels, or mapping of names to n booleans
-        Label of each row, of any kind; it is selected by its text. Or attributes, of which a row may have any
+        Label of each row, of any kind; it is selected by its text. The number -1 is a label like any other:
+        leave such rows out where it stands for none. Or attributes, of which a row may have any
         number: each combination that occurs is a label of its own then.
     n_components : int, float or None
         Number of components, as for :func:`ellipsoid.fit`.

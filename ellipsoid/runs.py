@@ -5,6 +5,7 @@ import json
 import math
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ _N_DIGESTED = 256
 _PATTERNS = "*?[\\"
 # Folders in the root that Orbax takes for buckets in a cloud.
 _BUCKETS = ("gs", "s3", "az", "hf")
+# Label of images that are in none of the class folders.
+_NO_LABEL = "none"
 # Weights of less than these bytes are always made.
 _ALWAYS_LOADED = 2**26
 
@@ -80,6 +83,8 @@ class RunFolder:
         Latents of the training images, ``(n, D)``.
     test_latents : Path
         Latents of images that were not trained on, ``(m, D)``.
+    labels : Path
+        Labels and attributes of the training images, if they have any.
     state : Path
         PCA state that was fitted to the latents.
     mixture, flow : Path
@@ -112,6 +117,7 @@ class RunFolder:
         self.decoder = self.path / "decoder.onnx"
         self.latents = self.path / "latents.npy"
         self.test_latents = self.path / "latents_test.npy"
+        self.labels = self.path / "labels.npz"
         self.state = self.path / "state.npz"
         self.mixture = self.path / "mixture.npz"
         self.flow = self.path / "flow.npz"
@@ -272,6 +278,65 @@ class RunFolder:
             raise ValueError(
                 f"{self.diagnostics}: expected the numbers of a report; got {error!r}; make the report again"
             ) from None
+
+    def write_labels(self, images: "ImageSet") -> None:
+        """Keep the labels and attributes of the training images, row by row, if they have any.
+
+        Raises
+        ------
+        OSError
+            If they can't be written.
+        """
+        arrays: dict[str, Any] = {}
+        if images.labels is not None:
+            names = np.array([*images.label_names, _NO_LABEL])  # -1 is an image beside the class folders
+            arrays["labels"] = names[images.labels] if images.label_names else images.labels
+        if images.attributes:
+            arrays["names"] = np.array(list(images.attributes))
+            arrays["attributes"] = np.stack(list(images.attributes.values()), axis=1)
+        if arrays:
+            with published(self.labels) as temporary, open(temporary, "xb") as file:
+                np.savez_compressed(file, **arrays)
+
+    def read_labels(self, names: Sequence[str]) -> np.ndarray | dict[str, np.ndarray]:
+        """Read what :func:`ellipsoid.fit_by_label` takes, of the training images.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Names of attributes, or ``label`` alone for the class of each image.
+
+        Returns
+        -------
+        array of n labels, or dict of str to (n,) bool array
+
+        Raises
+        ------
+        FileNotFoundError
+            If the run keeps none.
+        ValueError
+            For names that are none of them, or a damaged file.
+        """
+        if not self.labels.is_file():
+            raise FileNotFoundError(
+                f"by: expected a run whose images have labels or attributes; got {self.path}, with no "
+                f"{self.labels.name}"
+            )
+        try:
+            with self.labels.open("rb") as file:
+                check_declared_sizes(file)
+                with np.load(file, allow_pickle=False) as archive:
+                    arrays = dict(archive)
+            named = arrays["names"].tolist() if "names" in arrays else []
+            columns = dict(zip(named, arrays["attributes"].T, strict=True)) if named else {}
+        except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(f"{self.labels}: not the labels of a run ({error})") from None
+        if list(names) == ["label"] and "labels" in arrays:
+            return arrays["labels"]
+        if unknown := [name for name in names if name not in columns]:
+            known = [*(["label"] if "labels" in arrays else []), *columns]
+            raise ValueError(f"by: expected names among {', '.join(known)}; got {', '.join(unknown)}")
+        return {name: columns[name] for name in names}
 
     def held(self) -> AbstractContextManager[None]:
         """Give a context in which no other living process trains or fits in the folder.

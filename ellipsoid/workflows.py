@@ -128,6 +128,7 @@ def train_run(
     network = Autoencoder(shape, rngs=nnx.Rngs(training.seed))
     source = described_images(images, split=split, cache=cache)
     train(network, image_set.images, training, out=out, resume=resume, source=source, progress=progress)
+    RunFolder(out).write_labels(image_set)
     fit_run(network, image_set.images, out, progress=progress)
     return RunFolder(out)
 
@@ -163,6 +164,7 @@ def complete_run(folder: str | os.PathLike[str], *, progress: bool = True) -> Ru
     if image_set is None:
         raise FileNotFoundError(f"{run.path}: expected a run that says where its images are; got none")
     check_image_identity(folder, image_identity(image_set.images))
+    run.write_labels(image_set)
     fit_run(autoencoder, image_set.images, folder, progress=progress)
     return run
 

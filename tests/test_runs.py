@@ -53,6 +53,7 @@ def test_names_in_a_run_folder_stay_what_they_are():
         "decoder": "decoder.onnx",
         "latents": "latents.npy",
         "test_latents": "latents_test.npy",
+        "labels": "labels.npz",
         "state": "state.npz",
         "mixture": "mixture.npz",
         "flow": "flow.npz",

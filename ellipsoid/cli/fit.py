@@ -51,6 +51,9 @@ class Fit:
     """File that the training of a flow is kept in until it is finished. The same command goes on from it."""
     seed: int = 0
     """Random seed of mixtures and flows."""
+    by: tuple[str, ...] = ()
+    """Attributes of a run's training images, as Smiling Male, to fit a mixture with parts for each
+    combination, or a flow that knows them; or the word label, for parts for each of their classes."""
     array: str | None = None
     """Name of the array in a .npz file of several, or of the column of lists in a .parquet file."""
     force: bool = False
@@ -64,16 +67,18 @@ class Fit:
             say(choice.reason)
             say(f"the run draws from it now: ellipsoid generate {self.latents} --n 100 --out images")
             return
-        is_run = self._run is not None
-        latents = (
-            self._complete().read_latents() if is_run else read_array("latents", self.latents, self.array)
-        )
+        if self._run is None:
+            latents = read_array("latents", self.latents, self.array)
+        else:
+            latents = self._complete().read_latents()
         shape = self._choose(latents) if self.best else self._fit(latents)
         shape.save(self.out)
         say(f"wrote {self.out}: {_described(shape)}")
 
     def _fit(self, latents: np.ndarray) -> Shape:
         labels = None if self.labels is None else read_arrays("labels", self.labels)
+        if self.by:
+            labels = RunFolder(self.latents).read_labels(self.by)
         return fit_latents(
             latents,
             self.n_components,
@@ -115,8 +120,12 @@ class Fit:
 
     def _check(self) -> None:
         """Refuse what does not go together, and to replace what is not ours, before anything is read."""
-        if self.best and (self.flow or self.n_parts or self.labels is not None or self.resume is not None):
-            raise ValueError("best: expected no --flow, --n-parts, --labels or --resume beside it")
+        if self.by and (self.labels is not None or self._run is None):
+            got = "both" if self.labels is not None else f"{self.latents}, which is no run folder"
+            raise ValueError(f"by: expected attributes of a run, without a file of labels; got {got}")
+        others = (self.flow, self.n_parts, self.labels is not None, self.by, self.resume is not None)
+        if self.best and any(others):
+            raise ValueError("best: expected no --flow, --n-parts, --labels, --by or --resume beside it")
         if self.flow and self.n_parts:
             raise ValueError("flow: expected no --n-parts beside it, which are of a mixture")
         if self.resume is not None and not self.flow:

@@ -13,7 +13,8 @@ from ellipsoid.cli import _parsed, main
 from ellipsoid.cli.counts import as_count
 from ellipsoid.cli.draw_options import as_label
 from ellipsoid.generation.sinks import NpySink
-from ellipsoid.runs import load_run
+from ellipsoid.models import ImageSet
+from ellipsoid.runs import RunFolder, load_run
 
 SMALL = ["--image-size", "16", "--filters", "4", "8", "--latent-dim", "8", "--steps", "1"]
 
@@ -248,6 +249,28 @@ def test_processes_find_each_other_before_anything_else(tmp_path, monkeypatch, c
     monkeypatch.setattr("jax.distributed.initialize", lambda: reached.append(capsys.readouterr().out))
     error_of(capsys, command, tmp_path / "none", "--n", 5, "--out", tmp_path / "x.npy", "--distributed")
     assert reached == [""]
+
+
+def test_a_run_is_fitted_by_the_attributes_and_classes_that_it_keeps(tmp_path, capsys):
+    rng, run = np.random.default_rng(0), RunFolder(tmp_path)
+    np.save(run.latents, rng.normal(size=(90, 3)))
+    smiling, male = rng.random((2, 90)) < 0.5
+    out = str(tmp_path / "mixture.npz")
+    message = error_of(capsys, "fit", run.path, "--by", "Male", "--out", out)
+    assert "--by: expected a run whose images have labels" in message
+    images = np.zeros((90, 2, 2, 1), np.uint8)
+    attributes = {"Smiling": smiling, "Male": male}
+    run.write_labels(ImageSet(images, np.arange(90) % 3 - 1, ("cat", "dog"), attributes))
+    assert main(["fit", str(tmp_path), "--by", "Smiling", "Male", "--out", out]) == 0
+    assert el.load(out).names == ("Smiling", "Male")
+    assert el.load(out).n_parts == 4
+    assert main(["fit", str(tmp_path), "--by", "label", "--out", out]) == 0
+    assert el.load(out).names == ("cat", "dog", "none")
+    message = error_of(capsys, "fit", run.path, "--by", "Young", "--out", out)
+    assert "--by: expected names among label, Smiling, Male; got Young" in message
+    assert "got both" in error_of(capsys, "fit", run.path, "--by", "Male", "--labels", "x.npy", "--out", out)
+    run.labels.write_bytes(b"damaged")
+    assert "not the labels of a run" in error_of(capsys, "fit", run.path, "--by", "Male", "--out", out)
 
 
 # --- report ------------------------------------------------------------------------------------------
