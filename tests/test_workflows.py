@@ -129,20 +129,26 @@ def test_labels_and_numbers_of_parts_are_handed_on(latents, monkeypatch):
     calls = []
     for name in ("fit_mixture", "fit_by_label"):
         monkeypatch.setattr(workflows, name, lambda *given, **options: calls.append((given[1:], options)))
+    monkeypatch.setattr(workflows, "fit_flow", lambda *given, **options: calls.append((given[1:], options)))
+    monkeypatch.setattr(workflows, "key", lambda seed: seed)
     labels = np.arange(300) % 3
     fit_latents(latents, n_parts=[1, 3])
     fit_latents(latents, 5, labels=labels, progress=False)
     fit_latents(latents, labels=labels, n_parts=(2,))
+    fit_latents(latents, 5, labels=labels, flow=True, steps=7, seed=1)
     assert calls == [
-        (((1, 3), None), {"progress": True}),
-        ((labels, 5), {"n_parts": 1, "progress": False}),
-        ((labels, None), {"n_parts": 2, "progress": True}),
+        (((1, 3), None), {"key": 0, "progress": True}),
+        ((labels, 5), {"n_parts": 1, "key": 0, "progress": False}),
+        ((labels, None), {"n_parts": 2, "key": 0, "progress": True}),
+        ((5,), {"labels": labels, "steps": 7, "resume": None, "key": 1, "progress": True}),
     ]
 
 
 def test_what_does_not_go_with_a_mixture(latents):
     with pytest.raises(ValueError, match="half_width: expected std for a mixture; got core"):
         fit_latents(latents, half_width="core", n_parts=(2,))
+    with pytest.raises(ValueError, match=r"n_parts: expected none for a flow; got \(2,\)"):
+        fit_latents(latents, n_parts=(2,), flow=True)
     with pytest.raises(ValueError, match=r"n_parts: expected one number for all labels; got \(2, 3\)"):
         fit_latents(latents, n_parts=(2, 3), labels=np.arange(300) % 3)
 
@@ -194,7 +200,7 @@ def test_a_mixture_can_be_drawn_from(latents, tmp_path):
 
 
 def test_a_folder_without_a_state(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"state: expected a state .*, with no state\.npz in it"):
+    with pytest.raises(FileNotFoundError, match=r"state: expected a shape .*, with no state\.npz in it"):
         how_to_draw(tmp_path)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         how_to_draw(tmp_path / "nowhere.npz")

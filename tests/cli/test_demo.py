@@ -95,6 +95,7 @@ FILES = {
     "latents.npy",
     "latents_test.npy",
     "metrics.jsonl",
+    "mixture.npz",
     "recommendation.json",
     "report.html",
     "state.npz",
