@@ -131,6 +131,25 @@ def test_log_density(latents, law):
     np.testing.assert_allclose(log_density[inside], expected, atol=1e-4)
 
 
+def test_a_flow_in_the_place_of_a_state(latents):
+    options = {"steps": 300, "width": 32, "depth": 1, "n_steps": 8}
+    sampler = EllipsoidSampler(3, law="normal", level=4.0, shape="flow", flow_options=options).fit(latents)
+    flow = sampler.state_
+    assert isinstance(flow, el.Flow)
+    np.testing.assert_array_equal(sampler.components_, flow.base.components)
+    drawn = sampler.sample(50, random_state=0)
+    np.testing.assert_array_equal(drawn, el.sample(el.key(0), flow, 50, law="normal", level=4.0).latents)
+    scores = sampler.transform(drawn)
+    np.testing.assert_allclose(scores, flow.project(drawn), atol=1e-4)
+    np.testing.assert_allclose(sampler.inverse_transform(scores), drawn, atol=1e-3)
+    for dtype in (np.float32, np.float64):
+        assert sampler.transform(latents.astype(dtype)).dtype == dtype
+    settings = {"law": "normal", "level": 4.0}
+    expected = el.log_prob(flow, latents=drawn[:4], over="latents", **settings)
+    np.testing.assert_allclose(sampler.score_samples(drawn[:4]), expected, atol=1e-3)
+    assert sampler.score(latents) > EllipsoidSampler(3, level=0.3).fit(latents).score(latents)
+
+
 @pytest.mark.parametrize("law", ["redraw", "sequential"])
 def test_laws_without_a_density_have_no_log_density(law):
     sampler = EllipsoidSampler(law=law)
@@ -204,6 +223,9 @@ def test_output_as_a_data_frame(latents):
         ({"fact": np.nan}, "fact: expected a finite number above 0"),
         ({"half_width": "sdt"}, "half_width: expected one of std"),
         ({"n_components": 7}, "n_components: expected at most 6, the rank"),
+        ({"shape": "ball"}, "shape: expected state or flow; got 'ball'"),
+        ({"shape": "flow", "half_width": "mad"}, "half_width: expected std for a flow; got mad"),
+        ({"flow_options": {"steps": 9}}, "flow_options: expected none for one state; got {'steps': 9}"),
     ],
 )
 def test_fit_refuses(latents, parameters, message):
