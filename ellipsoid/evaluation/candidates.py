@@ -2,9 +2,9 @@
 
 All candidates that can be turned wider or narrower are turned by one dial, the *spread*: the standard
 deviation of the draws over that of the latents, in a mixture within each part and in a flow along its
-coordinates. Draws at the share 0.7 of
-their matched level have the spread 0.7, as has a Gaussian whose standard deviations are multiplied by a
-temperature of 0.7; so curves of different distributions can be compared point by point.
+coordinates. Draws at the share 0.7 of their matched level have the spread 0.7, as has a Gaussian whose
+standard deviations are multiplied by a temperature of 0.7; so curves of different distributions can be
+compared point by point.
 """
 
 import functools
@@ -46,7 +46,7 @@ _COMPONENT_VARIANCE = 0.95
 _MIXTURE_PARTS = (10, 50, 100, 200, 500)
 # A little beyond where draws begin to be copies, which is then seen.
 _ROWS_OF_A_PART = 25
-# Fewer latents take a flow no further than one ellipsoid.
+# Fewest latents that a flow is fitted to by default.
 _ROWS_OF_A_FLOW = 1_000
 _FLOW_LAWS = ("normal", "uniform", "redraw")
 #: Rows that mixtures are fitted to, ours and those of scikit-learn: all of very many would take hours.
@@ -445,7 +445,7 @@ def candidates_of_flow(
         Folder in which the flow is kept once it is fitted, and its training when that is interrupted. Equal
         latents and options find it there again.
     **options
-        Options of :func:`ellipsoid.fit_flow`.
+        Settings of :func:`ellipsoid.fit_flow`: ``steps``, ``width``, ``depth`` and ``n_steps``.
 
     Returns
     -------
