@@ -13,6 +13,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import ellipsoid as el
 from ellipsoid.estimator import EllipsoidSampler
+from ellipsoid.velocity import untrained
 
 
 def gaussian(n, d, rank=None, seed=0):
@@ -132,9 +133,18 @@ def test_log_density(latents, law):
     np.testing.assert_allclose(log_density[inside], expected, atol=1e-4)
 
 
-def test_a_flow_in_the_place_of_a_state(latents):
-    options = {"steps": 300, "width": 32, "depth": 1, "n_steps": 8}
-    sampler = EllipsoidSampler(3, law="normal", level=4.0, shape="flow", flow_options=options).fit(latents)
+def test_a_flow_in_the_place_of_a_state(latents, monkeypatch):
+    """With a random field: that a fit learns something is tested beside it."""
+
+    def fit_flow(rows, n_components, **options):
+        assert options == {"steps": 9}
+        base, field = el.fit(rows, n_components), untrained(el.key(0), n_components, 0, 16, 1)
+        field = field._replace(last=0.02 * jax.random.normal(el.key(1), field.last.shape))
+        return el.Flow(base, field, base.scale, np.float32(0.9), np.zeros(0, np.float32), 16)
+
+    monkeypatch.setattr("ellipsoid.estimator.fit_flow", fit_flow)
+    options = {"law": "normal", "level": 4.0, "shape": "flow", "flow_options": {"steps": 9}}
+    sampler = EllipsoidSampler(3, **options).fit(latents)
     flow = sampler.state_
     assert isinstance(flow, el.Flow)
     np.testing.assert_array_equal(sampler.components_, flow.base.components)
