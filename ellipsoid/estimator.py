@@ -4,6 +4,7 @@ This is a module of its own, as scikit-learn takes longer to import than the res
 import EllipsoidSampler``.
 """
 
+from collections.abc import Mapping
 from numbers import Integral
 from typing import Any, Self
 
@@ -20,11 +21,15 @@ from sklearn.utils.validation import check_array, check_is_fitted, check_random_
 from ellipsoid.checks import check_unmasked
 from ellipsoid.density import log_prob
 from ellipsoid.fitting import fit
+from ellipsoid.flow import Flow
+from ellipsoid.flow_fitting import fit_flow
 from ellipsoid.laws import get_law
 from ellipsoid.random import key
 from ellipsoid.regions import Region, as_region
 from ellipsoid.sampling import sample
 from ellipsoid.settings import DEFAULT_LEVEL, DrawSettings
+from ellipsoid.shapes import check_shape
+from ellipsoid.state import PCAState
 
 _DTYPES = (np.float64, np.float32)
 
@@ -43,7 +48,8 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
     """Learn the shape of latents, and draw new ones inside of it.
 
     This is :func:`ellipsoid.fit` and :func:`ellipsoid.sample` with the interface of scikit-learn, for
-    pipelines and grid searches. It transforms as a PCA does: latents to scores, and back.
+    pipelines and grid searches. It transforms as a PCA does: latents to scores, and back. With
+    ``shape="flow"`` these are the curved coordinates of :func:`ellipsoid.fit_flow`.
 
     Parameters
     ----------
@@ -59,11 +65,15 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         Factor on `level`; only their product counts.
     region : {"pairwise", "ellipsoid", "box"} or region object
         Region that draws must stay in, as for :func:`ellipsoid.sample`.
+    shape : {"state", "flow"}
+        Shape that is fitted: one ellipsoid, or a flow.
+    flow_options : dict, optional
+        Arguments of :func:`ellipsoid.fit_flow`: ``{"steps": 1000}``, say. Only a flow has them.
 
     Attributes
     ----------
-    state_ : PCAState
-        State that was fitted; all functions of :mod:`ellipsoid` take it.
+    state_ : PCAState or Flow
+        Shape that was fitted; all functions of :mod:`ellipsoid` take it.
     mean_ : array, shape (D,)
         Centre of the latents.
     components_ : array, shape (K, D)
@@ -93,6 +103,8 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         level: float = DEFAULT_LEVEL,
         fact: float = 1.0,
         region: str | Region = "pairwise",
+        shape: str = "state",
+        flow_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.n_components = n_components
         self.half_width = half_width
@@ -100,6 +112,8 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         self.level = level
         self.fact = fact
         self.region = region
+        self.shape = shape
+        self.flow_options = flow_options
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Learn mean, principal axes and scales.
@@ -114,7 +128,8 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         Raises
         ------
         TypeError, ValueError
-            For latents or parameters that :func:`ellipsoid.fit` or :func:`ellipsoid.sample` refuses.
+            For latents or parameters that :func:`ellipsoid.fit`, :func:`ellipsoid.fit_flow` or
+            :func:`ellipsoid.sample` refuses.
 
         Warns
         -----
@@ -123,19 +138,22 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         """
         get_law(self.law, as_region(self.region))
         latents = self._check_latents(X, ensure_min_samples=2)
-        state = fit(latents, self.n_components, self.half_width)  # pyright: ignore[reportArgumentType]
+        state = self._fitted(latents)
+        axes = state.base if isinstance(state, Flow) else state
         # Settings that don't fit are refused now, not when they are first used.
         DrawSettings(self.law, **self._region_settings()).check(state.n_components)
         self.state_ = state
-        self.mean_ = np.asarray(state.mean)
-        self.components_ = np.asarray(state.components)
-        self.explained_variance_ = np.asarray(state.explained_variance)
-        self.explained_variance_ratio_ = np.asarray(state.explained_variance_ratio)
+        self.mean_ = np.asarray(axes.mean)
+        self.components_ = np.asarray(axes.components)
+        self.explained_variance_ = np.asarray(axes.explained_variance)
+        self.explained_variance_ratio_ = np.asarray(axes.explained_variance_ratio)
         self.n_components_ = state.n_components
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
         """Scores of latents, ``(X - mean_) @ components_.T``, in the precision of `X`.
+
+        Those of a flow are :meth:`ellipsoid.Flow.project`, in float32 at most.
 
         Parameters
         ----------
@@ -156,10 +174,14 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         """
         check_is_fitted(self)
         latents = self._check_latents(X, reset=False)
+        if isinstance(self.state_, Flow):
+            return np.asarray(_project(check_shape(self.state_), latents), latents.dtype)
         return (latents - self.mean_) @ self.components_.T
 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
         """Latents of scores, ``mean_ + X @ components_``, in the precision of `X`.
+
+        Those of a flow are :meth:`ellipsoid.Flow.reconstruct`, in float32 at most.
 
         Parameters
         ----------
@@ -182,6 +204,9 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         scores: np.ndarray = check_array(X, input_name="X")
         if scores.shape[1] != self.n_components_:
             raise ValueError(f"X: expected scores (n, {self.n_components_}); got shape {scores.shape}")
+        if isinstance(self.state_, Flow):
+            dtype = scores.dtype if scores.dtype in _DTYPES else np.float64
+            return np.asarray(_reconstruct(check_shape(self.state_), scores), dtype)
         return scores @ self.components_ + self.mean_
 
     def sample(
@@ -219,9 +244,11 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
 
     @available_if(_law_has_a_density)
     def score_samples(self, X: ArrayLike) -> np.ndarray:
-        """Log-density of the draws at the scores of latents, for the laws `uniform` and `normal`.
+        """Log-density of the draws at latents, within the subspace of the K components.
 
-        The other laws have no density in closed form; an estimator with one of them lacks this method.
+        It is known for the laws `uniform` and `normal`. The other laws have no density in closed form; an
+        estimator with one of them lacks this method. That of a flow is slow: each row takes as long as K
+        draws.
 
         Parameters
         ----------
@@ -241,8 +268,8 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         ValueError
             If `X` is no finite matrix of D columns.
         """
-        scores = self.transform(X)
-        return np.array(log_prob(self.state_, scores, law=self.law, **self._region_settings()))
+        scores, settings = self.transform(X), self._region_settings()
+        return np.array(log_prob(self.state_, scores, law=self.law, **settings, over="latents"))
 
     def score(self, X: ArrayLike, y: object = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Judge how well the draws match latents, by the negative energy score: the higher, the better.
@@ -290,12 +317,28 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
     def _n_features_out(self) -> int:
         return self.n_components_
 
+    def _fitted(self, latents: np.ndarray) -> PCAState | Flow:
+        if self.shape not in ("state", "flow"):
+            raise ValueError(f"shape: expected state or flow; got {self.shape!r}")
+        if self.shape == "flow":
+            if self.half_width != "std":
+                raise ValueError(f"half_width: expected std for a flow; got {self.half_width}")
+            return fit_flow(latents, self.n_components, **(self.flow_options or {}))
+        if self.flow_options:
+            raise ValueError(f"flow_options: expected none for one state; got {self.flow_options!r}")
+        return fit(latents, self.n_components, self.half_width)  # pyright: ignore[reportArgumentType]
+
     def _check_latents(self, X: Any, **options: Any) -> np.ndarray:
         latents: Any = validate_data(self, check_unmasked("X", X), dtype=_DTYPES, **options)
         return latents
 
     def _region_settings(self) -> dict[str, Any]:
         return {"level": self.level, "fact": self.fact, "region": self.region}
+
+
+# Compiled, the steps along the field are one program.
+_project = jax.jit(lambda flow, latents: flow.project(latents))
+_reconstruct = jax.jit(lambda flow, scores: flow.reconstruct(scores))
 
 
 def _as_key(random_state: int | np.random.RandomState | None) -> jax.Array:

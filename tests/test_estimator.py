@@ -13,6 +13,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import ellipsoid as el
 from ellipsoid.estimator import EllipsoidSampler
+from ellipsoid.velocity import untrained
 
 
 def gaussian(n, d, rank=None, seed=0):
@@ -66,7 +67,8 @@ def test_parameters_default_as_those_of_the_functions():
     defaults = EllipsoidSampler().get_params()
     for function in (el.fit, el.sample):
         parameters = inspect.signature(function).parameters
-        shared = defaults.keys() & parameters.keys()
+        # The shape to draw from is no setting; here the word is for its kind.
+        shared = defaults.keys() & parameters.keys() - {"shape"}
         assert {name: defaults[name] for name in shared} == {
             name: parameters[name].default for name in shared
         }
@@ -129,6 +131,33 @@ def test_log_density(latents, law):
         density = multivariate_normal(np.mean(latents, axis=0), np.cov(latents.T))
         expected = density.logpdf(latents[inside]) - el.log_joint_coverage(3.0, 6)
     np.testing.assert_allclose(log_density[inside], expected, atol=1e-4)
+
+
+def test_a_flow_in_the_place_of_a_state(latents, monkeypatch):
+    """With a random field: that a fit learns something is tested beside it."""
+
+    def fit_flow(rows, n_components, **options):
+        assert options == {"steps": 9}
+        base, field = el.fit(rows, n_components), untrained(el.key(0), n_components, 0, 16, 1)
+        field = field._replace(last=0.02 * jax.random.normal(el.key(1), field.last.shape))
+        return el.Flow(base, field, base.scale, np.float32(0.9), np.zeros(0, np.float32), 16)
+
+    monkeypatch.setattr("ellipsoid.estimator.fit_flow", fit_flow)
+    options = {"law": "normal", "level": 4.0, "shape": "flow", "flow_options": {"steps": 9}}
+    sampler = EllipsoidSampler(3, **options).fit(latents)
+    flow = sampler.state_
+    assert isinstance(flow, el.Flow)
+    np.testing.assert_array_equal(sampler.components_, flow.base.components)
+    drawn = sampler.sample(50, random_state=0)
+    np.testing.assert_array_equal(drawn, el.sample(el.key(0), flow, 50, law="normal", level=4.0).latents)
+    scores = sampler.transform(drawn)
+    expected = el.sample(el.key(0), flow, 50, law="normal", level=4.0).scores
+    np.testing.assert_allclose(scores, expected, atol=1e-3)
+    np.testing.assert_allclose(sampler.inverse_transform(scores), drawn, atol=1e-3)
+    assert sampler.transform(drawn.astype(np.float64)).dtype == np.float64
+    settings = {"law": "normal", "level": 4.0}
+    expected = el.log_prob(flow, latents=drawn, over="latents", **settings)
+    np.testing.assert_allclose(sampler.score_samples(drawn), expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("law", ["redraw", "sequential"])
@@ -204,6 +233,9 @@ def test_output_as_a_data_frame(latents):
         ({"fact": np.nan}, "fact: expected a finite number above 0"),
         ({"half_width": "sdt"}, "half_width: expected one of std"),
         ({"n_components": 7}, "n_components: expected at most 6, the rank"),
+        ({"shape": "ball"}, "shape: expected state or flow; got 'ball'"),
+        ({"shape": "flow", "half_width": "mad"}, "half_width: expected std for a flow; got mad"),
+        ({"flow_options": {"steps": 9}}, "flow_options: expected none for one state; got {'steps': 9}"),
     ],
 )
 def test_fit_refuses(latents, parameters, message):

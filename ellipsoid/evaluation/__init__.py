@@ -14,9 +14,11 @@ from ellipsoid.evaluation.candidates import Candidate as Candidate
 from ellipsoid.evaluation.candidates import Family as Family
 from ellipsoid.evaluation.candidates import Recipe as Recipe
 from ellipsoid.evaluation.candidates import baseline_candidates as baseline_candidates
+from ellipsoid.evaluation.candidates import candidates_of_flow as candidates_of_flow
 from ellipsoid.evaluation.candidates import candidates_of_mixture as candidates_of_mixture
 from ellipsoid.evaluation.candidates import default_candidates as default_candidates
 from ellipsoid.evaluation.candidates import fewer_components as fewer_components
+from ellipsoid.evaluation.candidates import flow_candidates as flow_candidates
 from ellipsoid.evaluation.candidates import level_of_spread as level_of_spread
 from ellipsoid.evaluation.candidates import mixture_candidates as mixture_candidates
 from ellipsoid.evaluation.candidates import region_candidate as region_candidate

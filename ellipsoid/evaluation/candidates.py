@@ -1,15 +1,19 @@
 """Ways to draw latents that are held against each other: the laws and regions of this package, and others.
 
 All candidates that can be turned wider or narrower are turned by one dial, the *spread*: the standard
-deviation of the draws over that of the latents, in a mixture within each part. Draws at the share 0.7 of
-their matched level have the spread 0.7, as has a Gaussian whose standard deviations are multiplied by a
-temperature of 0.7; so curves of different distributions can be compared point by point.
+deviation of the draws over that of the latents, in a mixture within each part and in a flow along its
+coordinates. Draws at the share 0.7 of their matched level have the spread 0.7, as has a Gaussian whose
+standard deviations are multiplied by a temperature of 0.7; so curves of different distributions can be
+compared point by point.
 """
 
 import functools
+import hashlib
 import math
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -20,6 +24,8 @@ from scipy import optimize
 from ellipsoid.archive import digest
 from ellipsoid.checks import check_count, check_positive
 from ellipsoid.evaluation import baselines
+from ellipsoid.flow import Flow
+from ellipsoid.flow_fitting import DEFAULT_STEPS, fit_flow
 from ellipsoid.integrals import log_chi_cdf
 from ellipsoid.levels import matched_level
 from ellipsoid.mixture_fitting import fit_mixture
@@ -28,6 +34,7 @@ from ellipsoid.sequence import RowSequence
 from ellipsoid.settings import DrawSettings
 from ellipsoid.shapes import Shape, check_shape
 from ellipsoid.state import PCAState
+from ellipsoid.version import __version__
 
 SPREADS = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2)
 # Draws of the law normal have the spread of the data in the limit only.
@@ -39,6 +46,9 @@ _COMPONENT_VARIANCE = 0.95
 _MIXTURE_PARTS = (10, 50, 100, 200, 500)
 # A little beyond where draws begin to be copies, which is then seen.
 _ROWS_OF_A_PART = 25
+# Fewest latents that a flow is fitted to by default.
+_ROWS_OF_A_FLOW = 1_000
+_FLOW_LAWS = ("normal", "uniform", "redraw")
 #: Rows that mixtures are fitted to, ours and those of scikit-learn: all of very many would take hours.
 MIXTURE_ROWS = 20_000
 
@@ -55,11 +65,11 @@ class Family:
     ----------
     name : str
         Name in figures and tables. Results on disk are found by it: names of families stay as they are.
-    kind : {"region", "truncated", "mixture", "baseline", "floor", "other"}
-        One region in all components, one in fewer components, a mixture, another way to draw that this
-        package has for comparison, real images, or a way of your own.
+    kind : {"region", "truncated", "mixture", "flow", "baseline", "floor", "other"}
+        One region in all components, one in fewer components, a mixture, a flow, another way to draw that
+        this package has for comparison, real images, or a way of your own.
     law, region : str, optional
-        Settings of :func:`ellipsoid.sample`, for regions and mixtures.
+        Settings of :func:`ellipsoid.sample`, for regions, mixtures and flows.
     n_components : int, optional
         Number of components, if it is not that of the evaluated state.
     n_parts : int, optional
@@ -67,7 +77,7 @@ class Family:
     """
 
     name: str
-    kind: Literal["region", "truncated", "mixture", "baseline", "floor", "other"] = "other"
+    kind: Literal["region", "truncated", "mixture", "flow", "baseline", "floor", "other"] = "other"
     law: str | None = None
     region: str | None = None
     n_components: int | None = None
@@ -236,8 +246,14 @@ def spreads_of(law: str) -> tuple[float, ...]:
 # --- candidates of this package --------------------------------------------------------------------
 
 
-def default_candidates(latents: np.ndarray, state: PCAState, *, quick: bool = False) -> list[Candidate]:
-    """All that is compared by default: every law and region, mixtures, and what others do.
+def default_candidates(
+    latents: np.ndarray,
+    state: PCAState,
+    *,
+    quick: bool = False,
+    folder: str | os.PathLike[str] | None = None,
+) -> list[Candidate]:
+    """All that is compared by default: every law and region, mixtures, a flow, and what others do.
 
     Parameters
     ----------
@@ -246,11 +262,14 @@ def default_candidates(latents: np.ndarray, state: PCAState, *, quick: bool = Fa
     state : PCAState
     quick : bool
         Whether three laws, four spreads and the baselines that are fitted in no time are enough.
+    folder : path, optional
+        Folder in which a flow is kept once it is fitted.
 
     Returns
     -------
     list of Candidate
-        Ways to draw, in the order in which they are measured. Mixtures and baselines are not fitted yet.
+        Ways to draw, in the order in which they are measured. Mixtures, the flow and baselines are not fitted
+        yet.
     """
     chosen = _QUICK if quick else slice(None)
     families = [FAMILIES[name] for name in _QUICK_FAMILIES] if quick else FAMILIES.values()
@@ -260,7 +279,8 @@ def default_candidates(latents: np.ndarray, state: PCAState, *, quick: bool = Fa
         for spread in spreads_of(str(family.law))[chosen]
     ]
     mixtures = [] if quick else mixture_candidates(latents, state)
-    return regions + mixtures + baseline_candidates(latents, SPREADS[chosen], slow=not quick)
+    flows = [] if quick else flow_candidates(latents, state, folder)
+    return regions + mixtures + flows + baseline_candidates(latents, SPREADS[chosen], slow=not quick)
 
 
 def region_candidate(family: Family, state: PCAState, spread: float) -> Candidate:
@@ -386,6 +406,86 @@ def candidates_of_mixture(latents: np.ndarray, n_parts: int, k: int) -> list[Can
         fingerprint = f"{MIXTURE_ROWS} {level!r}"
         candidates.append(Candidate(family, recipe.draw, spread, fingerprint, recipe, latents.shape[1]))
     return candidates
+
+
+def flow_candidates(
+    latents: np.ndarray, state: PCAState, folder: str | os.PathLike[str] | None = None
+) -> list[Candidate]:
+    """Give the candidates of a flow in all components, if there are at least 1,000 latents.
+
+    Parameters
+    ----------
+    latents : array, shape (n, D)
+    state : PCAState
+        State whose number of components the flow has.
+    folder : path, optional
+        As for :func:`candidates_of_flow`.
+
+    Returns
+    -------
+    list of Candidate
+    """
+    if len(latents) < _ROWS_OF_A_FLOW:
+        return []
+    return candidates_of_flow(latents, state.n_components, folder)
+
+
+def candidates_of_flow(
+    latents: np.ndarray, k: int, folder: str | os.PathLike[str] | None = None, **options: Any
+) -> list[Candidate]:
+    """Give the candidates of one flow: three laws in its coordinates, over the spread along these.
+
+    Parameters
+    ----------
+    latents : array, shape (n, D)
+        Latents that the flow is fitted to when it is first drawn from.
+    k : int
+        Number of components.
+    folder : path, optional
+        Folder in which the flow is kept once it is fitted, and its training when that is interrupted. Equal
+        latents and options find it there again.
+    **options
+        Settings of :func:`ellipsoid.fit_flow`: ``steps``, ``width``, ``depth`` and ``n_steps``.
+
+    Returns
+    -------
+    list of Candidate
+
+    Raises
+    ------
+    ValueError
+        If there is less than one component.
+    """
+    options = {"steps": DEFAULT_STEPS, **options}
+
+    @functools.cache
+    def flow():
+        return _kept_flow(latents, k, None if folder is None else Path(folder), options)
+
+    candidates = []
+    for law in _FLOW_LAWS:
+        family = Family("flow" if law == "normal" else f"flow, {law}", "flow", law, "pairwise", k)
+        for spread in spreads_of(law):
+            level = level_of_spread(spread, k, law, "pairwise")
+            recipe = Recipe(flow, DrawSettings(law, level), k)
+            fingerprint = f"{level!r} K {k} {options}"
+            candidates.append(Candidate(family, recipe.draw, spread, fingerprint, recipe, latents.shape[1]))
+    return candidates
+
+
+def _kept_flow(latents: np.ndarray, k: int, folder: Path | None, options: dict[str, Any]) -> Flow:
+    """Flow that lies in the folder, or else one that is fitted and laid there."""
+    if folder is None:
+        return fit_flow(latents, k, **options)
+    identity = f"{__version__} {k} {options} {digest(latents)}"
+    path = folder / f"flow-{hashlib.sha256(identity.encode()).hexdigest()[:32]}.npz"
+    try:
+        return Flow.load(path)
+    except (FileNotFoundError, ValueError):
+        folder.mkdir(parents=True, exist_ok=True)
+        flow = fit_flow(latents, k, resume=path.with_suffix(".training.npz"), **options)
+        flow.save(path)
+        return flow
 
 
 # --- what others do --------------------------------------------------------------------------------

@@ -96,8 +96,8 @@ def evaluate(
     n : int, optional
         Number of images for each candidate; by default, and best, as many as there are real ones.
     out : path, optional
-        Folder for measurements. Those that are there are not made again; those of candidates of your own
-        without `fingerprint` are not kept.
+        Folder for measurements and a fitted flow. What is there is not made again; measurements of candidates
+        of your own without `fingerprint` are not kept.
     progress : bool
         Show a progress bar.
 
@@ -125,10 +125,11 @@ def evaluate(
     if real_latents is not None:
         real_latents = _check_real_latents(state, real_latents, len(real_images))
     full = isinstance(candidates, str) and candidates == "full"
-    chosen = _choose(candidates, latents, state)
+    folder = None if out is None else Path(out) / "cache"
+    chosen = _choose(candidates, latents, state, folder)
     decoder = ImageDecoder(decode, pixel_range, real_images.shape[1:])
     measurer = _Measurer(latents, decoder, real_images, features, train_images, real_latents, n, key)
-    cache = ResultCache(None if out is None else Path(out) / "cache", measurer.inputs())
+    cache = ResultCache(folder, measurer.inputs())
     for candidate in chosen:
         if cache.read(candidate.cache_key) is None:
             _check_shape(candidate, latents.shape[1], key)
@@ -199,14 +200,14 @@ def _check_real_latents(state: PCAState, real_latents: ArrayLike, n_real: int) -
 
 
 def _choose(
-    candidates: str | Sequence[Candidate], latents: np.ndarray, state: PCAState
+    candidates: str | Sequence[Candidate], latents: np.ndarray, state: PCAState, folder: Path | None
 ) -> Sequence[Candidate]:
     if isinstance(candidates, str):
         if candidates not in ("full", "quick"):
             raise ValueError(
                 f"candidates: expected full, quick or a sequence of candidates; got {candidates!r}"
             )
-        candidates = default_candidates(latents, state, quick=candidates == "quick")
+        candidates = default_candidates(latents, state, quick=candidates == "quick", folder=folder)
     candidates = list(candidates)
     for candidate in candidates:
         if not isinstance(candidate, Candidate) or not isinstance(candidate.family, Family):

@@ -1,8 +1,14 @@
 import pytest
 from evaluation_toys import Toy
 
-from ellipsoid.evaluation import FAMILIES, RECONSTRUCTIONS, baseline_candidates, mixture_candidates
-from ellipsoid.evaluation.candidates import region_candidate
+from ellipsoid.evaluation import (
+    FAMILIES,
+    RECONSTRUCTIONS,
+    baseline_candidates,
+    candidates_of_flow,
+    mixture_candidates,
+    region_candidate,
+)
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +30,22 @@ def evaluation(toy):
 def mixtures(toy):
     """Candidates of the one mixture that so few latents allow; fitted when it is first needed."""
     return mixture_candidates(toy.latents, toy.state)
+
+
+@pytest.fixture(scope="session")
+def make_flows(toy):
+    """Candidates of a flow, which is fitted in a second when it is first needed, and kept in a folder."""
+
+    def make(folder=None):
+        sizes = {"steps": 300, "width": 32, "depth": 1, "n_steps": 8}
+        return candidates_of_flow(toy.latents, 5, folder, **sizes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def flow_folder(make_flows, tmp_path_factory):
+    """Folder with the fitted flow in it; to be read only."""
+    folder = tmp_path_factory.mktemp("flow") / "cache"
+    make_flows(folder)[0].recipe.state()
+    return folder

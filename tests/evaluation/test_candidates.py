@@ -16,9 +16,11 @@ from ellipsoid.evaluation.candidates import (
     Candidate,
     Family,
     baseline_candidates,
+    candidates_of_flow,
     candidates_of_mixture,
     default_candidates,
     fewer_components,
+    flow_candidates,
     level_of_spread,
     mixture_candidates,
     region_candidate,
@@ -172,6 +174,56 @@ def test_mixtures_are_fitted_once_and_drawn_from(toy, mixtures):
     drawn = el.sample(el.key(1), first.state(), 50, law="normal", level=first.settings.level).latents
     np.testing.assert_array_equal(mixtures[0].draw(el.key(1), 50), drawn)
     assert not mixture_candidates(toy.latents[:249], toy.state)  # 25 rows a part at least
+
+
+def test_a_flow_is_drawn_from_in_its_coordinates(toy, make_flows, flow_folder):
+    flows = make_flows(flow_folder)
+    assert list(dict.fromkeys(c.family for c in flows)) == [
+        Family(name, "flow", law, "pairwise", 5)
+        for name, law in (("flow", "normal"), ("flow, uniform", "uniform"), ("flow, redraw", "redraw"))
+    ]
+    for candidate in flows:
+        settings = candidate.recipe.settings
+        assert settings.level == level_of_spread(candidate.spread, 5, settings.law, "pairwise")
+    flow = flows[0].recipe.state()
+    assert all(candidate.recipe.state() is flow for candidate in flows)
+    assert isinstance(flow, el.Flow)
+    drawn = el.sample(el.key(1), flow, 50, law="normal", level=flows[3].recipe.settings.level).latents
+    np.testing.assert_array_equal(flows[3].draw(el.key(1), 50), drawn)
+    assert len({candidate.cache_key for candidate in flows}) == 18
+
+
+def test_a_flow_is_fitted_once_and_found_again(toy, make_flows, flow_folder, monkeypatch, tmp_path):
+    (path,) = (file for file in flow_folder.iterdir() if ".training" not in file.name)
+    asked = []
+
+    def fit_flow(latents, k, **options):
+        asked.append(options)
+        return flow
+
+    flow = make_flows(flow_folder)[0].recipe.state()
+    monkeypatch.setattr("ellipsoid.evaluation.candidates.fit_flow", fit_flow)
+    assert make_flows(flow_folder)[0].recipe.state() == flow
+    assert asked == []
+    # Other options, other latents and a damaged file are another matter.
+    candidates_of_flow(toy.latents, 5, flow_folder.parent / "others")[0].recipe.state()
+    candidates_of_flow(toy.latents[1:], 5, flow_folder.parent / "others")[0].recipe.state()
+    (tmp_path / path.name).write_bytes(path.read_bytes()[:1000])
+    make_flows(tmp_path)[0].recipe.state()
+    assert len(asked) == 3
+    assert asked[2]["resume"] == (tmp_path / path.name).with_suffix(".training.npz")
+    assert el.load(tmp_path / path.name) == flow
+
+
+def test_few_latents_have_no_flow_by_default(toy):
+    rows = np.resize(toy.latents, (1_000, 5))
+    flows = [c for c in default_candidates(rows, toy.state) if c.family.kind == "flow"]
+    assert {(c.recipe.settings.law, c.n_features) for c in flows} == {
+        ("normal", 5),
+        ("uniform", 5),
+        ("redraw", 5),
+    }
+    assert not flow_candidates(rows[1:], toy.state)
 
 
 def test_fewer_components_are_those_that_there_are(make_state):

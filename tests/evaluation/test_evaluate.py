@@ -104,7 +104,7 @@ def test_the_best_family_is_the_single_region_with_the_largest_f_score():
 
 
 @pytest.mark.parametrize(("size", "quick"), [("full", False), ("quick", True)])
-def test_a_full_evaluation_looks_at_the_best_family_again(toy, monkeypatch, size, quick):
+def test_a_full_evaluation_looks_at_the_best_family_again(toy, monkeypatch, tmp_path, size, quick):
     """By stand-ins for the default candidates: that these are the right ones is tested beside them."""
     asked = []
 
@@ -112,7 +112,8 @@ def test_a_full_evaluation_looks_at_the_best_family_again(toy, monkeypatch, size
         # All of the same shape, so that the first is the best.
         return Candidate(family, baseline.draw, spread, n_features=D)
 
-    def defaults(latents, state, *, quick):
+    def defaults(latents, state, *, quick, folder):
+        assert folder == tmp_path / "cache"
         asked.append(("default", quick))
         return [cheap(FAMILIES[name], 0.7) for name in ("normal", "redraw")]
 
@@ -125,7 +126,7 @@ def test_a_full_evaluation_looks_at_the_best_family_again(toy, monkeypatch, size
     module = importlib.import_module("ellipsoid.evaluation.evaluate")
     monkeypatch.setattr(module, "default_candidates", defaults)
     monkeypatch.setattr(module, "fewer_components", fewer)
-    evaluation = toy.evaluate(size, train_images=None)
+    evaluation = toy.evaluate(size, train_images=None, out=tmp_path)
     names = [result.name for result in evaluation.results]
     assert names[:2] == ["normal, spread 0.7", "redraw, spread 0.7"]
     assert asked[0] == ("default", quick)

@@ -21,6 +21,7 @@ from ellipsoid.evaluation import (
 )
 from ellipsoid.evaluation.recommend import choose_result
 from ellipsoid.settings import DrawSettings
+from ellipsoid.workflows import how_to_draw, write_latents
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +243,19 @@ def test_a_mixture_that_is_recommended_comes_back(toy, mixtures, tmp_path):
     by_advice = el.recommend(mixture, goal="balanced")
     assert by_advice.state is mixture
     assert by_advice.level == el.DEFAULT_LEVEL
+
+
+def test_a_flow_that_is_recommended_is_drawn_from(toy, make_flows, flow_folder, tmp_path):
+    flow = make_flows(flow_folder)[0].recipe.state()
+    toy.state.save(tmp_path / "state.npz")
+    recommended = el.recommend(toy.state, made_up(toy.state, [result(flow, 4, 0.9, 0.9)]))
+    save_recommendations(tmp_path, toy.state, [recommended])
+    drawing = how_to_draw(tmp_path)
+    assert drawing.shape == flow
+    assert drawing.options == recommended.options
+    drawn = el.sample(el.key(0), flow, 3, **drawing.options).latents
+    write_latents(drawing, 3, tmp_path / "z.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), drawn)
 
 
 def test_states_that_are_recommended_no_more_are_removed(run, state):

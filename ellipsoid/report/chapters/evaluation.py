@@ -68,7 +68,8 @@ def _row(study: Study, best: Recommendation) -> tuple[str, ...]:
 
 
 def _way_to_draw(study: Study, best: Recommendation) -> str:
-    words = [f"{best.state.n_parts} parts"] if isinstance(best.state, el.Mixture) else []
+    words = ["flow"] if isinstance(best.state, el.Flow) else []
+    words += [f"{best.state.n_parts} parts"] if isinstance(best.state, el.Mixture) else []
     words += [best.law] if best.region == "pairwise" else [best.law, best.region]
     words += [f"K {best.n_components}"] if best.n_components != study.state.n_components else []
     return ", ".join([*words, f"{best.level:.3g}"])
