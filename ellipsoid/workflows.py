@@ -276,6 +276,7 @@ def fit_latents(
     labels: Any = None,
     flow: bool = False,
     steps: int = DEFAULT_STEPS,
+    width: int | None = None,
     resume: str | os.PathLike[str] | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -296,7 +297,7 @@ def fit_latents(
         Labels of a mixture or flow, as for :func:`ellipsoid.fit_by_label`.
     flow : bool
         Whether to fit a flow.
-    steps, resume
+    steps, width, resume
         Options of a flow, as for :func:`ellipsoid.fit_flow`.
     seed : int
         Seed of mixtures and flows.
@@ -324,7 +325,9 @@ def fit_latents(
         raise ValueError(f"n_parts: expected none for a flow; got {tuple(n_parts)}")
     options: dict[str, Any] = {"key": key(seed), "progress": progress}
     if flow:
-        return fit_flow(latents, n_components, labels=labels, steps=steps, resume=resume, **options)
+        return fit_flow(
+            latents, n_components, labels=labels, steps=steps, width=width, resume=resume, **options
+        )
     if labels is None:
         return fit_mixture(latents, tuple(n_parts), n_components, **options)
     if len(n_parts) > 1:

@@ -47,8 +47,11 @@ class Fit:
     """Fit one ellipsoid, mixtures and a flow, and keep the one that held-out latents speak for."""
     steps: int = DEFAULT_STEPS
     """Largest number of steps of a flow's training."""
+    width: int | None = None
+    """Number of units in a layer of a flow's network; by default 192, or 384 for more than 128 components."""
     resume: Path | None = None
-    """File that the training of a flow is kept in until it is finished. The same command goes on from it."""
+    """File that the training of a flow is kept in until it is finished; OUT.training.npz by default. The same
+    command goes on from it."""
     seed: int = 0
     """Random seed of mixtures and flows."""
     by: tuple[str, ...] = ()
@@ -79,17 +82,27 @@ class Fit:
         labels = None if self.labels is None else read_arrays("labels", self.labels)
         if self.by:
             labels = RunFolder(self.latents).read_labels(self.by)
-        return fit_latents(
-            latents,
-            self.n_components,
-            self.half_width,
-            n_parts=self.n_parts,
-            labels=labels,
-            flow=self.flow,
-            steps=self.steps,
-            resume=self.resume,
-            seed=self.seed,
-        )
+        assert self.out is not None  # it was checked
+        training = (self.resume or self.out.with_suffix(".training.npz")) if self.flow else None
+        try:
+            return fit_latents(
+                latents,
+                self.n_components,
+                self.half_width,
+                n_parts=self.n_parts,
+                labels=labels,
+                flow=self.flow,
+                steps=self.steps,
+                width=self.width,
+                resume=training,
+                seed=self.seed,
+            )
+        except KeyboardInterrupt:
+            if training is None or not training.exists():
+                raise
+            raise KeyboardInterrupt(
+                f"interrupted; the training is kept in {training}, the same command goes on from there"
+            ) from None
 
     def _choose(self, latents: np.ndarray) -> Shape:
         choice = choose_shape(
@@ -130,6 +143,8 @@ class Fit:
             raise ValueError("flow: expected no --n-parts beside it, which are of a mixture")
         if self.resume is not None and not self.flow:
             raise ValueError("resume: expected --flow beside it")
+        if self.width is not None and not self.flow:
+            raise ValueError("width: expected --flow beside it")
         if self.out is None:
             if self.best and self._run is not None:
                 return

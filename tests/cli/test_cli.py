@@ -107,6 +107,25 @@ def test_fit_a_mixture(folder, tmp_path, capsys):
     assert "expected one number for all labels" in error_of(capsys, *command, *several)
 
 
+def test_a_flow_that_is_stopped_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    out, training = tmp_path / "flow.npz", tmp_path / "flow.training.npz"
+    np.save(tmp_path / "z.npy", np.random.default_rng(0).normal(size=(30, 3)))
+    asked = []
+
+    def stopped(latents, n_components, **options):
+        asked.append((options["steps"], options["width"], options["resume"]))
+        training.touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ellipsoid.workflows.fit_flow", stopped)
+    fit = ["fit", str(tmp_path / "z.npy"), "--out", str(out)]
+    assert main([*fit, "--flow", "--steps", "9", "--width", "8"]) == 130
+    assert asked == [(9, 8, training)]
+    said = f"interrupted; the training is kept in {training}, the same command goes on from there"
+    assert capsys.readouterr().err == f"ellipsoid: {said}\n"
+    assert "--width: expected --flow beside it" in error_of(capsys, *fit, "--width", "8")
+
+
 def test_fit_takes_a_share_of_the_variance_and_a_half_width(folder, tmp_path, capsys):
     out, latents = tmp_path / "share.npz", folder / "run" / "latents.npy"
     arguments = ["--n-components", "0.9", "--half-width", "mad"]
