@@ -20,7 +20,9 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +67,7 @@ def rates(options):
 
     autoencoder = Autoencoder(AutoencoderConfig.celeba(), rngs=nnx.Rngs(0))
     latents = np.asarray(jr.normal(jr.key(0), (options.rows, 256)))
-    contenders = {"decode images": lambda: decode_latents(autoencoder, latents)}
+    contenders: dict[str, Callable[[], Any]] = {"decode images": lambda: decode_latents(autoencoder, latents)}
     for k in options.components:
         random = make_flow(k)
         for n_steps in options.n_steps:
@@ -107,12 +109,13 @@ def once(options):
         rng.standard_normal((n, 1), np.float32)
     )
     # Two fits that differ by their steps alone, each a second time, with nothing left to compile.
-    seconds = {}
+    seconds, flow = {}, None
     for count in (1, 2):
         for _ in range(2):
             started = time.perf_counter()
             flow = el.fit_flow(latents, k, steps=count * options.fit_steps, n_steps=8)
             seconds[count] = time.perf_counter() - started
+    assert flow is not None
     step = (seconds[2] - seconds[1]) / options.fit_steps
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
@@ -176,10 +179,13 @@ def peers(options):
     if find_spec("flowjax") is None:
         print("flowjax is not installed: nothing to compare with")
         return
-    import equinox as eqx
+    import equinox as eqx  # pyright: ignore[reportMissingImports]
     import optax
-    from flowjax.distributions import Normal
-    from flowjax.flows import coupling_flow, masked_autoregressive_flow
+    from flowjax.distributions import Normal  # pyright: ignore[reportMissingImports]
+    from flowjax.flows import (  # pyright: ignore[reportMissingImports]
+        coupling_flow,
+        masked_autoregressive_flow,
+    )
 
     train, test = split(options.latents, options.components[0], options.n_latents)
     k = train.shape[1]
@@ -206,7 +212,9 @@ def peers(options):
     x_held, x_train = x[: len(x) // 20], x[len(x) // 20 :]
     plain = float(jnp.mean(jax.scipy.stats.norm.logpdf(x_test).sum(axis=-1)))
     one = np.asarray(el.sample(el.key(1), state, rows, law="normal", level=8.0).latents)
-    table = {"one Gaussian": (0, 0.0, plain, None, energy_score(one, test))}
+    table: dict[str, tuple[int, float, float, Callable[[], Any] | None, float]] = {
+        "one Gaussian": (0, 0.0, plain, None, energy_score(one, test))
+    }
     z = np.asarray(draw())
     table["ellipsoid's flow"] = (n_weights, budget, log_density(judged), draw, energy_score(z, test))
 

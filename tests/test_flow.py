@@ -94,7 +94,12 @@ def test_wrong_shapes_and_masked_values_are_refused(small_flow):
 
 
 @pytest.mark.parametrize(
-    ("law", "region"), [("uniform", "pairwise"), ("redraw", "pairwise"), ("normal", "ellipsoid")]
+    ("law", "region"),
+    [
+        ("redraw", "pairwise"),
+        pytest.param("uniform", "pairwise", marks=pytest.mark.slow),
+        pytest.param("normal", "ellipsoid", marks=pytest.mark.slow),
+    ],
 )
 def test_draws_are_inside(small_flow, law, region):
     check_inside(small_flow, law, region, 2000)
@@ -200,6 +205,7 @@ def test_density_over_latents_is_divided_by_the_determinant(small_flow, draws):
     np.testing.assert_allclose(of_latents, found, rtol=0, atol=3e-3)
 
 
+@pytest.mark.slow
 def test_density_over_latents_integrates_to_one(make_state):
     flow = flow_of(make_state(2, scale=[1.0, 0.7]), random_field(2, size=0.7))
     x = np.linspace(-6, 6, 45)

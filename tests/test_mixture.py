@@ -65,7 +65,10 @@ def test_parts_are_as_frequent_as_their_weights(mixture):
     assert stats.chisquare(count, wrong).pvalue < 1e-9
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    "dtype",
+    ["float32", *(pytest.param(dtype, marks=pytest.mark.slow) for dtype in ("float16", "bfloat16"))],
+)
 def test_rows_do_not_depend_on_what_is_drawn_beside_them(mixture, dtype):
     n = 20_000  # of which the first block has 16,384
     draws = el.sample(KEY, mixture, n, law="uniform", dtype=dtype)
@@ -82,6 +85,7 @@ def test_traced(mixture):
     assert_same(jitted(KEY, mixture), el.sample(KEY, mixture, 300, law="uniform"))
 
 
+@pytest.mark.slow
 def test_many_parts_of_few_rows(mixture):
     # More parts than rows in a tile, most of them without a row.
     many = 200

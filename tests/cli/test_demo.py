@@ -102,6 +102,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow
 def test_everything_lands_in_one_folder(run):
     out, summary = run
     assert {path.name for path in out.iterdir()} == FILES
@@ -125,6 +126,7 @@ def test_every_figure_lands_in_the_folder(whole_run):
     assert {"between_images.gif", "circle.gif", "calibration.png", "calibration.svg"} <= names
 
 
+@pytest.mark.slow
 def test_the_summary_says_what_was_measured(run):
     out, summary = run
     assert summary["inside"].startswith("100%")
@@ -146,6 +148,7 @@ def test_the_page_shows_the_summary_and_every_figure(whole_run):
         assert f"<h2>{title}</h2>" in page
 
 
+@pytest.mark.slow
 def test_the_folder_is_all_that_a_report_needs(demonstration):
     """What is read from it is what the demonstration's own report was made of."""
     out, _, made_of = demonstration
@@ -178,12 +181,14 @@ def test_the_report_can_be_made_again(run, tmp_path):
         assert f"<h2>{title}</h2>" in page
 
 
+@pytest.mark.slow
 def test_the_run_knows_its_images(run):
     drawn = procedural_faces(256, 16, key=jr.split(el.key(0), 3)[0]).images
     assert recorded_images(run[0]) == {"source": "demo", "n": 256, "n_test": 50, "seed": 0}
     np.testing.assert_array_equal(drawn_faces(256, 16, 0), drawn)
 
 
+@pytest.mark.slow
 def test_other_images_than_those_of_the_run_are_refused(run):
     with pytest.raises(ValueError, match="images: expected the training images of the run"):
         load_report_inputs(run[0], np.zeros((10, 16, 16, 3), np.uint8))
@@ -256,6 +261,7 @@ def test_the_command_says_what_was_measured_and_where(tmp_path, monkeypatch, cap
     assert "report.html in a browser" in said
 
 
+@pytest.mark.slow
 def test_it_does_not_overwrite(run):
     with pytest.raises(FileExistsError):
         run_demo(run[0], DemoConfig.small(), progress=False)

@@ -74,6 +74,7 @@ def test_the_same_command_measures_nothing_again(run, capsys):
     assert (run / "evaluation" / "evaluation.json").read_bytes() == content
 
 
+@pytest.mark.slow
 def test_another_recommendation_is_not_replaced_without_a_word(run, capsys):
     path, former = run / "recommendation.json", load_recommendation(run)
     content = json.loads(path.read_text())
@@ -88,6 +89,7 @@ def test_another_recommendation_is_not_replaced_without_a_word(run, capsys):
     assert load_recommendation(run).level == former.level
 
 
+@pytest.mark.slow
 def test_a_report_leads_with_what_was_found(run, tmp_path, capsys, monkeypatch):
     """And says of itself and of the evaluation where they come from; of another state it says nothing."""
     folder, best = tmp_path / "run", load_recommendation(run)

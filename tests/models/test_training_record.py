@@ -257,6 +257,7 @@ def kill():
     raise Killed
 
 
+@pytest.mark.slow
 def test_a_run_that_is_cut_in_the_middle_of_epochs_ends_with_the_same_weights(images, tmp_path, monkeypatch):
     settings = TrainConfig(epochs=6, **EVERYTHING)
     whole, out = new(), tmp_path / "run"

@@ -115,6 +115,7 @@ def test_the_numbers_are_written(latents, tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_facts_of_the_first_report_stay_with_its_state(small_latents, tmp_path, monkeypatch):
     monkeypatch.setattr(write, "CHAPTERS", ())
     inputs = ReportInputs(el.fit(small_latents), small_latents)
