@@ -39,10 +39,8 @@ def clusters():
 @pytest.mark.slow
 def test_groups_apart_are_not_drawn_as_one(clusters):
     rows, unseen = clusters
-    choice = choose_shape(
     options = {"steps": 50, "width": 16, "depth": 1, "n_steps": 8}
     choice = choose_shape(rows, unseen, n_parts=[2], flow_options=options)
-    )
     assert [c.name for c in choice.contenders] == ["one ellipsoid", "mixture of 2", "flow"]
     assert choice.best.name == "mixture of 2"
     assert choice.n_held_out == 200
