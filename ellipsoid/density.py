@@ -282,11 +282,11 @@ def log_prob(
         Shape that is drawn from. The density of a mixture is the weighted sum of those of all parts; the axes
         of a part are the shared ones, rotated, so a density over either is the same number.
     scores : Draws, MixtureDraws or (..., K) array, optional
-        Points at which the density is asked for: draws from `shape`, or, for one state, scores in latent
-        units. A mixture takes no bare scores: those of its draws lie on the axes of each row's own part,
-        those of :meth:`ellipsoid.Mixture.project` on the shared axes, both have K columns, and nothing in the
-        array tells which they are. Draws of some labels belong to ``mixture.select(label)``, also those of a
-        flow.
+        Points at which the density is asked for: draws from `shape`, or, for one state or a flow, scores
+        in latent units. A mixture takes no bare scores: those of its draws lie on the axes of each row's own
+        part, those of :meth:`ellipsoid.Mixture.project` on the shared axes, both have K columns, and nothing
+        in the array tells which they are. Draws of some labels belong to ``mixture.select(label)``, also
+        those of a flow.
     latents : (..., D) array, optional
         Points as latents, in place of `scores`. With K < D they are projected: what lies off the K principal
         axes is not seen, and the density stays one over K scores.

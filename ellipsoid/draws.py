@@ -10,14 +10,15 @@ from ellipsoid.cells import table_of_rows
 
 
 class Draws(NamedTuple):
-    """Vectors drawn from one state.
+    """Vectors drawn from one state, or from a flow.
 
     Attributes
     ----------
     latents : (n, D) array
         Latents, ready for a decoder.
     scores : (n, K) array
-        The same points on the principal axes, in latent units; every region condition holds in these.
+        The same points on the principal axes, in latent units, or in the coordinates of the flow; every
+        region condition holds in these.
     gauge : (n,) array
         Factor by which the region could shrink and still hold the point; float32, at most 1.
     """
@@ -65,7 +66,7 @@ class MixtureDraws(NamedTuple):
 def as_draws(
     latents: jax.Array, scores: jax.Array, gauge: jax.Array, part: jax.Array | None
 ) -> Draws | MixtureDraws:
-    """Draws of a mixture where there are parts, else of one state."""
+    """Draws of a mixture where there are parts, else of one state or a flow."""
     return Draws(latents, scores, gauge) if part is None else MixtureDraws(latents, scores, gauge, part)
 
 

@@ -86,7 +86,7 @@ def edit(
 
     Parameters
     ----------
-    shape : PCAState or Mixture
+    shape : PCAState, Mixture or Flow
         Shape whose region is meant.
     z : (..., D) array
         Latents to move.
@@ -167,7 +167,7 @@ def interpolate(
 
     Parameters
     ----------
-    shape : PCAState or Mixture
+    shape : PCAState, Mixture or Flow
         Shape whose region is meant.
     z0, z1 : (..., D) array
         Ends of the path.

@@ -144,7 +144,7 @@ def edited_decoder(
         Function from latents to images.
     decoder_digest : str
         Digest that tells it from others.
-    shape : PCAState or Mixture
+    shape : PCAState, Mixture or Flow
     edits : sequence of (Direction, float)
         Directions and the number of steps along each.
     **region
@@ -202,7 +202,7 @@ def edit_picture(
     Parameters
     ----------
     autoencoder : Autoencoder or ImportedAutoencoder
-    shape : PCAState or Mixture
+    shape : PCAState, Mixture or Flow
     picture : path
         File of an image.
     direction : Direction

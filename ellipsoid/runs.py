@@ -142,7 +142,7 @@ class RunFolder:
         return self.evaluation / f"{name}.png"
 
     def recommended_state(self, goal: str) -> Path:
-        """State or mixture that is recommended for a goal, if it is not the run's own state."""
+        """Shape that is recommended for a goal, if the run does not hold it already."""
         return self.path / f"recommended-{goal}.npz"
 
     @property

@@ -241,9 +241,9 @@ def sample(
     ----------
     key : typed JAX key
         Key from :func:`ellipsoid.key` or ``jax.random.key``.
-    shape : PCAState or Mixture
+    shape : PCAState, Mixture or Flow
         Shape to draw from. In a mixture each row first chooses its part, by the weights, and is then drawn
-        inside that part's own region.
+        inside that part's own region. In a flow rows are drawn as scores, and carried to latents along it.
     n : int
         Number of vectors.
     law : {"redraw", "sequential", "uniform", "normal"}
@@ -256,7 +256,8 @@ def sample(
         Set that the draws stay in, see :mod:`ellipsoid.regions`. A region object with a mask restricts the
         pairs.
     label : str, number, sequence of these, or mapping of str to bool, optional
-        Label of the parts of a mixture to draw from, see :meth:`ellipsoid.Mixture.select`.
+        Label of the parts of a mixture to draw from, or of the latents of a flow, see
+        :meth:`ellipsoid.Mixture.select` and :meth:`ellipsoid.Flow.select`.
     verify : bool
         Whether every vector is checked by the full masked K x K form (for the other regions, by its gauge)
         before it is handed out. Slow: for doubters.

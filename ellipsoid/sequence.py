@@ -241,7 +241,7 @@ class RowSequence:
         return dataclasses.replace(self, sharding=sharding, **dict(zip(names, values, strict=True)))
 
     def choose_parts(self, rows: RowHalves) -> jax.Array | None:
-        """Part of each row; None of one state."""
+        """Part of each row; None where the shape is no mixture."""
         if not isinstance(self.shape, Mixture):
             return None
         return _choose_parts(rows, self.philox_words, self.shape.weights, sharding=self.sharding)

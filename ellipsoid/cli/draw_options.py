@@ -27,8 +27,8 @@ class DrawOptions:
     goal: Literal["fidelity", "balanced", "diversity"] | None = None
     """Goal to draw for; balanced by default. For a run that was not evaluated, theory says how."""
     label: tuple[str, ...] = ()
-    """Label of a mixture or flow that was fitted by label; or several of a mixture, any of which will do; or
-    attributes as Smiling=true Male=false, all of which must be so."""
+    """Label of a mixture or flow that was fitted by label; or several of a mixture, any of which will do;
+    or attributes as Smiling=true Male=false, all of which must be so."""
     seed: int = 0
     """Seed of the sequence; the same seed gives the same rows."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"

@@ -33,7 +33,8 @@ class Fit:
     n_components: int | float | None = None
     """A number of components, or a share of the variance below 1; all that have variance by default."""
     half_width: HalfWidth = "std"
-    """Method by which each component's standard deviation is read off the data. A mixture knows std only."""
+    """Method by which each component's standard deviation is read off the data. Mixtures and flows know std
+    only."""
     n_parts: tuple[int, ...] = ()
     """Number of parts of a mixture; of several numbers, the one under which rows held out are likeliest.
     With labels, the number of parts for each label."""
