@@ -182,7 +182,7 @@ def _clusters(d: Diagnostics) -> Concern | None:
         f"Several clusters: by the first {split.n_components} components the latents split "
         f"into groups of {1 - split.smaller_share:.0%} and {split.smaller_share:.0%} whose centres lie "
         f"{split.separation:.1f} standard deviations apart. One region covers the gap between them as "
-        "well: fit one state for each group.",
+        "well; a mixture or a flow does not.",
     )
 
 

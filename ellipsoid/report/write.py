@@ -118,6 +118,8 @@ def _evaluated(inputs: ReportInputs) -> Recommendation | None:
 def _lead(verdict: Verdict, evaluated: Recommendation | None) -> str:
     if evaluated is None:
         way = f"Draw with the law {verdict.law} at level {verdict.level:.3g}. {verdict.reason}"
+    elif evaluated.measured is None:  # it was chosen by latents
+        way = f"This run draws with {evaluated.way}. {evaluated.reason}"
     else:
         way = (
             f"Draw with {evaluated.way}: of all ways to draw that were judged by their images, this one is "

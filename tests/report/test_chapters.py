@@ -531,3 +531,19 @@ def test_the_ladder_climbs_from_noise_to_reconstructions(study, monkeypatch):
     assert "50 unseen images" in section.text
     recall = {label.split("\n")[0]: float(label.split()[-1]) for label in seen}
     assert recall["reconstructions"] > recall["one ellipsoid, redraw at 1.645"]
+
+
+def test_a_shape_that_was_chosen_by_latents_is_not_said_to_be_judged_by_images(
+    with_images, tmp_path, monkeypatch
+):
+    state = with_images.state
+
+    def chosen(run, goal):
+        return Recommendation(goal, state, DrawSettings("normal", 3.0), "By 50 latents that were held out.")
+
+    monkeypatch.setattr("ellipsoid.report.chapters.evaluation.load_recommendation", chosen)
+    inputs = dataclasses.replace(with_images.inputs, run=tmp_path)
+    section = evaluation.evaluation(dataclasses.replace(with_images, inputs=inputs, folder=tmp_path))
+    assert section.title == "How the run draws"
+    assert section.text == "By 50 latents that were held out."
+    assert not section.table

@@ -36,8 +36,13 @@ def evaluation(study: Study) -> Section | None:
     if not recommended:
         return None
     table = [_row(study, best) for best in recommended if best.measured is not None]
-    text = "Measured against images that the autoencoder was not trained on, and recommended:\n\n"
-    if len(table) == len(recommended):
+    title, text = (
+        TITLE,
+        "Measured against images that the autoencoder was not trained on, and recommended:\n\n",
+    )
+    if not table and len({best.reason for best in recommended}) == 1:
+        title, text = "How the run draws", recommended[0].reason
+    elif len(table) == len(recommended):
         text += recommended[0].reason
         table.insert(0, ("Goal", "How to draw", "Precision", "Recall", "Fréchet distance"))
     else:  # of an earlier version
@@ -46,7 +51,7 @@ def evaluation(study: Study) -> Section | None:
     drawn = [decode(study.sample(12, best.state, **best.options)) for best in recommended]
     labels = [f"{best.goal}: {_way_to_draw(study, best)}" for best in recommended]
     return Section(
-        TITLE,
+        title,
         text,
         [
             study.save(
