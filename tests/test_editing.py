@@ -95,6 +95,7 @@ def test_rows_outside_go_no_further_out():
     np.testing.assert_allclose(edited.latents, latents_of(share * np.array([3, 1, 0, 0, 0])), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_pulled_to_the_centre_rows_keep_more_of_the_step():
     draws = el.sample(el.key(3), STATE, 200, level=LEVEL)
     step = np.asarray(STATE.scale[1] * STATE.components[1])

@@ -82,7 +82,7 @@ def test_fewer_rows_than_dimensions(n):
 
 
 @pytest.mark.parametrize("mean", [0.0, 100.0])
-@pytest.mark.parametrize(("rank", "d"), [(5, 16), (60, 128)])
+@pytest.mark.parametrize(("rank", "d"), [(5, 16), pytest.param(60, 128, marks=pytest.mark.slow)])
 def test_rounding_noise_is_not_variance(mean, rank, d):
     rng = np.random.default_rng(0)
     scores, axes = rng.normal(size=(2000, rank)), rng.normal(size=(rank, d))

@@ -211,6 +211,7 @@ def test_draws_scores_and_latents_of_one_state(make_state, law):
     assert np.all(np.isfinite(el.log_prob(state, half, law=law, level=2.0)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", ["uniform", pytest.param("normal", marks=pytest.mark.slow)])
 def test_draws_and_latents_of_a_mixture(mixture, law):
     settings = {"law": law, "level": 2.0}

@@ -74,6 +74,7 @@ def test_what_can_not_be_learned_is_said(tmp_path):
     assert run.directions.read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_an_edited_image_is_that_of_the_edited_latents():
     state = el.fit(np.random.default_rng(0).normal(size=(400, 4)))
     learned = el.direction(np.asarray(state.mean) + np.eye(4).repeat(100, axis=0), np.arange(400) < 100)

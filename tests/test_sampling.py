@@ -66,6 +66,7 @@ def test_draws_are_consistent_and_inside(state, law, region):
     np.testing.assert_allclose(draws.latents, mean + np.asarray(draws.scores) @ components, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_keys", [1, pytest.param(5, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("law", ["uniform", pytest.param("normal", marks=pytest.mark.slow)])
 def test_half_a_million_vectors_of_256_components_lie_inside(make_state, law, n_keys):
@@ -77,6 +78,7 @@ def test_half_a_million_vectors_of_256_components_lie_inside(make_state, law, n_
         assert 0.999 < np.sqrt(np.max(squares[:, 254] + squares[:, 255])) <= 1 - 2e-7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("law", "n"), [("redraw", 10_000), pytest.param("sequential", 20_000, marks=pytest.mark.slow)]
 )

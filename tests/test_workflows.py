@@ -140,7 +140,7 @@ def test_labels_and_numbers_of_parts_are_handed_on(latents, monkeypatch):
         (((1, 3), None), {"key": 0, "progress": True}),
         ((labels, 5), {"n_parts": 1, "key": 0, "progress": False}),
         ((labels, None), {"n_parts": 2, "key": 0, "progress": True}),
-        ((5,), {"labels": labels, "steps": 7, "resume": None, "key": 1, "progress": True}),
+        ((5,), {"labels": labels, "steps": 7, "width": None, "resume": None, "key": 1, "progress": True}),
     ]
 
 

@@ -60,6 +60,7 @@ def test_the_table_the_recommendation_and_the_files_are_said(evaluated):
     assert "published FID" in " ".join(said.split())
 
 
+@pytest.mark.slow
 def test_the_same_command_measures_nothing_again(run, capsys):
     def measured():
         return {path: path.stat().st_mtime_ns for path in (run / "evaluation" / "cache").iterdir()}

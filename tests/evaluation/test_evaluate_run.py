@@ -49,6 +49,7 @@ def judged(monkeypatch):
 # --- images ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_mirrored_images_count_if_they_were_trained_on(trained_run, judged):
     seen = judged(trained_run, PIXELS)
     autoencoder = load_autoencoder(trained_run)
@@ -62,6 +63,7 @@ def test_mirrored_images_count_if_they_were_trained_on(trained_run, judged):
     np.testing.assert_array_equal(seen["decode"](latents), decode_latents(autoencoder, latents))
 
 
+@pytest.mark.slow
 def test_what_is_judged_was_fitted_without_the_images_kept_back(trained_run, judged):
     seen = judged(trained_run, PIXELS)
     known = IMAGES[split(250, load_run(trained_run).training)[0]]
@@ -71,6 +73,7 @@ def test_what_is_judged_was_fitted_without_the_images_kept_back(trained_run, jud
     assert load_run(trained_run).state.n_samples == 250
 
 
+@pytest.mark.slow
 def test_images_are_not_mirrored_unless_training_has_done_it(run_copy, judged):
     run = RunFolder(run_copy)
     config = run.read_config()
@@ -79,11 +82,13 @@ def test_images_are_not_mirrored_unless_training_has_done_it(run_copy, judged):
     assert len(seen["latents"]) == len(seen["train_images"]) == 200
 
 
+@pytest.mark.slow
 def test_nor_where_there_are_many(trained_run, judged, monkeypatch):
     monkeypatch.setattr("ellipsoid.evaluation.runs.MIXTURE_ROWS", 200)
     assert len(judged(trained_run, PIXELS)["latents"]) == 200
 
 
+@pytest.mark.slow
 def test_unseen_images_may_be_given(trained_run, tmp_path, judged):
     """All training images are then compared with, and the run's own state is judged."""
     unseen = procedural_faces(300, 16, key=el.key(1)).images
@@ -100,6 +105,7 @@ def test_unseen_images_may_be_given(trained_run, tmp_path, judged):
     assert len(judged(trained_run, replace(config, n=20))["real_images"]) == 20
 
 
+@pytest.mark.slow
 def test_celeba_is_judged_by_its_test_part(run_copy, tmp_path, judged):
     unseen = procedural_faces(45, 16, key=el.key(1)).images
     celeba = tmp_path / "celeba"

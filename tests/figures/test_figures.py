@@ -370,6 +370,7 @@ def every_figure(n, k, title):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "k", "title"),
     [(20, 2, None), pytest.param(3000, 256, "Title $ of the figure", marks=pytest.mark.slow)],

@@ -30,7 +30,7 @@ def latents():
 # 28 -> 14 -> 7 -> 4 and 13 -> 7 -> 4 -> 2: the decoder has to hit odd sizes on its way back.
 @pytest.mark.parametrize(
     "image_size",
-    [9, 13, 16, *(pytest.param(n, marks=pytest.mark.slow) for n in (8, 10, 11, 12, 14, 15, 17, 18, 28))],
+    [9, 16, *(pytest.param(n, marks=pytest.mark.slow) for n in (8, 13, 10, 11, 12, 14, 15, 17, 18, 28))],
 )
 @pytest.mark.parametrize("kernel_size", [3, 4, *(pytest.param(k, marks=pytest.mark.slow) for k in (2, 5))])
 def test_any_size_comes_back(image_size, kernel_size):

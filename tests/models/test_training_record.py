@@ -117,6 +117,7 @@ def test_a_key_press_in_the_last_epoch_changes_nothing(images, monkeypatch):
     assert len(train(new(), images, TRAINING, progress=False)) == 4
 
 
+@pytest.mark.slow
 def test_latents_of_earlier_weights_do_not_stay(images, tmp_path, monkeypatch):
     out = tmp_path / "run"
     at_step(monkeypatch, 6, interrupt)

@@ -503,6 +503,7 @@ def test_a_study_draws_once_by_the_default_law(numbers, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_ladder_climbs_from_noise_to_reconstructions(study, monkeypatch):
     seen = {}
 

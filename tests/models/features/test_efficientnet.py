@@ -38,6 +38,7 @@ def features(space, photographs):
     return space(photographs)
 
 
+@pytest.mark.slow
 def test_it_knows_what_is_on_a_photograph(space, features):
     palace, flower = space.logits(features).argmax(axis=1)
     assert palace in (442, 698)  # bell cote, palace
@@ -46,6 +47,7 @@ def test_it_knows_what_is_on_a_photograph(space, features):
     assert "FID" in space.note
 
 
+@pytest.mark.slow
 def test_features_of_an_image_depend_on_it_alone(space, features, photographs):
     assert features.dtype == np.float32
     assert features.shape == (2, 1280)
@@ -56,6 +58,7 @@ def test_features_of_an_image_depend_on_it_alone(space, features, photographs):
         space(photographs / 255)
 
 
+@pytest.mark.slow
 def test_stages_shrink_and_have_a_gradient(space):
     pixels = np.random.default_rng(0).uniform(size=(1, 32, 32, 3)).astype(np.float32)
     shapes = [stage.shape for stage in jax.eval_shape(space.stages, pixels)]

@@ -68,6 +68,7 @@ BOTH = pytest.mark.parametrize(
 
 
 @BOTH
+@pytest.mark.slow
 def test_network_features_are_centred_and_scaled(faces, trained):
     seen = trained(faces[:1000]).astype(np.float64)
     assert np.abs(seen.mean(axis=0)).max() < 0.2  # 50 of the images were kept back
@@ -141,6 +142,7 @@ def test_views_are_distorted_as_the_settings_say():
     assert -0.2 <= mean.min() < -0.19 < 0.19 < mean.max() <= 0.2
 
 
+@pytest.mark.slow
 def test_training_has_the_same_bits_again(faces, plain, plain_views):
     again = train_network(faces[:1000], config=PLAIN, progress=False)
     np.testing.assert_array_equal(again(faces[:10]), plain(faces[:10]))
@@ -148,6 +150,7 @@ def test_training_has_the_same_bits_again(faces, plain, plain_views):
 
 
 @BOTH
+@pytest.mark.slow
 def test_views_are_found_among_those_of_other_images(faces, trained):
     # Of 50 images kept back, in two views each: 1 of 99 by chance.
     assert trained.accuracy > 0.08
@@ -245,9 +248,9 @@ def judged(space, faces, damage, strengths):
         pytest.param("contrastive", blurred, (3, 6, 9), marks=pytest.mark.slow),
         pytest.param("contrastive", noisy, (15, 35, 80), marks=pytest.mark.slow),
         pytest.param("contrastive", swapped, (1, 2, 4), marks=pytest.mark.slow),
-        ("plain", blurred, (3, 6, 9)),
-        ("plain", noisy, (15, 35, 80)),
-        ("plain", swapped, (1, 2, 4)),
+        pytest.param("plain", blurred, (3, 6, 9), marks=pytest.mark.slow),
+        pytest.param("plain", noisy, (15, 35, 80), marks=pytest.mark.slow),
+        pytest.param("plain", swapped, (1, 2, 4), marks=pytest.mark.slow),
         ("pixels", swapped, (1, 2, 4)),
     ],
 )
@@ -267,7 +270,9 @@ def test_pixels_do_not_see_the_noise_that_a_network_sees(pixels, contrastive, fa
     assert precision["network"][1] < precision["network"][0] / 4
 
 
-@pytest.mark.parametrize("name", ["pixels", "plain", pytest.param("contrastive", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["pixels", *(pytest.param(name, marks=pytest.mark.slow) for name in ("plain", "contrastive"))]
+)
 def test_copies_of_a_few_images_cost_coverage(name, request, faces):
     space = request.getfixturevalue(name)
     # Not recall: with half as many places, the balls of the generated images are wider.
