@@ -158,6 +158,7 @@ def test_rows_in_chunks_of_a_file(small_flow, draws, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), draws.latents)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_16_bit_draws(small_flow, draws, dtype):
     short = el.sample(KEY, small_flow, 600, dtype=dtype, **NORMAL)

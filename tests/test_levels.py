@@ -158,6 +158,7 @@ def test_matched_levels_of_the_procedures(k, redraw, sequential):
     assert el.matched_level(k, "sequential") == pytest.approx(sequential, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", ["redraw", "sequential"])
 @pytest.mark.parametrize("k", [13, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 2, 6, 100))])
 def test_matched_levels_of_the_procedures_against_draws(law, k):

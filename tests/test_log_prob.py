@@ -249,6 +249,7 @@ def test_a_mixture_refuses_scores_that_may_be_on_other_axes(mixture):
         el.log_prob(mixture.part(0), draws, law="uniform")
 
 
+@pytest.mark.slow
 def test_draws_of_another_shape_are_refused(mixture):
     message = "scores: expected draws of this shape; got draws of another one"
     for shape, other in (

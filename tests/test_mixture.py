@@ -125,6 +125,7 @@ def test_gauge_and_contains_are_those_of_the_nearest_part(mixture):
     assert 0 < np.mean(inside) < 1
 
 
+@pytest.mark.slow
 def test_draws_are_contained(mixture):
     for law in ("redraw", "uniform", "normal"):
         assert el.contains(

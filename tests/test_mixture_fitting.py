@@ -84,6 +84,7 @@ def test_one_part_is_fit_with_its_prior():
     assert mixture.n_features == D
 
 
+@pytest.mark.slow
 def test_number_of_parts_by_held_out_likelihood():
     z = three_parts(1500)[0]
     assert el.fit_mixture(z, (1, 3, 12)).n_parts == 3
@@ -100,6 +101,7 @@ def test_the_unit_of_latents_does_not_matter(unit):
         np.testing.assert_allclose(scaled.scale / np.float32(unit), plain.scale, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_prior_helps_where_rows_are_few():
     rng = np.random.default_rng(4)
     roots = rng.normal(size=(20, 20))

@@ -18,6 +18,7 @@ def first_step(n_steps=100, **settings):
     return optax.apply_updates(WEIGHTS, updates), state
 
 
+@pytest.mark.slow
 def test_a_long_gradient_is_clipped_and_a_short_one_is_not():
     def norm(state):  # the first moment of Adam after one step is a tenth of the gradient
         return 10 * float(optax.tree.norm(state[1][0].mu))

@@ -161,6 +161,7 @@ def test_16_bit_latents_that_overflow_are_refused(make_state):
     assert not np.all(np.isfinite(np.asarray(traced.latents)))
 
 
+@pytest.mark.slow
 def test_latents_of_a_mixture_that_overflow_are_refused(make_state):
     states = [make_state(6, 9, seed=seed) for seed in range(2)]
     parts = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)

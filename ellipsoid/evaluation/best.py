@@ -173,7 +173,8 @@ def choose_shape(
     >>> import numpy as np
     >>> from ellipsoid.evaluation import choose_shape
     >>> latents = np.random.default_rng(0).normal(size=(400, 2))
-    >>> choice = choose_shape(latents, n_parts=[2], flow_options={"steps": 50, "width": 16, "n_steps": 8})
+    >>> small = {"steps": 50, "width": 16, "depth": 1, "n_steps": 8}
+    >>> choice = choose_shape(latents, n_parts=[2], flow_options=small)
     >>> [contender.name for contender in choice.contenders]
     ['one ellipsoid', 'mixture of 2', 'flow']
     """
@@ -259,7 +260,8 @@ def fit_best(
     >>> import numpy as np
     >>> import ellipsoid as el
     >>> latents = np.random.default_rng(0).normal(size=(400, 2))
-    >>> shape = el.fit_best(latents, n_parts=[2], flow_options={"steps": 50, "width": 16, "n_steps": 8})
+    >>> small = {"steps": 50, "width": 16, "depth": 1, "n_steps": 8}
+    >>> shape = el.fit_best(latents, n_parts=[2], flow_options=small)
     >>> type(shape).__name__
     'PCAState'
     """

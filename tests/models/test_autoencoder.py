@@ -69,6 +69,7 @@ def test_celeba_is_four_and_four_layers():
     assert shapes.decoder.from_latent.kernel.shape == (256, 4 * 4 * 256)
 
 
+@pytest.mark.slow
 def test_the_activation_and_the_norm_matter(images):
     x = images[:2] / np.float32(255)
     settings = [{"activation": name} for name in ("relu", "leaky_relu", "elu", "gelu", "silu")]

@@ -62,6 +62,7 @@ def native_transposed_convolution(images, kernel):
     return lax.conv_transpose(images, kernel, (2, 2), "SAME", dimension_numbers=LAYOUT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "native"),
     [

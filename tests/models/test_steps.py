@@ -144,6 +144,7 @@ def test_an_l2_penalty_shrinks_the_latents(plain):
     assert size(small) < 0.5 * size(free)
 
 
+@pytest.mark.slow
 def test_bfloat16_layers_keep_float32_weights_and_loss(plain):
     states, losses, steps = run(20, learning_rate=RATE, precision="bfloat16")
     assert {leaf.dtype for leaf in leaves(states[-1])} == {np.dtype(np.float32), np.dtype(np.int32)}
