@@ -28,7 +28,6 @@ from ellipsoid.random import key
 from ellipsoid.regions import Region, as_region
 from ellipsoid.sampling import sample
 from ellipsoid.settings import DEFAULT_LEVEL, DrawSettings
-from ellipsoid.shapes import check_shape
 from ellipsoid.state import PCAState
 
 _DTYPES = (np.float64, np.float32)
@@ -175,7 +174,7 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         check_is_fitted(self)
         latents = self._check_latents(X, reset=False)
         if isinstance(self.state_, Flow):
-            return np.asarray(_project(check_shape(self.state_), latents), latents.dtype)
+            return np.asarray(self.state_.project(latents), latents.dtype)
         return (latents - self.mean_) @ self.components_.T
 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
@@ -206,7 +205,7 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
             raise ValueError(f"X: expected scores (n, {self.n_components_}); got shape {scores.shape}")
         if isinstance(self.state_, Flow):
             dtype = scores.dtype if scores.dtype in _DTYPES else np.float64
-            return np.asarray(_reconstruct(check_shape(self.state_), scores), dtype)
+            return np.asarray(self.state_.reconstruct(scores), dtype)
         return scores @ self.components_ + self.mean_
 
     def sample(
@@ -334,11 +333,6 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
 
     def _region_settings(self) -> dict[str, Any]:
         return {"level": self.level, "fact": self.fact, "region": self.region}
-
-
-# Compiled, the steps along the field are one program.
-_project = jax.jit(lambda flow, latents: flow.project(latents))
-_reconstruct = jax.jit(lambda flow, scores: flow.reconstruct(scores))
 
 
 def _as_key(random_state: int | np.random.RandomState | None) -> jax.Array:

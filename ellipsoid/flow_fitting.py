@@ -168,7 +168,7 @@ def _spread(velocity: Velocity, condition: jax.Array, n_steps: int, key: jax.Arr
     A field that has not learned all sends normal scores to latents that vary less.
     """
     x0 = jr.normal(jr.fold_in(key, _SPREAD_STREAM), (_N_PROBES, velocity.entry.shape[0]))
-    variances = [float(jnp.mean(jnp.square(_push(velocity, condition, s * x0, n_steps)))) for s in _SPREADS]
+    variances = [float(jnp.mean(jnp.square(push(velocity, condition, s * x0, n_steps)))) for s in _SPREADS]
     # The probes have not quite the variance 1 themselves.
     variances = np.array(variances) / float(jnp.mean(jnp.square(x0)))
     return float(np.interp(1.0, variances, _SPREADS)) if (np.diff(variances) > 0).all() else 1.0
@@ -183,16 +183,12 @@ def _fewest_steps(velocity: Velocity, condition: jax.Array, key: jax.Array) -> i
     x0 *= radii[:, None].astype(np.float32) / jnp.linalg.norm(x0, axis=1, keepdims=True)
 
     def is_enough(n_steps: int) -> bool:
-        x1 = _push(velocity, condition, x0, n_steps)
-        apart = jnp.sqrt(jnp.mean(jnp.square(x1 - _push(velocity, condition, x0, 2 * n_steps))))
-        returned = jnp.max(jnp.abs(_pull(velocity, condition, x1, n_steps) - x0))
+        x1 = push(velocity, condition, x0, n_steps)
+        apart = jnp.sqrt(jnp.mean(jnp.square(x1 - push(velocity, condition, x0, 2 * n_steps))))
+        returned = jnp.max(jnp.abs(pull(velocity, condition, x1, n_steps) - x0))
         return bool(apart < _APART) and bool(returned < _RETURNED)
 
     return next(filter(is_enough, N_STEPS), N_STEPS[-1])
-
-
-_push = jax.jit(push, static_argnames="n_steps")
-_pull = jax.jit(pull, static_argnames="n_steps")
 
 
 # --- data ------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ With ``t = sin / (sin + cos)`` this is flow matching on straight lines ``x_t = (
 ``x_t`` divided by its standard deviation (Lipman et al., "Flow matching for generative modeling", 2023).
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -125,6 +126,7 @@ def _angles(n_steps: int) -> np.ndarray:
     return np.linspace(0, END, n_steps + 1, dtype=np.float32)
 
 
+@functools.partial(jax.jit, static_argnames="n_steps")
 def push(velocity: Velocity, condition: jax.Array, x0: jax.Array, n_steps: int) -> jax.Array:
     """Carry points of the standard normal to whitened latents, by Heun's method in equal steps.
 
@@ -146,6 +148,7 @@ def push(velocity: Velocity, condition: jax.Array, x0: jax.Array, n_steps: int) 
     )[0]
 
 
+@functools.partial(jax.jit, static_argnames="n_steps")
 def pull(velocity: Velocity, condition: jax.Array, x1: jax.Array, n_steps: int) -> jax.Array:
     """Carry whitened latents back: the inverse of `push` up to rounding.
 
