@@ -38,7 +38,7 @@ _MOST_HELD_OUT = 5_000
 # Numbers of parts of the mixtures, and the rows that each part needs at least.
 _N_PARTS = (50, 200)
 _ROWS_OF_A_PART = 50
-# Spread of the draws in coordinates of the shape: next to nothing of the normal distribution is cut off.
+# Spread of draws along the axes of a shape at which next to nothing of the normal distribution is cut off.
 _SPREAD = 0.99
 
 
@@ -119,6 +119,19 @@ class Choice:
         return self.reason
 
 
+def normal_settings(k: int, spread: float = _SPREAD) -> DrawSettings:
+    """Give settings by which draws of the normal distribution in `k` components have this spread.
+
+    By default next to nothing of it is cut off.
+
+    Raises
+    ------
+    ValueError
+        If there is less than one component, or the normal distribution does not reach the spread.
+    """
+    return DrawSettings("normal", level_of_spread(spread, k, "normal", "pairwise"))
+
+
 def choose_shape(
     latents: ArrayLike,
     holdout: float | ArrayLike = 0.1,
@@ -183,7 +196,7 @@ def choose_shape(
     detector = CopyDetector(rows, held)
 
     def contender(name: str, shape: Shape) -> Contender:
-        settings = DrawSettings("normal", level_of_spread(_SPREAD, shape.n_components, "normal", "pairwise"))
+        settings = normal_settings(shape.n_components)
         draws = sample(jr.fold_in(key, 1), shape, len(held), **settings.options).latents
         near, copies = precision_recall(held, draws), detector.test(draws)
         is_copying = copies.p_value < COPIES_P_VALUE

@@ -12,8 +12,8 @@ import numpy as np
 from ellipsoid.archive import digest
 from ellipsoid.blocks import subset
 from ellipsoid.checks import check_count
-from ellipsoid.evaluation.best import Choice, choose_shape
-from ellipsoid.evaluation.candidates import MIXTURE_ROWS, level_of_spread
+from ellipsoid.evaluation.best import Choice, choose_shape, normal_settings
+from ellipsoid.evaluation.candidates import MIXTURE_ROWS
 from ellipsoid.evaluation.evaluate import MIN_IMAGES, evaluate
 from ellipsoid.evaluation.recommend import (
     GOALS,
@@ -29,7 +29,6 @@ from ellipsoid.flow import Flow
 from ellipsoid.mixture import Mixture
 from ellipsoid.random import key
 from ellipsoid.runs import Run, RunFolder, check_training_images, load_run, load_training_images
-from ellipsoid.settings import DrawSettings
 from ellipsoid.state import PCAState
 
 if TYPE_CHECKING:
@@ -372,7 +371,7 @@ def choose_run_shape(
             Recommendation(
                 goal,
                 choice.shape,
-                DrawSettings("normal", level_of_spread(spread, k, "normal", "pairwise")),
+                normal_settings(k, spread),
                 choice.reason,
             )
             for goal, spread in _SPREADS.items()

@@ -5,7 +5,7 @@ import numpy as np
 import ellipsoid as el
 from ellipsoid import figures
 from ellipsoid.blocks import subset
-from ellipsoid.evaluation.candidates import level_of_spread
+from ellipsoid.evaluation.best import normal_settings
 from ellipsoid.metrics import precision_recall
 from ellipsoid.report.chapters.region import blind_latents
 from ellipsoid.report.page import Section
@@ -14,8 +14,6 @@ from ellipsoid.report.study import Study
 # Images in a row of the picture, and draws that are judged at most.
 _N_SHOWN = 10
 _N_JUDGED = 2_000
-# Spread of the draws of mixtures and flows: next to nothing of the normal distribution is cut off.
-_SPREAD = 0.99
 
 
 def ladder(study: Study) -> Section | None:
@@ -60,9 +58,9 @@ def _rungs(study: Study, n: int) -> dict[str, np.ndarray]:
         "independent normals": blind["independent normals"],
         f"one ellipsoid, redraw at {el.DEFAULT_LEVEL:g}": study.sample(n),
     }
-    level = level_of_spread(_SPREAD, k, "normal", "pairwise")
+    settings = normal_settings(k)
     for name, shape in study.inputs.shapes.items():
         if not isinstance(shape, el.PCAState):
             parts = f" of {shape.n_parts}" if isinstance(shape, el.Mixture) else ""
-            rungs[f"{name}{parts}"] = study.sample(n, shape, law="normal", level=level)
+            rungs[f"{name}{parts}"] = study.sample(n, shape, **settings.options)
     return rungs | {"reconstructions": subset(study.latents, n)}
