@@ -12,10 +12,9 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ellipsoid.archive import Description, Entries, Format, load_archive, save_archive
-from ellipsoid.checks import check_unmasked
-from ellipsoid.mixture import Label, label_index
-from ellipsoid.state import FIELDS, PCAState, check_fields, is_one_state
-from ellipsoid.trees import has_values, repr_of_shapes, same_values
+from ellipsoid.labels import Label, check_names, label_index
+from ellipsoid.state import FIELDS, PCAState, check_fields, is_one_state, with_last_axis
+from ellipsoid.trees import has_values, repr_of_names, repr_of_shapes, same_values
 from ellipsoid.velocity import Velocity, pull, push, shapes_of_weights
 
 FORMAT = Format("ellipsoid.Flow", 1, "flow")
@@ -79,8 +78,7 @@ class Flow:
             f"held-out loss: {float(self.loss):.3f} of that of one Gaussian",
         ]
         if self.names:
-            more = f" and {len(self.names) - 10} more" if len(self.names) > 10 else ""
-            lines.append(f"labels: {', '.join(self.names[:10])}{more}")
+            lines.append(f"labels: {repr_of_names(self.names)}")
         return "\n  ".join(lines)
 
     @property
@@ -115,6 +113,8 @@ class Flow:
         ------
         ValueError
             If the last axis of `z` does not have D entries, or some are masked.
+        RuntimeError
+            In a process that was forked after JAX had been used.
         """
         scores = self.base.project(z).astype(np.float32)
         deviations = jnp.broadcast_to(self._deviations, scores.shape)
@@ -137,6 +137,8 @@ class Flow:
         ------
         ValueError
             If the last axis of `y` does not have K entries, or some are masked.
+        RuntimeError
+            In a process that was forked after JAX had been used.
         """
         return self.base.reconstruct(self.bend(y))
 
@@ -147,10 +149,10 @@ class Flow:
         ------
         ValueError
             If the last axis of `y` does not have K entries, or some are masked.
+        RuntimeError
+            In a process that was forked after JAX had been used.
         """
-        y = jnp.asarray(check_unmasked("y", y), np.float32)
-        if y.ndim == 0 or y.shape[-1] != self.n_components:
-            raise ValueError(f"y: expected shape (..., {self.n_components}); got {y.shape}")
+        y = with_last_axis("y", y, self.n_components, np.float32)
         deviations = jnp.broadcast_to(self._deviations, y.shape)
         return push(self.velocity, self.condition, y / deviations, self.n_steps) * deviations
 
@@ -231,8 +233,7 @@ def _check_arrays(arrays: Mapping[str, np.ndarray], description: Mapping[str, An
     base = {name: arrays[f"base.{name}"] for name in FIELDS}
     check_fields(base)
     names = arrays["names"]
-    if names.ndim != 1 or (len(names) and names.dtype.kind != "U"):
-        raise ValueError(f"names: expected text of shape (C,); got {names.dtype}{names.shape}")
+    check_names(names, "C")
     for name, kind, least in (("n_steps", int, 1), ("exclusive", bool, 0)):
         if type(description[name]) is not kind or description[name] < least:
             raise ValueError(

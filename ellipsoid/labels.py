@@ -8,6 +8,39 @@ from jax.typing import ArrayLike
 
 from ellipsoid.checks import check_unmasked
 
+#: A label; labels, any of which will do; or attributes, all of which must be as said.
+Label = str | float | Sequence[str | float] | Mapping[str, bool]
+
+
+def label_index(name: object, names: tuple[str, ...], owner: str) -> int:
+    """Place of a label, text or a number, among the names that an owner has: "a mixture that ... fitted".
+
+    Raises
+    ------
+    TypeError
+        If it is neither text nor a number.
+    ValueError
+        If there is no such label, or none at all.
+    """
+    if not isinstance(name, str | int | float | np.integer | np.floating | np.bool_):
+        raise TypeError(f"label: expected text or a number; got {name!r}")
+    texts = [str(name)]
+    if isinstance(name, float | np.floating) and np.isfinite(name) and name == np.rint(name):
+        texts.insert(0, str(int(name)))
+    if not names:
+        raise ValueError(f"label: expected None, as only {owner} has labels; got {texts[0]!r}")
+    # Whole numbers among fractions have kept their point: "1.0".
+    text = next((text for text in texts if text in names), None)
+    if text is None:
+        raise ValueError(f"label: expected one of {', '.join(names)}; got {texts[0]!r}")
+    return names.index(text)
+
+
+def check_names(names: np.ndarray, symbol: str) -> None:
+    """Raise ``ValueError`` unless the names in a file are text of shape ``(symbol,)``."""
+    if names.ndim != 1 or (len(names) and names.dtype.kind != "U"):
+        raise ValueError(f"names: expected text of shape ({symbol},); got {names.dtype}{names.shape}")
+
 
 def as_attributes(labels: Mapping[str, ArrayLike], n: int) -> dict[str, np.ndarray]:
     """Return attributes by name, each as ``(n,)`` booleans.

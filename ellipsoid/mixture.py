@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -16,13 +16,11 @@ from ellipsoid.archive import Description, Entries, Format, load_archive, save_a
 from ellipsoid.cells import preformatted, table_of_rows
 from ellipsoid.checks import check_integer, check_unmasked
 from ellipsoid.forks import check_process
+from ellipsoid.labels import Label, check_names, label_index
 from ellipsoid.state import FIELDS, PCAState, check_fields, is_one_state
-from ellipsoid.trees import has_values, repr_of_numbers, repr_of_shapes, same_values
+from ellipsoid.trees import has_values, repr_of_names, repr_of_numbers, repr_of_shapes, same_values
 
 FORMAT = Format("ellipsoid.Mixture", 1, "mixture")
-
-#: A label; labels, any of which will do; or attributes, all of which must be as said.
-Label = str | float | Sequence[str | float] | Mapping[str, bool]
 
 
 @jax.tree_util.register_dataclass
@@ -70,7 +68,7 @@ class Mixture:
             f"scale: {np.min(self.scale):.3g} to {np.max(self.scale):.3g}",
         ]
         if self.names:
-            lines.append(f"labels: {_first_of(self.names)}")
+            lines.append(f"labels: {repr_of_names(self.names)}")
         return "\n  ".join(lines)
 
     def _repr_html_(self) -> str:
@@ -85,7 +83,7 @@ class Mixture:
             ("scale", f"{np.min(self.scale):.3g} to {np.max(self.scale):.3g}"),
         ]
         if self.names:
-            rows.append(("labels", _first_of(self.names)))
+            rows.append(("labels", repr_of_names(self.names)))
         return table_of_rows("Mixture", rows)
 
     def _is_single(self) -> bool:
@@ -284,10 +282,6 @@ class Mixture:
         )
 
 
-def _first_of(names: Sequence[str], n: int = 10) -> str:
-    return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "")
-
-
 def _fields_of(owner: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Fields of the shared state, or of all parts in one, by name."""
     return {name: arrays[f"{owner}.{name}"] for name in FIELDS}
@@ -303,8 +297,7 @@ def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
             f"weights: expected positive numbers that sum up to 1; got {weights.min()} to {weights.max()}, "
             f"together {total}"
         )
-    if names.ndim != 1 or (len(names) and names.dtype.kind != "U"):
-        raise ValueError(f"names: expected text of shape (L,); got {names.dtype}{names.shape}")
+    check_names(names, "L")
     if has.dtype != bool or has.shape != (len(weights), len(names)):
         expected = len(weights), len(names)
         raise ValueError(f"has: expected booleans of shape {expected}; got {has.dtype}{has.shape}")
@@ -316,30 +309,6 @@ def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
             raise ValueError(f"parts.{name}: expected shape {expected}; got {value.shape}")
     for m in range(len(weights)):
         check_fields({name: value[m] for name, value in parts.items()})
-
-
-def label_index(name: object, names: tuple[str, ...], owner: str) -> int:
-    """Place of a label, text or a number, among the names that an owner has: "a mixture that ... fitted".
-
-    Raises
-    ------
-    TypeError
-        If it is neither text nor a number.
-    ValueError
-        If there is no such label, or none at all.
-    """
-    if not isinstance(name, str | int | float | np.integer | np.floating | np.bool_):
-        raise TypeError(f"label: expected text or a number; got {name!r}")
-    texts = [str(name)]
-    if isinstance(name, float | np.floating) and np.isfinite(name) and name == np.rint(name):
-        texts.insert(0, str(int(name)))
-    if not names:
-        raise ValueError(f"label: expected None, as only {owner} has labels; got {texts[0]!r}")
-    # Whole numbers among fractions have kept their point: "1.0".
-    text = next((text for text in texts if text in names), None)
-    if text is None:
-        raise ValueError(f"label: expected one of {', '.join(names)}; got {texts[0]!r}")
-    return names.index(text)
 
 
 def apply_by_part(function: Callable[[Any, Any], Any], of_parts: Any, part: jax.Array, rows: Any) -> Any:

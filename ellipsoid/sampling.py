@@ -21,7 +21,7 @@ from jax.typing import ArrayLike, DTypeLike
 from ellipsoid.blocks import n_cores
 from ellipsoid.checks import check_count, check_unmasked
 from ellipsoid.draws import Draws, MixtureDraws, as_draws
-from ellipsoid.mixture import Label
+from ellipsoid.labels import Label
 from ellipsoid.regions import ELLIPSOID, Region
 from ellipsoid.sequence import RowSequence, is_traced, join_blocks
 from ellipsoid.settings import DEFAULT_LEVEL, DrawSettings

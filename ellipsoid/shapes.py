@@ -14,7 +14,8 @@ from ellipsoid import flow, mixture, state
 from ellipsoid.archive import format_name
 from ellipsoid.flow import Flow
 from ellipsoid.forks import check_process
-from ellipsoid.mixture import Label, Mixture
+from ellipsoid.labels import Label
+from ellipsoid.mixture import Mixture
 from ellipsoid.state import PCAState
 
 #: Any description of a set of latents that draws can be made from.

@@ -120,7 +120,7 @@ class PCAState:
         >>> state.project(latents).shape
         (500, 3)
         """
-        z = _with_last_axis("z", z, self.n_features, self.mean.dtype)
+        z = with_last_axis("z", z, self.n_features, self.mean.dtype)
         # Centred first, as a large mean would cost digits in the product, and at the highest precision, as
         # the default of some accelerators (TF32, bfloat16) keeps two or three digits only.
         centred = z - jnp.broadcast_to(self.mean, z.shape)
@@ -155,7 +155,7 @@ class PCAState:
         >>> bool((centre == state.mean).all())
         True
         """
-        y = _with_last_axis("y", y, self.n_components, self.mean.dtype)
+        y = with_last_axis("y", y, self.n_components, self.mean.dtype)
         centred = jnp.matmul(y, self.components, precision=jax.lax.Precision.HIGHEST)
         return centred + jnp.broadcast_to(self.mean, centred.shape)
 
@@ -272,7 +272,16 @@ def is_one_state(state: PCAState) -> bool:
     return n_axes == [1, 2, 1, 1, 1, 0] and bool(values[2].size)
 
 
-def _with_last_axis(name: str, value: ArrayLike, size: int, dtype: DTypeLike) -> jax.Array:
+def with_last_axis(name: str, value: ArrayLike, size: int, dtype: DTypeLike) -> jax.Array:
+    """Return `value` as an array of that type whose last axis has `size` entries.
+
+    Raises
+    ------
+    ValueError
+        If it has another last axis, or some values are masked.
+    RuntimeError
+        In a process that was forked after JAX had been used.
+    """
     check_process()
     array = jnp.asarray(check_unmasked(name, value), dtype)
     if array.ndim == 0 or array.shape[-1] != size:

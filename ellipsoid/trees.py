@@ -1,6 +1,7 @@
 """Pytrees of arrays as values: whether two are the same, and what they are printed as."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -66,3 +67,8 @@ def repr_of_numbers(values: ArrayLike, n_first: int = 5) -> str:
     first = ", ".join(f"{number:.3g}" for number in numbers[:n_first])
     more = ", ..." if len(numbers) > n_first else ""
     return f"{numbers.min():.3g} to {numbers.max():.3g} ({first}{more})" if len(numbers) > 1 else first
+
+
+def repr_of_names(names: Sequence[str], n: int = 10) -> str:
+    """First few of some names, and how many more there are."""
+    return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "")

@@ -11,6 +11,7 @@ import ellipsoid as el
 from ellipsoid import forks
 from ellipsoid.metrics import frechet_distance, precision_recall, sliced_wasserstein
 from ellipsoid.models import Autoencoder, AutoencoderConfig
+from ellipsoid.velocity import untrained
 
 LATENTS = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
 
@@ -46,6 +47,8 @@ def test_a_process_that_was_forked_from_jax_is_told_so(state):
 
 def test_whatever_would_wait_refuses(state, monkeypatch):
     key, mixture = el.key(0), el.fit_by_label(LATENTS, np.arange(60) % 2)
+    no_label = np.zeros(0, np.float32)
+    flow = el.Flow(state, untrained(key, 4, 0, width=8, depth=1), state.scale, np.float32(1), no_label)
     monkeypatch.setattr(forks, "_is_stuck", True)
     for call in (
         lambda: el.sample(key, state, 10),
@@ -57,6 +60,9 @@ def test_whatever_would_wait_refuses(state, monkeypatch):
         lambda: state.project(LATENTS),
         lambda: state.reconstruct(LATENTS),
         lambda: state.truncate(2),
+        lambda: flow.project(LATENTS),
+        lambda: flow.reconstruct(LATENTS),
+        lambda: flow.bend(LATENTS),
         lambda: mixture.part(0),
         lambda: mixture.reconstruct(LATENTS, np.zeros(60, int)),
         lambda: precision_recall(LATENTS, LATENTS),

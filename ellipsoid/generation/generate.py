@@ -26,7 +26,7 @@ from ellipsoid.generation.sinks.base import Sink
 from ellipsoid.generation.sinks.choose import choose_sink
 from ellipsoid.generation.verify import confirm
 from ellipsoid.generation.writing import Share, share_taken, write_missing_chunks
-from ellipsoid.mixture import Label
+from ellipsoid.labels import Label
 from ellipsoid.pixels import PIXEL_RANGE, check_pixel_range
 from ellipsoid.regions import Region, as_region
 from ellipsoid.settings import DEFAULT_LEVEL, DrawSettings
