@@ -1,8 +1,7 @@
-"""How to draw where no images were compared: the one advice of the whole package.
+"""The one place that advises how to draw where no images were compared.
 
-The command line draws by it where nothing else is said, :func:`ellipsoid.recommend` gives it where there is
-no evaluation, and the verdict of :mod:`ellipsoid.diagnostics` is the same function, told what was measured of
-the latents.
+The command line draws by this advice unless it is told otherwise. :func:`ellipsoid.recommend` gives it where
+there is no evaluation. :mod:`ellipsoid.diagnostics` gives it from its own measurements of the latents.
 """
 
 from collections.abc import Set
@@ -12,12 +11,12 @@ from ellipsoid.checks import check_count
 from ellipsoid.levels import matched_level
 from ellipsoid.settings import DEFAULT_LEVEL, DrawSettings
 
-#: What draws may be wanted for, from the most faithful images to the most diverse.
+#: Goals of the draws, from the most faithful images to the most diverse.
 GOALS = ("fidelity", "balanced", "diversity")
 #: The source method's level 2.35 times the smallest fact that it used, 0.6.
 FAITHFUL_LEVEL = 1.41
 
-# Concerns that do not say that the latents have another distribution, but that this one was read badly.
+# Concerns about the fit, not about the distribution of the latents.
 _ABOUT_THE_FIT = {"half_widths", "few_images"}
 
 
@@ -28,7 +27,7 @@ class MeasuredLatents:
     Attributes
     ----------
     concerns : set of str
-        Names of the assumptions that fail, see :class:`ellipsoid.diagnostics.Concern`.
+        Names of the assumptions that fail; see :class:`ellipsoid.diagnostics.Concern`.
     level_of_90, level_of_99 : float
         Levels at which 90 % and 99 % of the latents meet all pair conditions.
     """
@@ -47,7 +46,7 @@ class Advice:
     settings : DrawSettings
         Law, level, fact and region.
     reason : str
-        One or two sentences for a reader.
+        Reason for these settings, in one or two sentences.
     """
 
     settings: DrawSettings
@@ -88,13 +87,13 @@ def advise(n_components: int, goal: str = "balanced", *, measured: MeasuredLaten
     Raises
     ------
     TypeError
-        If `n_components` is no integer.
+        If `n_components` is not an integer.
     ValueError
         For an unknown goal, or fewer than one component.
 
     Examples
     --------
-    What :func:`ellipsoid.sample` draws by default is the balanced advice:
+    The balanced advice is the default of :func:`ellipsoid.sample`:
 
     >>> from ellipsoid.settings import DrawSettings
     >>> advise(50).settings == DrawSettings()
@@ -109,8 +108,8 @@ def advise(n_components: int, goal: str = "balanced", *, measured: MeasuredLaten
     if goal == "fidelity":
         return Advice(
             DrawSettings("redraw", FAITHFUL_LEVEL),
-            "Images near the average are the most faithful, whatever the latents are like: draw well inside "
-            f"the region, at level {FAITHFUL_LEVEL:g}.",
+            "Images near the average are the most faithful for any latents, so draw well inside the "
+            f"region, at level {FAITHFUL_LEVEL:g}.",
         )
     if not measured.concerns:
         return _advise_gaussian(goal, measured)
@@ -118,7 +117,7 @@ def advise(n_components: int, goal: str = "balanced", *, measured: MeasuredLaten
         level = matched_level(n_components, "uniform")
         return Advice(
             DrawSettings("uniform", level),
-            f"The latents fill their region evenly; at level {level:.2f} uniform draws have their variance.",
+            f"The latents fill their region evenly. Uniform draws at level {level:.2f} have their variance.",
         )
     return _advise_redraw(n_components, goal, measured)
 
@@ -127,15 +126,15 @@ def _advise_unmeasured(n_components: int, goal: str) -> Advice:
     if goal == "diversity":
         return Advice(
             DrawSettings("redraw", matched_level(n_components, "redraw")),
-            "Since nothing was measured, the level is the one at which draws vary as much as the latents.",
+            "The level is the one at which draws vary as much as the latents, since nothing was measured.",
         )
     level, origin = {
-        "fidelity": (FAITHFUL_LEVEL, "the smallest of the source method, 2.35 x 0.6"),
-        "balanced": (DEFAULT_LEVEL, "the default, the source method's 2.35 x 0.7"),
+        "fidelity": (FAITHFUL_LEVEL, "the smallest of the source method (2.35 x 0.6)"),
+        "balanced": (DEFAULT_LEVEL, "the default (2.35 x 0.7 of the source method)"),
     }[goal]
     return Advice(
         DrawSettings("redraw", level),
-        f"Since nothing was measured, the level is {origin}: draws lie well inside the region.",
+        f"The level is {origin}, since nothing was measured. Draws lie well inside the region.",
     )
 
 
@@ -144,7 +143,7 @@ def _advise_gaussian(goal: str, measured: MeasuredLatents) -> Advice:
         (measured.level_of_99, "hundredth") if goal == "diversity" else (measured.level_of_90, "tenth")
     )
     reason = (
-        f"The latents are Gaussian, so the normal distribution draws with their spread; level {level:.2f} "
+        f"The latents are Gaussian, so the normal distribution draws with their spread. Level {level:.2f} "
         f"leaves out their outermost {left_out}."
     )
     if goal == "balanced":
@@ -160,8 +159,8 @@ def _advise_redraw(n_components: int, goal: str, measured: MeasuredLatents) -> A
         level = matched_level(n_components, "redraw")
         return Advice(
             DrawSettings("redraw", level),
-            f"{known}, so some draws may fall where there are none; at level {level:.2f} they vary as much "
-            "as the latents.",
+            f"{known}, so some draws may fall where there are no latents. At level {level:.2f} draws vary as "
+            "much as the latents.",
         )
     return Advice(
         DrawSettings(),

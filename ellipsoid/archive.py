@@ -1,7 +1,7 @@
-"""Arrays by name in one ``.npz`` file that says what it is; nothing is ever pickled.
+"""Named arrays in one ``.npz`` file that states its format, without pickle.
 
-Every kind of file that is kept in this form (states, mixtures, feature networks) has a :class:`Format`. Its
-class saves itself by :func:`save_archive`, and loads itself by :func:`load_archive` with a check of its own.
+Each kind of file in this form (states, mixtures, feature networks) has a :class:`Format`. Its class saves
+itself by :func:`save_archive` and loads itself by :func:`load_archive`, with a check of its own.
 """
 
 import hashlib
@@ -22,27 +22,27 @@ from ellipsoid.files import published
 
 T = TypeVar("T")
 
-#: Bytes that an archive may unpack to for each of its own. Arrays of one number reach 1,000; images of few
-#: grey levels, such as dSprites, 115.
+#: Highest allowed ratio of the unpacked size of an archive to its size in the file. Constant arrays reach
+#: 1,000; images of few grey levels, such as dSprites, reach 115.
 MAX_EXPANSION = 250
-# What is written here is not compressed at all; others may have compressed it.
+# The same ratio for this package's files, which are written uncompressed; others may have compressed them.
 _OWN_EXPANSION = 20
-# Less than this may always be unpacked.
+# Archives up to this unpacked size, in bytes, are always read.
 _ALWAYS_UNPACKED = 2**26
 
 
 @dataclass(frozen=True)
 class Format:
-    """Kind of a file.
+    """Kind of file.
 
     Attributes
     ----------
     name : str
-        Name that each file of this kind holds: "ellipsoid.PCAState".
+        Name of the format, written into each file of this kind: "ellipsoid.PCAState".
     version : int
-        Version of the form that is written, and the only one that is read.
+        Version of the format that is written, and the only one that is read.
     title : str
-        The kind in messages: "PCA state".
+        Name of the kind in messages: "PCA state".
     """
 
     name: str
@@ -54,7 +54,7 @@ class Format:
 
 
 class Entries(dict[str, Any]):
-    """Values of a file by name; to ask for one that it lacks is a ``ValueError`` that tells its name."""
+    """Values of a file by name; a missing name raises a ``ValueError``."""
 
     prefix = ""
 
@@ -63,7 +63,7 @@ class Entries(dict[str, Any]):
 
 
 class Description(Entries):
-    """Values of a file that are no arrays, by name."""
+    """Values of a file that are not arrays, by name."""
 
     prefix = "description."
 
@@ -79,20 +79,20 @@ def save_archive(
     Parameters
     ----------
     path : path
-        Exact name of the file, which is replaced if there is one.
+        Exact name of the file; an existing file is replaced.
     format : Format
         Kind of the file.
     arrays : mapping of str to array
         Arrays by name.
     description : mapping of str to plain values, optional
-        Values that are no arrays, kept as JSON.
+        Values that are not arrays, kept as JSON.
 
     Raises
     ------
     OSError
         If the file cannot be written.
     TypeError
-        If the description holds something that JSON does not know.
+        If the description holds a value that JSON cannot represent.
     """
     entries = {"format": format.name, "format_version": format.version, **arrays}
     if description is not None:
@@ -104,7 +104,7 @@ def save_archive(
 def load_archive(
     path: str | os.PathLike[str], format: Format, check: Callable[[Entries, Description], T]
 ) -> T:
-    """Read what :func:`save_archive` wrote, and check it.
+    """Read and check a file that :func:`save_archive` wrote.
 
     Parameters
     ----------
@@ -113,8 +113,8 @@ def load_archive(
     format : Format
         Kind that the file must be of.
     check : callable ``(arrays, description) -> value``
-        Function that takes what it needs from the two mappings by name, and raises ``ValueError`` if that is
-        wrong. Errors of any other kind pass through as they are.
+        Function that takes its values from the two mappings by name, and raises ``ValueError`` for wrong
+        ones. Errors of other kinds pass through.
 
     Returns
     -------
@@ -124,9 +124,9 @@ def load_archive(
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If the file is damaged, of another format or version, or fails the check.
+        If the file is damaged, has another format or version, or fails the check.
     """
     arrays, description = _read(path, format.title)
     name, version = _stated_format(arrays, description)
@@ -139,12 +139,12 @@ def load_archive(
 
 
 def format_name(path: str | os.PathLike[str], title: str) -> str:
-    """Name of the format of a file that :func:`save_archive` wrote, called `title` in messages.
+    """Return the name of the format of a file that :func:`save_archive` wrote; messages call it `title`.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
         If the file is damaged.
     """
@@ -152,20 +152,20 @@ def format_name(path: str | os.PathLike[str], title: str) -> str:
 
 
 def _stated_format(arrays: Entries, description: Description) -> tuple[str, str]:
-    # The first feature networks told it in their description.
+    # The first feature networks stated their format in the description.
     entries, version = (arrays, "format_version") if "format" in arrays else (description, "version")
     return str(entries.get("format", "an archive of something else")), str(entries.get(version, ""))
 
 
 def _read(path: str | os.PathLike[str], title: str) -> tuple[Entries, Description]:
-    """All arrays of a file by name, and its description by name."""
+    """Return all arrays of a file, and its description, by name."""
     if not Path(path).exists():
         raise FileNotFoundError(f"path: expected a saved {title}; got no file at {path}")
     with open(path, "rb") as file:
         try:
             check_declared_sizes(file, _OWN_EXPANSION)
             with zipfile.ZipFile(file) as archive:
-                # Before any array is read: a damaged header could ask for any amount of memory.
+                # This comes before any array is read: a damaged header could claim any amount of memory.
                 damaged = archive.testzip()
             if damaged is not None:
                 raise ValueError(f"{damaged} is damaged")
@@ -173,26 +173,26 @@ def _read(path: str | os.PathLike[str], title: str) -> tuple[Entries, Descriptio
             with np.load(file, allow_pickle=False) as archive:
                 arrays = Entries({name: archive[name] for name in archive.files})
             return arrays, Description(json.loads(str(arrays.pop("description", "{}"))))
-        except Exception as error:  # damaged bytes make zipfile, zlib, NumPy and JSON raise a dozen kinds
+        except Exception as error:  # zipfile, zlib, NumPy and JSON raise a dozen kinds for damaged bytes
             raise _unreadable(path, title, error) from error
 
 
 def check_declared_sizes(file: IO[bytes], expansion: float = MAX_EXPANSION) -> None:
-    """Refuse an ``.npy`` or ``.npz`` file whose arrays claim to be larger than it can hold.
+    """Refuse an ``.npy`` or ``.npz`` file whose arrays claim more bytes than it can hold.
 
-    Nothing but headers is read, so that a small file can't ask for more memory than there is.
+    Only headers are read, so a small file cannot claim more memory than there is.
 
     Parameters
     ----------
     file : binary file
-        File to look at; its position is at the beginning afterwards.
+        File to check; its position is at the beginning afterwards.
     expansion : float
-        Bytes that a compressed archive of more than 64 MiB unpacked may hold for each of its own.
+        Highest allowed ratio of the unpacked size to the file size, for archives above 64 MiB unpacked.
 
     Raises
     ------
     ValueError
-        If an array or the whole is larger, or a header is damaged.
+        If an array or the whole archive claims more, or a header is damaged.
     """
     n_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -214,7 +214,7 @@ def _check_header(file: IO[bytes], n_bytes: int) -> None:
     try:
         version = np.lib.format.read_magic(file)
     except ValueError:
-        return  # no array, so nothing is made of it
+        return  # not an array, so NumPy will not read it as one
     try:
         is_first = version == (1, 0)
         read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
@@ -224,7 +224,7 @@ def _check_header(file: IO[bytes], n_bytes: int) -> None:
     needed = math.prod(shape) * dtype.itemsize
     if needed > n_bytes and not dtype.hasobject:
         raise ValueError(
-            f"an array of shape {shape} claims {needed:,} bytes; the file has {n_bytes:,} for it"
+            f"an array of shape {shape} claims {needed:,} bytes; the file holds {n_bytes:,} for it"
         )
 
 
@@ -233,7 +233,7 @@ def _unreadable(path: str | os.PathLike[str], title: str, error: Exception) -> V
 
 
 def digest(tree: Any) -> str:
-    """SHA-256 of all arrays of a pytree with their paths, types and shapes."""
+    """Return the SHA-256 of all arrays of a pytree, with their paths, types and shapes."""
     total = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.asarray(leaf)

@@ -1,4 +1,4 @@
-"""Many rows a block at a time: batches of one size, work ahead of use, subsets, and the cores to use."""
+"""Rows in blocks: batches of one size, work ahead of its use, random subsets, and the number of cores."""
 
 import os
 from collections import deque
@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 
 def n_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -29,10 +29,10 @@ def row_slices(n: int, size: int) -> Iterator[slice]:
 def padded_batches(
     rows: np.ndarray, size: int, label: str = "", *, unit: str = "rows", progress: bool = False
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield consecutive batches of exactly `size` rows, with the rows that each holds.
+    """Yield consecutive batches of exactly `size` rows, and the slice of rows that each holds.
 
-    The last batch repeats its last row: a function that is compiled for one shape compiles once for any
-    number of rows, and rounds each row in the same way.
+    The last batch repeats its last row to be full. A function compiled for one shape is then compiled once
+    for any number of rows, and rounds every row in the same way.
     """
     check_process()
     with progress_bar(label, len(rows), enabled=progress, unit=unit) as advance:
@@ -45,28 +45,28 @@ def padded_batches(
 
 
 def map_batches(function: Callable[[np.ndarray], Any], rows: np.ndarray, size: int) -> list[Any]:
-    """Results of a function that is given exactly `size` rows at a time; the last one holds extra rows."""
+    """Return the results of a function for batches of exactly `size` rows; the last result has extra rows."""
     return [function(batch) for _, batch in padded_batches(rows, size)]
 
 
 def map_ahead(
     function: Callable[[T], R], items: Iterable[T], *, ahead: int, workers: int = 1, finish: bool = False
 ) -> Generator[R, None, None]:
-    """Yield ``function(item)`` in the order of the items, computed by threads before they are asked for.
+    """Yield ``function(item)`` in the order of the items; threads compute the results ahead of their use.
 
     Parameters
     ----------
     function : callable
-        Called with one item, in one of the threads.
+        Function of one item; called in one of the threads.
     items : iterable
-        Taken one at a time, by the caller's thread.
+        Items, taken one at a time by the caller's thread.
     ahead : int
-        Results that are computed, or being computed, while those before them are used.
+        Number of results that are computed, or in work, while an earlier one is used.
     workers : int
         Number of threads.
     finish : bool
-        Whether items that were taken are computed to the end when the loop ends early; otherwise only those
-        that have begun.
+        Whether every item that was taken is computed even if the loop ends early; otherwise only the items
+        in work are.
     """
     ready = deque()
     pool = ThreadPoolExecutor(workers, "ahead")
@@ -78,12 +78,12 @@ def map_ahead(
         while ready:
             yield ready.popleft().result()
     finally:
-        # Also when the loop around it ends early; what has begun is always waited for.
+        # The loop around this may end early; work that has begun is always waited for.
         pool.shutdown(cancel_futures=not finish)
 
 
 def subset(values: np.ndarray, size: int) -> np.ndarray:
-    """Random subset of `size` rows, the same each time; all rows if there are fewer."""
+    """Return a random subset of `size` rows, the same each time, or all rows if there are fewer."""
     if len(values) <= size:
         return values
     return values[np.sort(np.random.default_rng(0).choice(len(values), size, replace=False))]
@@ -92,18 +92,18 @@ def subset(values: np.ndarray, size: int) -> np.ndarray:
 def map_rows(
     function: Callable[[np.ndarray], Any], rows: np.ndarray, size: int, out: np.ndarray
 ) -> np.ndarray:
-    """Fill `out` with a function's results, row for row; the function is given exactly `size` rows at a time.
+    """Fill `out` with the results of a function for batches of exactly `size` rows.
 
     Parameters
     ----------
     function : callable
-        Maps ``size`` rows to as many rows of `out`.
+        Function that maps ``size`` rows to as many rows of `out`.
     rows : (n, ...) array
-        Rows to map; may be memory-mapped.
+        Rows to map; they may be memory-mapped.
     size : int
-        Rows in a batch; the last batch repeats its last row.
+        Number of rows in a batch; the last batch repeats its last row.
     out : (n, ...) array
-        Array that is filled, and returned.
+        Array to fill; it is returned too.
     """
     for block, batch in padded_batches(rows, size):
         out[block] = np.asarray(function(batch))[: block.stop - block.start]
@@ -111,6 +111,6 @@ def map_rows(
 
 
 def full_batches(rows: np.ndarray, size: int) -> np.ndarray:
-    """Rows as batches ``(n // size, size, ...)``; those at the end that fill no batch are left out."""
+    """Return rows as batches ``(n // size, size, ...)``, without the last ones that fill no batch."""
     count = len(rows) // size
     return rows[: count * size].reshape(count, size, *rows.shape[1:])

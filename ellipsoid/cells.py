@@ -1,11 +1,11 @@
-"""Small tables that notebooks show in place of a text."""
+"""Small HTML tables for notebooks."""
 
 from collections.abc import Iterable
 from html import escape
 
 
 def table_of_rows(title: str, rows: Iterable[tuple[str, str]]) -> str:
-    """Table of names and values as HTML, below a title; nothing in it is taken for HTML.
+    """Return names and values as an HTML table below a title; all texts are escaped.
 
     Examples
     --------
@@ -19,5 +19,5 @@ def table_of_rows(title: str, rows: Iterable[tuple[str, str]]) -> str:
 
 
 def preformatted(text: str) -> str:
-    """Text as HTML that keeps its lines."""
+    """Return text as HTML that keeps its lines."""
     return f"<pre>{escape(text)}</pre>"

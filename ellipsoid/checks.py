@@ -1,4 +1,4 @@
-"""Checks of arguments: each returns the value it has checked, or raises with the name of the argument."""
+"""Checks of arguments: each returns the checked value, or raises an error that names the argument."""
 
 import math
 import operator
@@ -17,7 +17,7 @@ def check_integer(name: str, value: Any) -> int:
     Raises
     ------
     TypeError
-        If it is no integer; a ``bool`` is none.
+        If `value` is not an integer; a ``bool`` is not one.
     """
     try:
         if isinstance(value, bool):
@@ -33,9 +33,9 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
     Raises
     ------
     TypeError
-        If it is no integer.
+        If `value` is not an integer.
     ValueError
-        If it is too small.
+        If `value` is below `least`.
     """
     count = check_integer(name, value)
     if count < least:
@@ -49,9 +49,9 @@ def check_positive(name: str, value: Any) -> float:
     Raises
     ------
     TypeError
-        If it is no number.
+        If `value` is not a number.
     ValueError
-        If it is not finite, or not above 0.
+        If `value` is not finite, or not above 0.
     """
     number = isinstance(value, int | float | np.number | np.ndarray | jax.Array) and not np.ndim(value)
     if isinstance(value, bool) or not number:
@@ -62,21 +62,21 @@ def check_positive(name: str, value: Any) -> float:
 
 
 def check_rows(name: str, value: ArrayLike) -> np.ndarray | jax.Array:
-    """Return `value` as a finite real matrix; a JAX array stays where it is, anything else becomes NumPy's.
+    """Return `value` as a finite real matrix: a JAX array stays on its device, others become NumPy arrays.
 
     Raises
     ------
     TypeError
-        If it does not hold real numbers.
+        If `value` does not hold real numbers.
     ValueError
-        If it is not a matrix with one or more columns, holds NaN or infinity, or masks some values.
+        If `value` is not a matrix with at least one column, holds NaN or infinity, or has masked values.
     """
     value = check_unmasked(name, value)
     rows = value if isinstance(value, jax.Array) else np.asarray(value)
     if not (jnp.issubdtype(rows.dtype, jnp.floating) or jnp.issubdtype(rows.dtype, jnp.integer)):
         raise TypeError(f"{name}: expected real numbers; got {rows.dtype}")
     if rows.ndim != 2 or rows.shape[1] == 0:
-        raise ValueError(f"{name}: expected shape (n, D), one latent vector a row; got {rows.shape}")
+        raise ValueError(f"{name}: expected shape (n, D), one latent vector per row; got {rows.shape}")
     xp = jnp if isinstance(rows, jax.Array) else np
     n_bad = int((~xp.isfinite(rows).all(axis=1)).sum())
     if n_bad:
@@ -92,9 +92,10 @@ def check_matrix(name: str, value: ArrayLike, least: int = 2, *, n_columns: int 
     Raises
     ------
     TypeError
-        If it does not hold real numbers.
+        If `value` does not hold real numbers.
     ValueError
-        If it is no finite matrix, has too few rows, not `n_columns` columns, or masks some values.
+        If `value` is not a finite matrix, has fewer than `least` rows, does not have `n_columns` columns, or
+        has masked values.
     """
     rows = np.asarray(check_rows(name, value))
     if len(rows) < least:
@@ -117,22 +118,22 @@ def check_images(
     Parameters
     ----------
     name : str
-        Name of the argument, for messages.
+        Name of the argument in messages.
     images : object
-        The value to check.
+        Value to check.
     shape : tuple of three int, optional
         Height, width and channels that every image must have.
     channels : tuple of int, optional
-        Numbers of channels that are allowed; any when absent.
+        Allowed numbers of channels; by default any.
     least : int
         Smallest number of images.
 
     Raises
     ------
     TypeError
-        If they are no uint8 NumPy array.
+        If `images` is not a uint8 NumPy array.
     ValueError
-        If they have another shape, are too few, or mask some values.
+        If `images` has another shape, fewer than `least` images, or masked values.
     """
     images = check_unmasked(name, images)
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
@@ -149,12 +150,12 @@ def check_images(
 
 
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
-    """Return `value` if it is one of the choices.
+    """Return `value` if it is one of `choices`.
 
     Raises
     ------
     ValueError
-        If it is not.
+        If `value` is not one of them.
     """
     choices = tuple(choices)
     if value not in choices:
@@ -163,29 +164,29 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
 
 
 def check_number(name: str, value: Any, least: float, below: float = math.inf) -> float:
-    """Return `value` as a ``float`` from `least` to below `below`.
+    """Return `value` as a ``float`` that is at least `least` and below `below`.
 
     Raises
     ------
     TypeError
-        If it is no number.
+        If `value` is not a number.
     ValueError
-        If it lies elsewhere.
+        If `value` lies outside these limits.
     """
     if not isinstance(value, int | float | np.number | np.ndarray | jax.Array) or np.ndim(value):
         raise TypeError(f"{name}: expected a number; got {type(value).__name__}")
     if not least <= value < below:
         limits = f"finite number of at least {least:g}"
         if below < math.inf:
-            limits = f"number from {least:g} to below {below:g}"
+            limits = f"number of at least {least:g} and below {below:g}"
         raise ValueError(f"{name}: expected a {limits}; got {value}")
     return float(value)
 
 
 def check_unmasked(name: str, value: Any) -> Any:
-    """Return `value` without a mask, if it masks nothing; what is no masked array is returned as it is.
+    """Return `value` without a mask if no value is masked; values that are not masked arrays pass unchanged.
 
-    NumPy's conversions drop a mask without a word, and bring to light what it hides.
+    NumPy's conversions silently drop a mask and expose the values under it.
 
     Raises
     ------
@@ -196,6 +197,6 @@ def check_unmasked(name: str, value: Any) -> Any:
     n_masked = sum(int(np.ma.count_masked(array)) for array in arrays if isinstance(array, np.ma.MaskedArray))
     if n_masked:
         raise ValueError(
-            f"{name}: expected no masked values; got {n_masked} of them; use .filled() or drop rows"
+            f"{name}: expected no masked values; got {n_masked}; fill them with .filled() or drop their rows"
         )
     return np.asarray(value) if isinstance(value, np.ma.MaskedArray) else value

@@ -1,4 +1,4 @@
-"""Questions asked of a point: how far out it lies, whether it is inside, and how densely draws fall there."""
+"""Questions about a point: its gauge, whether the region contains it, and the density of the draws there."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ from ellipsoid.state import PCAState
 
 
 def _check_last_axis(name: str, values: Any, size: int) -> jax.Array | np.ndarray:
-    """Return values as float32 of that last axis; what is no JAX array becomes NumPy's."""
+    """Return `values` as float32 with a last axis of `size`, as NumPy arrays unless they are JAX arrays."""
     values = check_unmasked(name, values)
     if is_traced(values):
         values = jnp.asarray(values, np.float32)
@@ -35,14 +35,14 @@ def _check_last_axis(name: str, values: Any, size: int) -> jax.Array | np.ndarra
         raise ValueError(f"{name}: expected a last axis of {size}; got shape {values.shape}")
     if values.dtype == np.float32:
         return values
-    with np.errstate(all="ignore"):  # beyond float32 lies infinity
+    with np.errstate(all="ignore"):  # numbers beyond float32 become infinite
         return (np.asarray(values) if _is_on_host(values) else values).astype(np.float32)
 
 
 # --- rows in blocks --------------------------------------------------------------------------------
 
-# Sizes of the blocks that rows are taken in. A program is compiled for each of them, not for each number of
-# rows; and the few rows of the smallest block cost little where one is asked for.
+# Sizes of the blocks of rows. A program is compiled once for each size, not for each number of rows, and the
+# smallest block costs little if only one row is asked for.
 _BLOCK_ROWS = (4096, 1024, 256, 16)
 
 
@@ -54,10 +54,10 @@ def _is_on_host(array: Any) -> bool:
 
 
 def _blocks(n: int) -> Iterator[tuple[slice, int]]:
-    """Rows of consecutive blocks, and the size that each is padded to; one empty block if there are none."""
+    """Yield the rows and the padded size of each block; without rows, yield one empty block."""
     start = 0
     for size in _BLOCK_ROWS:
-        # A rest of more than half a block is worth a whole one.
+        # A rest of more than half a block is padded to a whole one.
         while n - start > (size // 2 if size > _BLOCK_ROWS[-1] else 0):
             yield slice(start, min(start + size, n)), size
             start += size
@@ -66,9 +66,9 @@ def _blocks(n: int) -> Iterator[tuple[slice, int]]:
 
 
 def _in_blocks(program: Callable[..., jax.Array], data: Any, *rows: jax.Array | np.ndarray) -> jax.Array:
-    """Call ``program(data, *rows)`` block by block; all axes of `rows[0]` but the last one count rows.
+    """Call ``program(data, *rows)`` block by block; all axes of `rows[0]` but the last count rows.
 
-    Traced rows, and those that lie on an accelerator or on several devices, are taken all at once.
+    Traced rows, and rows on an accelerator or on several devices, are taken all at once.
     """
     if is_traced(data) or not all(map(_is_on_host, rows)) or any(map(_is_spread, rows)):
         return program(data, *rows)
@@ -91,9 +91,9 @@ def _is_spread(array: Any) -> bool:
 
 
 def _gauge_of(region: Region, u: jax.Array, points: jax.Array) -> jax.Array:
-    """Gauge of normalised coordinates: NaN where the points that they come of hold NaN, and there alone.
+    """Return gauges of normalised coordinates `u`: NaN exactly where `points` hold NaN.
 
-    Elsewhere it comes of infinite points, and of finite ones beyond float32: they are infinitely far out.
+    Infinite points and finite ones beyond float32 can also give NaN in `region.gauge`; theirs is infinite.
     """
 
     def mended():
@@ -116,36 +116,36 @@ def gauge(
 ) -> jax.Array:
     """Smallest factor by which the region must be scaled to contain each latent vector.
 
-    That is the Minkowski functional of the region, which convex analysis calls its gauge: the norm whose unit
-    ball is the region. It is 0 at the mean, 1 on the boundary, grows in proportion along each ray from the
-    mean, and is the Mahalanobis distance over the radius where the region is the ellipsoid.
+    In convex analysis this is the gauge, or Minkowski functional, of the region: the norm whose unit ball is
+    the region. It is 0 at the mean and 1 on the boundary, and grows in proportion along each ray from the
+    mean. For the ellipsoid it is the Mahalanobis distance divided by the radius.
 
     Parameters
     ----------
     shape : PCAState, Mixture or Flow
-        Shape whose region is meant.
+        Shape that defines the region.
     latents : (..., D) array
         Latents to judge.
     level, fact, region
-        As for :func:`ellipsoid.sample`.
+        Settings of the region; see :func:`ellipsoid.sample`.
 
     Returns
     -------
     (...) array
-        Gauge, float32, at most 1 inside; in a mixture that of the part whose region is nearest. A latent
-        vector is judged by its K scores: what lies off the K principal axes is not seen. It is NaN of a
-        vector that holds NaN, and infinite of one that holds infinity or leaves the range of float32.
+        Gauge, float32, at most 1 inside; for a mixture, the smallest over all parts. Only the K scores of a
+        latent vector count, not its distance from the K principal axes. The gauge is NaN for a vector that
+        holds NaN, and infinite for one that holds infinity or exceeds float32.
 
     Raises
     ------
     TypeError
-        If the shape is none, level or fact no number, the region neither a name nor a region object, or its
-        mask not boolean.
+        If `shape` is not a shape, `level` or `fact` is not a number, `region` is neither a name nor a region
+        object, or its mask is not boolean.
     ValueError
-        If the last axis of the latents does not have D entries or some are masked, or level or fact is not
-        finite and above 0; for an unknown region, or a mask that is not (K, K) or not symmetric.
+        If the last axis of `latents` does not have D entries, some latents are masked, `level` or `fact` is
+        not finite and above 0, the region is unknown, or its mask is not (K, K) and symmetric.
     RuntimeError
-        In a process that was forked after JAX had been used.
+        If the process was forked after JAX had been used.
 
     Examples
     --------
@@ -164,14 +164,14 @@ def gauge(
 def _checked(
     shape: Any, latents: Any, level: Any, fact: Any, region: Any
 ) -> tuple[Shape, jax.Array | np.ndarray, float | jax.Array, Region]:
-    """Shape, latents, radius and region."""
+    """Return the checked shape, latents, radius and region."""
     shape, settings = check_shape(shape), DrawSettings(level=level, fact=fact, region=region)
     region = settings.region_of(shape.n_components)
     return shape, _check_last_axis("latents", latents, shape.n_features), settings.radius, region
 
 
 def _gauges(shape, radius, region, latents):
-    """Gauges by a state, ``(...)``, or by all parts of a mixture, ``(M, ...)``."""
+    """Return gauges by a state, ``(...)``, or by all parts of a mixture, ``(M, ...)``."""
 
     def gauge(state):
         return _gauge_of(region, normalised(state.project(latents), semi_axes(state, radius)), latents)
@@ -209,24 +209,24 @@ def contains(
     Parameters
     ----------
     shape, latents, level, fact, region
-        As for :func:`gauge`.
+        Shape, points and settings of the region; see :func:`gauge`.
     tolerance : float, optional
-        Excess that still counts as inside: a gauge up to ``1 + tolerance``. By default it is what scores
-        lose on their way through float32 latents and back, about ``eps * max|z| / min(semi-axis)``.
+        Excess of the gauge that still counts as inside. The default covers the rounding of scores to float32
+        latents and back, about ``eps * max|z| / min(semi-axis)``.
 
     Returns
     -------
     (...) boolean array
-        True inside and on the boundary; in a mixture of any part's region. False for NaN.
+        True inside and on the boundary; for a mixture, inside the region of any part. False for NaN.
 
     Raises
     ------
     TypeError
-        As for :func:`gauge`; also if the tolerance is no number.
+        If :func:`gauge` would raise it, or if `tolerance` is not a number.
     ValueError
-        As for :func:`gauge`; also for a tolerance below 0 or NaN.
+        If :func:`gauge` would raise it, or if `tolerance` is NaN or below 0.
     RuntimeError
-        In a process that was forked after JAX had been used.
+        If the process was forked after JAX had been used.
 
     Examples
     --------
@@ -243,7 +243,7 @@ def contains(
     elif isinstance(shape, PCAState):
         tolerances = _round_trip_tolerance(shape, radius)
     elif isinstance(shape, Flow):
-        # A thousandth of a standard deviation, and what the field makes of the rounding of latents.
+        # A thousandth of a standard deviation, and the rounding of the latents as the field magnifies it.
         tolerances = 1e-3 / radius + 16 * _round_trip_tolerance(shape.base, radius)
     else:
         tolerances = jax.vmap(_round_trip_tolerance, (0, None))(shape.parts, radius)
@@ -254,8 +254,8 @@ def contains(
 
 def _round_trip_tolerance(state: PCAState, radius: float | jax.Array) -> jax.Array:
     axes = semi_axes(state, radius)
-    # Rounding of each latent, and of the two matrix products, is bounded by a few units of the length
-    # of the vector; a score feels it in full, and the narrowest component most.
+    # The rounding of each latent, and of the two matrix products, is bounded by a few ulps of the length of
+    # the vector. A score feels it in full, and the narrowest component most.
     length = jnp.linalg.norm(state.mean) + jnp.linalg.norm(axes)
     return 4 * jnp.finfo(np.float32).eps * (1 + length / jnp.min(axes))
 
@@ -279,46 +279,47 @@ def log_prob(
     Parameters
     ----------
     shape : PCAState, Mixture or Flow
-        Shape that is drawn from. The density of a mixture is the weighted sum of those of all parts; the axes
-        of a part are the shared ones, rotated, so a density over either is the same number.
+        Shape that is drawn from. The density of a mixture is the weighted sum over its parts. The axes of a
+        part are the shared axes, rotated, so its density over either is the same.
     scores : Draws, MixtureDraws or (..., K) array, optional
-        Points at which the density is asked for: draws from `shape`, or, for one state or a flow, scores
-        in latent units. A mixture takes no bare scores: those of its draws lie on the axes of each row's own
-        part, those of :meth:`ellipsoid.Mixture.project` on the shared axes, both have K columns, and nothing
-        in the array tells which they are. Draws of some labels belong to ``mixture.select(label)``, also
-        those of a flow.
+        Points at which to compute the density: draws from `shape`, or scores in latent units for one state
+        or a flow. A mixture takes no bare scores, because an array does not say whether they lie on the axes
+        of each row's own part, like those of its draws, or on the shared axes, like those of
+        :meth:`ellipsoid.Mixture.project`. Draws of selected labels belong to ``mixture.select(label)``, or to
+        the same selection of a flow.
     latents : (..., D) array, optional
-        Points as latents, in place of `scores`. With K < D they are projected: what lies off the K principal
-        axes is not seen, and the density stays one over K scores.
+        Points as latents, in place of `scores`. With K < D they are projected: their distance from the K
+        principal axes does not count, and the density stays one over K scores.
     law : {"uniform", "normal"}
-        Distribution of the draws; the ones that have a closed form.
+        Distribution of the draws; only these two have a closed-form density.
     level, fact, region
-        As for :func:`ellipsoid.sample`.
+        Settings of the draws; see :func:`ellipsoid.sample`.
     over : {"scores", "latents"}
-        Coordinates in which densities are measured; the latents within the subspace of the K components. Only
-        for a flow is this another number, since its scores are curved. It is exact, and slow: each row
+        Coordinates of the density; "latents" measures it within the subspace of the K components. The two
+        differ for a flow alone, whose scores are curved. Its density over latents is exact and slow: each row
         takes as long as K draws.
 
     Returns
     -------
     (...) array
-        Natural logarithm, per latent unit to the power K; ``-inf`` outside the region, NaN of points that
-        hold NaN. It is finite for all draws that are given as draws; latents on the boundary may be rounded
-        to the outside.
+        Natural logarithm of the density per latent unit to the power K; ``-inf`` outside the region, NaN for
+        points that hold NaN. It is finite for all draws that are passed as draws. Latents on the boundary may
+        be rounded to the outside.
 
     Raises
     ------
     TypeError
-        If the shape is none, `scores` and `latents` are both given or both absent, a mixture is given scores
-        or the draws of one state, one state is given the draws of a mixture, level or fact is no number, or
-        traced where the law is normal, the region neither a name nor a region object, or its mask not
-        boolean.
+        If `shape` is not a shape, `scores` and `latents` are both given or both absent, a mixture gets scores
+        or the draws of one state, one state gets the draws of a mixture, `level` or `fact` is not a number,
+        or is traced where the law is normal, `region` is neither a name nor a region object, or its mask is
+        not boolean.
     ValueError
-        For ``redraw`` and ``sequential``, which have no closed form, an unknown law, region or `over`, a
-        region of a subset of the pairs, a level or fact that is not finite and above 0, points of another
-        size or with masked values, and draws of another shape (under ``jax.jit`` those are not noticed).
+        If `law` is ``redraw`` or ``sequential``, which have no closed form, `law`, `region` or `over` is
+        unknown, the region has a subset of the pairs, `level` or `fact` is not finite and above 0, points
+        have another size or masked values, or the draws come from another shape. Under ``jax.jit`` the last
+        is not noticed.
     RuntimeError
-        In a process that was forked after JAX had been used.
+        If the process was forked after JAX had been used.
 
     Examples
     --------
@@ -361,9 +362,10 @@ class _Density(NamedTuple):
     log_unit : array, shape () or (M,)
         Logarithm of the product of the semi-axes.
     constant, rate : float32
-        Log-density over normalised coordinates, ``constant - rate * |u|^2``; data, as each level has its own.
+        Log-density over normalised coordinates, ``constant - rate * |u|^2``; data, because they depend on
+        the level.
     region : region object
-        Region that the density is 0 outside of.
+        Region outside which the density is 0.
     """
 
     axes: jax.Array
@@ -387,12 +389,12 @@ def _density(shape: Shape, settings: DrawSettings) -> _Density:
 
 @jax.jit
 def _log_prob_of_scores(density, scores, latents=None):
-    # A barrier before and after, or XLA multiplies by reciprocals and rounds points on the boundary outwards.
+    # Without the barriers XLA multiplies by reciprocals and rounds points on the boundary outwards.
     axes = lax.optimization_barrier(jnp.broadcast_to(density.axes, scores.shape))
     u = lax.optimization_barrier(normalised(scores, axes))
     gauges = _gauge_of(density.region, u, scores if latents is None else latents)
     inside = gauges <= 1
-    # The density of a point outside is never used, nor its gradient: hence the second where.
+    # Neither the density of a point outside nor its gradient is ever used: hence the second where.
     u = jnp.where(inside[..., None], u, 0)
     logs = density.constant - density.rate * jnp.sum(jnp.square(u), axis=-1) - density.log_unit
     return jnp.where(inside, logs, jnp.where(jnp.isnan(gauges), np.float32(np.nan), np.float32(-np.inf)))
@@ -410,7 +412,7 @@ def _log_prob_of_latents(data, latents):
 def _log_prob_of_draws(data, scores, part):
     mixture, density = data
     densities = _log_prob_of_parts(mixture, density, mixture.reconstruct(scores, part))
-    # In its own part a draw is inside by its scores; by its latents, rounding might put it outside.
+    # In its own part a draw counts as inside by its scores: rounded latents might lie outside.
     own = density._replace(axes=density.axes[part], log_unit=density.log_unit[part])
     own = jnp.broadcast_to(_log_prob_of_scores(own, scores), densities.shape)
     numbers = lax.broadcasted_iota(np.int32, densities.shape, 0)
@@ -419,7 +421,7 @@ def _log_prob_of_draws(data, scores, part):
 
 
 def _log_prob_of_parts(mixture: Mixture, density: _Density, latents: jax.Array) -> jax.Array:
-    """Log-density of each part at latents, ``(M, ...)``."""
+    """Return the log-density of each part at latents, ``(M, ...)``."""
 
     def of_part(part):
         state, axes, log_unit = part
@@ -430,7 +432,7 @@ def _log_prob_of_parts(mixture: Mixture, density: _Density, latents: jax.Array) 
 
 
 def _weighted(mixture: Mixture, densities: jax.Array) -> jax.Array:
-    """Log-density of a mixture, given those of its parts."""
+    """Return the log-density of a mixture from those of its parts."""
     weights = mixture.weights.reshape(-1, *[1] * (densities.ndim - 1))
     return jax.nn.logsumexp(densities, axis=0, b=weights)
 
@@ -442,12 +444,12 @@ def _project(shape, latents):
 
 @jax.jit
 def _log_stretch(flow, scores):
-    """Logarithm of the volume that a flow makes of a unit volume of scores, ``(...)``."""
+    """Return the logarithm of the factor by which a flow stretches volume at scores, ``(...)``."""
 
     def of_row(y):
         return jnp.linalg.slogdet(jax.jacfwd(flow.bend)(y))[1]
 
-    # One row at a time leaves the cores idle; a large block needs K times its memory.
+    # Single rows leave the cores idle; a large block needs K times its memory.
     rows = lax.map(of_row, scores.reshape(-1, scores.shape[-1]), batch_size=_BLOCK_ROWS[-1])
     return rows.reshape(scores.shape[:-1])
 
@@ -455,7 +457,7 @@ def _log_stretch(flow, scores):
 def _scores_of_state(state: PCAState | Flow, scores: Any) -> jax.Array | np.ndarray:
     if isinstance(scores, MixtureDraws):
         raise TypeError(
-            "scores: expected Draws or an array for one state; got MixtureDraws, whose scores are on the "
+            "scores: expected Draws or an array for one state; got MixtureDraws, whose scores lie on the "
             "axes of parts; pass latents=draws.latents"
         )
     if not isinstance(scores, Draws):
@@ -469,8 +471,8 @@ def _scores_of_parts(mixture: Mixture, draws: Any) -> tuple[jax.Array | np.ndarr
     if not isinstance(draws, MixtureDraws):
         raise TypeError(
             f"scores: expected MixtureDraws for a mixture; got {type(draws).__name__}, which does not say on "
-            f"the axes of which part its scores are; pass the draws themselves, or latents=..., which for "
-            f"scores on the shared axes are mixture.shared.reconstruct(scores)"
+            f"the axes of which part its scores lie; pass the draws themselves, or latents=... (for scores "
+            f"on the shared axes, mixture.shared.reconstruct(scores))"
         )
     scores, part = _check_last_axis("scores", draws.scores, mixture.n_components), jnp.asarray(draws.part)
     _check_origin(draws, mixture, scores, part)
@@ -483,9 +485,9 @@ def _reconstruct(shape, scores, *part):
 
 
 def _check_origin(draws: Draws | MixtureDraws, shape: Shape, *scores: jax.Array | np.ndarray) -> None:
-    """Raise unless the scores of draws give their latents: scores of another shape are on other axes.
+    """Raise unless the scores of the draws reconstruct their latents; scores of another shape do not.
 
-    Those of a mixture come with the part of each row.
+    Draws of a mixture are checked with the part of each row.
     """
     if is_traced((draws, shape)):
         return
@@ -495,6 +497,6 @@ def _check_origin(draws: Draws | MixtureDraws, shape: Shape, *scores: jax.Array 
     limit = 4 * rounding + 1e-3 * np.linalg.norm(np.asarray(scores[0]), axis=-1)
     if expected.shape != latents.shape or np.any(np.abs(expected - latents).max(axis=-1) > limit):
         raise ValueError(
-            "scores: expected draws of this shape; got draws of another one (those of some labels belong to "
-            "mixture.select(label)); pass latents=draws.latents to judge them by this shape"
+            "scores: expected draws of this shape; got draws of another one (draws of selected labels belong "
+            "to mixture.select(label)); pass latents=draws.latents to judge them by this shape"
         )

@@ -1,17 +1,17 @@
-r"""Directions of attributes in latent space: the way from latents without an attribute to those with it.
+r"""Directions of attributes in latent space, from latents without an attribute to latents with it.
 
-Scores are whitened first, :math:`x = \mathrm{diag}(\sigma)^{-1} C (z - \mu)`, with the mean, the principal
-axes and the standard deviations of the latents, so that they vary equally in all directions. There the linear
-discriminant (Fisher, 1936) gives a unit vector :math:`w`, with the common covariance of both groups shrunk by
-the rule of Ledoit and Wolf (2004). Back in latent space it is two vectors:
+Scores are first whitened, :math:`x = \mathrm{diag}(\sigma)^{-1} C (z - \mu)`, with the mean, the principal
+axes and the standard deviations of the latents, so that they vary equally in all directions. Fisher's linear
+discriminant (1936) of these scores gives a unit vector :math:`w`; the common covariance of both groups is
+shrunk by the rule of Ledoit and Wolf (2004). In latent space :math:`w` becomes two vectors:
 
 - the step :math:`v = C^T \mathrm{diag}(\sigma)\, w`, along which an edit moves, and
-- the weights :math:`g = C^T \mathrm{diag}(\sigma)^{-1} w`, by which :math:`g \cdot (z - \mu) = w \cdot x`
-  says how far along the direction a latent vector lies.
+- the weights :math:`g = C^T \mathrm{diag}(\sigma)^{-1} w` of the reading
+  :math:`g \cdot (z - \mu) = w \cdot x`, which says how far along the direction a latent vector lies.
 
-The latents have variance 1 along :math:`w`, so one step is one standard deviation of that reading, and since
-:math:`g \cdot v = 1` it raises the reading by 1. Two directions are orthogonal where
-:math:`g_1 \cdot v_2 = 0`: a step along the second leaves the reading of the first as it is.
+The latents have variance 1 along :math:`w`, so one step is one standard deviation of the reading. It raises
+the reading by 1, since :math:`g \cdot v = 1`. Two directions are orthogonal if :math:`g_1 \cdot v_2 = 0`:
+a step along the second does not change the reading of the first.
 """
 
 import os
@@ -34,7 +34,7 @@ from ellipsoid.trees import has_values, repr_of_shapes, same_values
 
 FORMAT = Format("ellipsoid.Directions", 1, "set of directions")
 
-#: Least number of rows with an attribute, and without it, that a direction is learned from.
+#: Smallest number of rows with an attribute, and without it, from which a direction is learned.
 MIN_ROWS = 10
 
 _N_FOLDS = 5
@@ -45,30 +45,30 @@ _N_FOLDS = 5
 class Direction:
     """Direction in latent space along which an attribute changes.
 
-    It is made by :func:`direction`, :func:`directions` and :meth:`load`. It is a frozen pytree; ``==``
+    Make one by :func:`direction`, :func:`directions` or :meth:`load`. It is a frozen pytree, and ``==``
     compares values.
 
     Attributes
     ----------
     name : str
-        Attribute, or label of a class.
+        Name of the attribute or class.
     vector : array, shape (D,)
-        Step of one standard deviation of the latents along the direction, towards the attribute, in latent
-        units, float32.
+        Step towards the attribute, in latent units, float32: one standard deviation of the latents along the
+        direction.
     weights : array, shape (D,)
         Weights of the reading: a step of `vector` raises ``(z - mean) @ weights`` by 1, float32.
     mean : array, shape (D,)
-        Mean of the latents, where the reading is 0, float32.
+        Mean of the latents, float32; the reading is 0 there.
     group_size : array, shape (2,)
         Numbers of rows without and with the attribute.
     group_mean, group_std : array, shape (2,)
-        Mean and standard deviation of the reading in the group without the attribute and in the one with it,
-        by cross-validation, in standard deviations of all latents.
+        Cross-validated mean and standard deviation of the reading in the group without the attribute and in
+        the group with it, in standard deviations of all latents.
     auc : float
-        Area under the ROC curve, by cross-validation: how often a row with the attribute lies further along
-        than one without it. It is 0.5 by chance and 1 where the groups do not overlap.
+        Cross-validated area under the ROC curve: the probability that a row with the attribute lies further
+        along than a row without it. It is 0.5 by chance, and 1 if the groups do not overlap.
     auc_error : float
-        Standard error of `auc` (DeLong et al., 1988); 0 where the groups do not overlap.
+        Standard error of `auc` (DeLong et al., 1988); 0 if the groups do not overlap.
     """
 
     name: str = field(metadata={"static": True})
@@ -96,7 +96,7 @@ class Direction:
         )
 
     def score(self, latents: ArrayLike) -> np.ndarray:
-        """Say how far along the direction latents lie.
+        """Compute how far along the direction latents lie.
 
         Parameters
         ----------
@@ -105,7 +105,7 @@ class Direction:
         Returns
         -------
         array, shape (...)
-            Reading, in standard deviations of the latents from their mean, float32.
+            Readings, in standard deviations of the latents from their mean, float32.
 
         Raises
         ------
@@ -129,20 +129,18 @@ class Direction:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Direction":
-        """Read a direction from a file that holds no other one. Nothing is ever unpickled.
+        """Read a direction from a file that holds only one. Pickled data is never loaded.
 
         Raises
         ------
         FileNotFoundError
-            If there is no such file.
+            If the file does not exist.
         ValueError
-            If the file is damaged, holds several directions or something else, or is of another version.
+            If the file is damaged, has another format version, or does not hold exactly one direction.
         """
         loaded = Directions.load(path)
         if len(loaded) != 1:
-            raise ValueError(
-                f"path: expected a file with one direction; got {path}, with {', '.join(loaded)}"
-            )
+            raise ValueError(f"path: expected a file with one direction; got {path} with {', '.join(loaded)}")
         return next(iter(loaded.values()))
 
 
@@ -150,7 +148,7 @@ _ARRAYS = ("vector", "weights", "mean", "group_size", "group_mean", "group_std",
 
 
 class Directions(dict[str, Direction]):
-    """Directions by name, as :func:`directions` learns them from the same latents."""
+    """Directions by name, learned from the same latents by :func:`directions`."""
 
     def __missing__(self, name: Any) -> Direction:
         raise KeyError(f"direction: expected one of {', '.join(self)}; got {name!r}")
@@ -165,28 +163,28 @@ class Directions(dict[str, Direction]):
         return "\n".join([f"Directions: {len(self)}", *lines])
 
     def correlations(self) -> np.ndarray:
-        """Cosines of the angles between the directions in whitened scores.
+        """Compute the cosines of the angles between the directions in whitened scores.
 
         Returns
         -------
         array, shape (M, M)
-            Entry ``(i, j)`` is how far a step along direction i moves the reading of direction j, float32: 1
-            on the diagonal, 0 where one does not touch the other.
+            Entry ``(i, j)`` is the change of the reading of direction j by one step along direction i,
+            float32: 1 on the diagonal, 0 if i does not affect j.
         """
         vectors = np.array([one.vector for one in self.values()], np.float32)
         return vectors @ np.array([one.weights for one in self.values()], np.float32).T
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the directions to `path`, in NumPy's ``.npz`` format, completely or not at all.
+        """Write the directions to `path` in NumPy's ``.npz`` format, completely or not at all.
 
-        The file appears under exactly this name, by a rename, and replaces one that is there.
+        The file appears by a rename under exactly this name, and replaces an existing one.
 
         Raises
         ------
         OSError
             If the file cannot be written.
         ValueError
-            If there are none, or they are of different latents.
+            If there are no directions, or they belong to different latents.
 
         Examples
         --------
@@ -199,7 +197,7 @@ class Directions(dict[str, Direction]):
         True
         """
         if len({np.shape(one.vector) for one in self.values()}) != 1:
-            raise ValueError("directions: expected one or more of the same latents")
+            raise ValueError("directions: expected one or more of the same latents; got others or none")
         arrays = {name: np.stack([getattr(one, name) for one in self.values()]) for name in _ARRAYS}
         arrays["names"] = np.array(list(self), str)
         _check_arrays(arrays)
@@ -207,14 +205,14 @@ class Directions(dict[str, Direction]):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read directions that :meth:`save` wrote. Nothing is ever unpickled.
+        """Read directions that :meth:`save` wrote. Pickled data is never loaded.
 
         Raises
         ------
         FileNotFoundError
-            If there is no such file.
+            If the file does not exist.
         ValueError
-            If the file is damaged, holds no directions, or is of another format version.
+            If the file is damaged, holds no directions, or has another format version.
         """
         return load_archive(path, FORMAT, cls._from_entries)
 
@@ -268,36 +266,36 @@ def direction(
     latents : array, shape (n, D)
         Latent vectors of any real type.
     labels : array or sequence of n booleans or labels
-        Whether each row has the attribute; or the class of each row, of which `label` is one.
+        Presence of the attribute in each row, or the class of each row.
     label : str or number, optional
-        Class that the direction leads to, if the labels are classes.
+        Class that the direction leads to; needed if the labels are classes.
     against : str or number, optional
-        Class that the direction leads away from; by default all others. Rows of further classes are left out.
+        Class that the direction leads away from; by default all others. Rows of further classes are ignored.
     name : str, optional
-        Name of the direction; by default that of the class, or "attribute".
+        Name of the direction; by default the class, or "attribute".
     orthogonal : Direction or sequence of Direction
-        Directions whose readings a step along this one must not change: a smile without a change of sex.
+        Directions whose readings a step along this one must not change, such as a smile that keeps the sex.
     state : PCAState, optional
-        State by which the scores are whitened, fitted to all latents where only some of them have labels. By
-        default one is fitted to `latents`.
+        State that whitens the scores; by default one fitted to `latents`. If only some latents have labels,
+        pass a state fitted to all of them.
     max_rows : int, optional
-        Highest number of rows of each of the two groups; of more, a random subset is taken, the same each
-        time. None takes all.
+        Highest number of rows used of each of the two groups. A larger group is replaced by a random subset,
+        the same each time. None uses all rows.
 
     Returns
     -------
     Direction
-        Direction with its step, and how well it separates the two groups.
+        Direction, with its step and how well it separates the two groups.
 
     Raises
     ------
     TypeError
         If the latents do not hold real numbers, the labels are neither booleans nor classes with a `label`,
-        or another argument is of the wrong kind.
+        or another argument has the wrong type.
     ValueError
-        If the latents are not a finite matrix; if there is not one label for each row, some are missing or
-        masked, or fewer than 10 rows have the attribute or lack it; if there is no such class; or if other
-        directions are of other latents or leave none.
+        If the latents are not a finite matrix, there is not one label for each row, some labels are missing
+        or masked, fewer than 10 rows have the attribute or lack it, the class is unknown, or the orthogonal
+        directions belong to other latents or leave no direction.
 
     Examples
     --------
@@ -335,23 +333,25 @@ def directions(
     latents : array, shape (n, D)
         Latent vectors of any real type.
     attributes : mapping of names to n booleans, or array or sequence of n labels
-        Attributes, of which a row may have any number; or the class of each row.
+        Attributes, any number of which a row may have, or the class of each row.
     orthogonal : bool or sequence of str
-        Attributes whose readings a step along any other one must not change: all where it is True. Classes
-        know False only, since the directions of all classes but one determine the last.
+        Names of attributes whose readings a step along any other direction must not change; True means all.
+        Classes allow False only, since the directions of all classes but one determine the last.
     state, max_rows
-        As for :func:`direction`.
+        State that whitens the scores, and the highest number of rows; see :func:`direction`.
 
     Returns
     -------
     Directions
-        Directions by name, in the order of the attributes, or of the sorted classes.
+        Directions by name, in the order of the attributes or of the sorted classes.
 
     Raises
     ------
-    TypeError, ValueError
-        As for :func:`direction`; also for an unknown name in `orthogonal`, and for labels that are booleans
-        or of one class only.
+    TypeError
+        If :func:`direction` would raise it, or if the labels of rows are booleans.
+    ValueError
+        If :func:`direction` would raise it, if a name in `orthogonal` is unknown, or if there is only one
+        class.
 
     Examples
     --------
@@ -407,7 +407,7 @@ def as_vectors(name: str, values: Any, size: int) -> np.ndarray:
     Raises
     ------
     TypeError
-        If they are no real numbers.
+        If `values` are not real numbers.
     ValueError
         If the last axis has another size, or some values are masked.
     """
@@ -420,7 +420,7 @@ def as_vectors(name: str, values: Any, size: int) -> np.ndarray:
 
 
 def _as_names(orthogonal: Any, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of the attributes that steps along others must not change."""
+    """Return the names of the attributes that steps along others must not change."""
     if isinstance(orthogonal, bool):
         return known if orthogonal else ()
     if isinstance(orthogonal, str) or not isinstance(orthogonal, Sequence):
@@ -434,7 +434,7 @@ def _as_names(orthogonal: Any, known: tuple[str, ...]) -> tuple[str, ...]:
 def _as_groups(
     labels: Any, n: int, label: str | float | None, against: str | float | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each row has the attribute, and whether it counts."""
+    """Return whether each row has the attribute, and whether it is used."""
     if isinstance(labels, Mapping):
         raise TypeError(
             "labels: expected one label for each row; got a mapping; pass it to ellipsoid.directions"
@@ -461,7 +461,7 @@ def _as_groups(
 def _is_of_class(argument: str, classes: np.ndarray, label: Any) -> np.ndarray:
     if not isinstance(label, str | int | float | np.number | np.bool_):
         raise TypeError(f"{argument}: expected text or a number; got {label!r}")
-    # Whole numbers are classes by their text without a point.
+    # A whole number names the class whose text has no decimal point.
     whole = isinstance(label, float | np.floating) and np.isfinite(label) and label == np.rint(label)
     texts = {str(label), str(int(label))} if whole else {str(label)}
     unique, index = np.unique(classes, return_inverse=True)
@@ -482,7 +482,7 @@ def _check_sizes(has: np.ndarray, name: Any) -> None:
 
 
 class _Whitened(NamedTuple):
-    """Whitened scores of latents, and the way back.
+    """Whitened scores of latents, with what maps them back.
 
     Attributes
     ----------
@@ -502,13 +502,13 @@ class _Whitened(NamedTuple):
 def _whiten(rows: np.ndarray, state: PCAState | None) -> _Whitened:
     if state is None:
         with warnings.catch_warnings():
-            # Components without variance are dropped, and no direction has a part in them.
+            # Components without variance are dropped; no direction uses them.
             warnings.simplefilter("ignore", UserWarning)
             state = fit(rows)
     elif not isinstance(state, PCAState):
         raise TypeError(f"state: expected a PCAState or None; got {type(state).__name__}")
     if state.n_features != rows.shape[1]:
-        raise ValueError(f"state: expected one of {rows.shape[1]} latent dimensions; got {state.n_features}")
+        raise ValueError(f"state: expected one with {rows.shape[1]} latents; got {state.n_features}")
     variance = np.asarray(state.explained_variance, np.float64)
     kept = variance > np.finfo(np.float32).tiny
     std = np.sqrt(variance[kept])
@@ -552,7 +552,7 @@ def _learn(
 
 
 def _left_by(others: Sequence[Direction], whitened: _Whitened) -> np.ndarray:
-    """Orthonormal basis ``(K, L)`` of the whitened scores in which steps change no reading of the others."""
+    """Return an orthonormal basis ``(K, L)`` of the whitened steps that change no reading of the others."""
     k = len(whitened.std)
     readings = []
     for other in others:
@@ -567,15 +567,15 @@ def _left_by(others: Sequence[Direction], whitened: _Whitened) -> np.ndarray:
     if not readings:
         return np.eye(k)
     _, size, axes = np.linalg.svd(np.array(readings))
-    # Readings are float32.
+    # Readings are float32, so smaller singular values are rounding.
     rank = int(np.sum(size > 1e-6 * size[0])) if size[0] > 0 else 0
     if rank == k:
-        raise ValueError(f"orthogonal: expected directions that leave others; got {rank}, in {k} components")
+        raise ValueError(f"orthogonal: expected fewer directions than components; got {rank} of {k}")
     return axes[rank:].T
 
 
 def _subset(has: np.ndarray, used: np.ndarray, max_rows: int | None) -> np.ndarray:
-    """Rows to learn from, sorted."""
+    """Return the sorted rows to learn from."""
     rows, rng = [np.flatnonzero(used & (has == value)) for value in (False, True)], np.random.default_rng(0)
     if max_rows is not None:
         check_count("max_rows", max_rows, MIN_ROWS)
@@ -586,18 +586,18 @@ def _subset(has: np.ndarray, used: np.ndarray, max_rows: int | None) -> np.ndarr
 
 
 def _discriminant(x: np.ndarray, has: np.ndarray) -> np.ndarray:
-    """Find the unit vector of the linear discriminant, towards the rows that have it."""
+    """Return the unit vector of the linear discriminant, towards the rows with the attribute."""
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
     normal = LinearDiscriminantAnalysis("lsqr", shrinkage="auto").fit(x, has).coef_[0]
     length = np.linalg.norm(normal)
     if not length > 0:
-        raise ValueError("labels: expected groups whose latents have different means; got equal ones")
+        raise ValueError("labels: expected groups whose latents have different means; got equal means")
     return normal / length
 
 
 def _auc(without: np.ndarray, having: np.ndarray) -> tuple[float, float]:
-    """Area under the ROC curve, and its standard error by the placements of each row in the other group."""
+    """Return the area under the ROC curve, and its standard error from the placements of DeLong et al."""
     from scipy.stats import rankdata
 
     n, m = len(without), len(having)

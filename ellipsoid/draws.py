@@ -1,4 +1,4 @@
-"""Drawn vectors: what a draw hands out."""
+"""Drawn vectors."""
 
 from typing import NamedTuple
 
@@ -17,10 +17,10 @@ class Draws(NamedTuple):
     latents : (n, D) array
         Latents, ready for a decoder.
     scores : (n, K) array
-        The same points on the principal axes, in latent units, or in the coordinates of the flow; every
-        region condition holds in these.
+        Same points on the principal axes, in latent units, or in the coordinates of the flow. The region is
+        defined in these.
     gauge : (n,) array
-        Factor by which the region could shrink and still hold the point; float32, at most 1.
+        Smallest factor by which the region can be scaled and still contain the point; float32, at most 1.
     """
 
     latents: jax.Array
@@ -42,13 +42,14 @@ class MixtureDraws(NamedTuple):
     latents : (n, D) array
         Latents, ready for a decoder.
     scores : (n, K) array
-        The same points on the axes of the part that each was drawn from, in latent units. They are not what
-        :meth:`ellipsoid.Mixture.project` gives, whose axes are those that all parts share.
+        Same points on the axes of the part that each was drawn from, in latent units. Scores of
+        :meth:`ellipsoid.Mixture.project` differ: they lie on the axes that all parts share.
     gauge : (n,) array
-        Factor by which the region of the part could shrink and still hold the point; float32, at most 1.
+        Smallest factor by which the region of the part can be scaled and still contain the point; float32,
+        at most 1.
     part : (n,) array
-        Number of the part that each row was drawn from, int32; with a label that among the selected parts,
-        those of :meth:`ellipsoid.Mixture.select`.
+        Number of the part that each row was drawn from, int32. With a label, numbers count the parts of
+        :meth:`ellipsoid.Mixture.select`.
     """
 
     latents: jax.Array
@@ -66,7 +67,7 @@ class MixtureDraws(NamedTuple):
 def as_draws(
     latents: jax.Array, scores: jax.Array, gauge: jax.Array, part: jax.Array | None
 ) -> Draws | MixtureDraws:
-    """Draws of a mixture where there are parts, else of one state or a flow."""
+    """Return draws of a mixture if parts are given, else draws of one state or a flow."""
     return Draws(latents, scores, gauge) if part is None else MixtureDraws(latents, scores, gauge, part)
 
 
@@ -76,7 +77,7 @@ def _describe(draws: Draws | MixtureDraws) -> str:
 
 
 def _described_fields(draws: Draws | MixtureDraws) -> list[tuple[str, str]]:
-    """Types, shapes and ranges; the values of a pytree may be anything, so nothing is taken for granted."""
+    """Return types, shapes and ranges; a pytree may hold anything, so no value is assumed to be an array."""
     fields = []
     for name, value in draws._asdict().items():
         if not (hasattr(value, "dtype") and hasattr(value, "shape")):

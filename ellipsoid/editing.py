@@ -1,4 +1,4 @@
-"""Moves in latent space: along a direction, kept inside the region, and from one point to another."""
+"""Moves in latent space: edits along a direction, kept inside the region, and paths between two points."""
 
 from typing import Any, NamedTuple
 
@@ -18,11 +18,11 @@ from ellipsoid.settings import DEFAULT_LEVEL, DrawSettings
 from ellipsoid.shapes import Shape, check_shape, normalised, semi_axes
 from ellipsoid.state import PCAState
 
-# The boundary is looked for among so many points of a segment, then between two of them, and so on: at the
-# end a step is below the precision of float32.
+# The boundary is searched for among this many points of a segment, then between two of them, and so on. The
+# last step is below the precision of float32.
 _N_POINTS, _N_ROUNDS = 16, 6
-# Segments that are looked at together, few or many; memory holds 17 times as many points. The size follows
-# from the number of all rows, so that a row has the same bits whichever others leave the region.
+# Segments that are searched together, few or many; memory holds 17 times as many points. The choice depends
+# on the number of all rows, so a row keeps its bits whichever other rows leave the region.
 _FEW, _MANY = 16, 256
 
 
@@ -34,10 +34,10 @@ class Edited(NamedTuple):
     latents : (..., D) array
         Latents, float32.
     gauge : (...) array
-        Gauge of each, see :func:`ellipsoid.gauge`.
+        Gauge of each latent vector; see :func:`ellipsoid.gauge`.
     kept : (...) array
-        Share of the way that was kept: 1 where nothing was pulled back. It is a share of the step, or, for
-        rows that were pulled towards the centre, of the distance from there.
+        Share of the way that was kept: 1 if nothing was pulled back. It is a share of the step, or, for a row
+        that was pulled towards the centre, of its distance from the centre.
     """
 
     latents: np.ndarray
@@ -53,7 +53,7 @@ class Interpolation(NamedTuple):
     latents : (n, ..., D) array
         Latents, float32, from the first point to the second.
     gauge : (n, ...) array
-        Gauge of each, see :func:`ellipsoid.gauge`; between the parts of a mixture it exceeds 1.
+        Gauge of each point; see :func:`ellipsoid.gauge`. It exceeds 1 between the parts of a mixture.
     """
 
     latents: np.ndarray
@@ -74,48 +74,46 @@ def edit(
 ) -> Edited:
     """Move latents along a direction, and keep them inside the region.
 
-    A row that leaves the region is pulled back until its gauge is 1. With many components that costs much of
-    the step where it goes back to the start, since draws lie near the boundary; pulled towards the centre of
-    the shape, a row keeps most of the step, and comes a little nearer to the average in everything else.
-    Draws of 64 components kept 0.49 of a step of 1.5 standard deviations in the first way, and 0.90 in the
-    second.
+    A row that leaves the region is pulled back until its gauge is 1. Pulled back to the start, it loses much
+    of the step if there are many components, since draws lie near the boundary. Pulled towards the centre of
+    the shape, it keeps most of the step and moves a little nearer to the average in everything else. Draws of
+    64 components kept 0.49 of a step of 1.5 standard deviations in the first way, and 0.90 in the second.
 
-    A row that lies outside from the first, as most encoded pictures do at the default level, may be inside
-    nowhere on its way. It is pulled towards the centre, if at all, and until it lies no further out than it
-    did.
+    A row that starts outside, like most encoded images at the default level, may be inside nowhere on its
+    way. It is pulled towards the centre only if it moved outwards, and only until it is no further out than
+    at its start.
 
     Parameters
     ----------
     shape : PCAState, Mixture or Flow
-        Shape whose region is meant.
+        Shape that defines the region.
     z : (..., D) array
         Latents to move.
     direction : Direction or (D,) array
         Direction, or the step that `amount` multiplies, such as ``state.scale[0] * state.components[0]``.
     amount : number or (...) array
-        Number of steps; of a direction, standard deviations of the latents along it. An array holds one for
-        each row.
+        Number of steps, or one for each row. A step of a `Direction` is one standard deviation of the latents
+        along it.
     keep_inside : bool
-        Whether rows are pulled back at all.
+        Whether rows that leave the region are pulled back.
     towards : {"start", "centre"}
-        Where rows that leave the region are pulled to: back to where they came from, or to the centre of the
-        shape; that of a mixture is the centre of the part whose region is nearest.
+        Point to which rows are pulled back: their own start, or the centre of the shape. For a mixture, the
+        centre is that of the part whose region is nearest.
     level, fact, region
-        As for :func:`ellipsoid.sample`.
+        Settings of the region; see :func:`ellipsoid.sample`.
 
     Returns
     -------
     Edited
-        Latents, the gauge of each, and the share of the way that was kept.
+        Latents, their gauges, and the shares of the way that were kept.
 
     Raises
     ------
     TypeError
-        If the shape is none, or numbers are none.
+        If `shape` is not a shape, or another argument has the wrong type.
     ValueError
-        If the latents or the direction do not have D entries, or hold values that are masked, NaN or
-        infinite; if there is not one amount for each row, or the move leaves the range of float32; or for an
-        unknown region or `towards`.
+        If the latents or the direction do not have D entries, or hold masked values, NaN or infinity, if
+        there is not one amount for each row, the result exceeds float32, or `region` or `towards` is unknown.
 
     Examples
     --------
@@ -134,7 +132,7 @@ def edit(
     vector = _finite("direction", as_vectors("direction", vector, shape.n_features))
     if vector.ndim != 1:
         raise ValueError(f"direction: expected shape ({shape.n_features},); got {vector.shape}")
-    with np.errstate(over="ignore"):  # it is found below
+    with np.errstate(over="ignore"):  # the check below finds it
         end = _finite("amount", start + _amounts(amount, start.shape[:-1])[..., None] * vector)
     batch, rows = end.shape[:-1], end.reshape(-1, end.shape[-1])
     starts, kept = start.reshape(rows.shape), np.ones(len(rows), np.float32)
@@ -161,33 +159,33 @@ def interpolate(
 ) -> Interpolation:
     """Find a path of latents from one point to another.
 
-    It is straight in latents for a state and a mixture: between two points inside one region it stays inside,
-    which is convex. Where the coordinates of a shape are curved, it is a great circle in them, see
-    :func:`great_circle`.
+    For a state or a mixture, the path is straight in latents. Between two points of one region it stays
+    inside, since the region is convex. For a flow, whose coordinates are curved, it is a great circle in
+    these; see :func:`great_circle`.
 
     Parameters
     ----------
     shape : PCAState, Mixture or Flow
-        Shape whose region is meant.
+        Shape that defines the region.
     z0, z1 : (..., D) array
         Ends of the path.
     n : int
         Number of points, ends included.
     level, fact, region
-        As for :func:`ellipsoid.sample`.
+        Settings of the region; see :func:`ellipsoid.sample`.
 
     Returns
     -------
     Interpolation
-        Latents ``(n, ..., D)``, evenly spaced, and the gauge of each.
+        Evenly spaced latents ``(n, ..., D)``, and their gauges.
 
     Raises
     ------
     TypeError
-        If the shape is none, or numbers are none.
+        If `shape` is not a shape, or another argument has the wrong type.
     ValueError
-        If an end does not have D entries, or holds values that are masked, NaN or infinite; if the ends do
-        not broadcast; if there are fewer than two points; or for an unknown region.
+        If an end does not have D entries, or holds masked values, NaN or infinity, if the ends do not
+        broadcast, there are fewer than two points, or the region is unknown.
 
     Examples
     --------
@@ -204,24 +202,24 @@ def interpolate(
         start, end = np.broadcast_arrays(*ends)
     except ValueError:
         raise ValueError(
-            f"z1: expected a shape that goes with z0, {ends[0].shape}; got {ends[1].shape}"
+            f"z1: expected a shape that broadcasts with that of z0, {ends[0].shape}; got {ends[1].shape}"
         ) from None
     latents = _straight(start, end, n)
     if not isinstance(shape, PCAState | Mixture):
         first, last = (np.asarray(shape.project(z)) for z in (start, end))
         scale = np.asarray(shape.scale)
         scores = scale * great_circle(first / scale, last / scale, n)
-        # What lies off the K principal components stays, and goes straight.
+        # The component off the K principal axes is interpolated along a straight line.
         reached = [np.asarray(shape.reconstruct(y)) for y in (first, last)]
         latents += np.asarray(shape.reconstruct(scores)) - _straight(reached[0], reached[1], n)
     return Interpolation(latents, np.asarray(gauge(shape, latents, level=level, fact=fact, region=region)))
 
 
 def great_circle(start: ArrayLike, end: ArrayLike, n: int) -> np.ndarray:
-    """Find points from one vector to another at evenly spaced angles, while the radius goes evenly as well.
+    """Find points from one vector to another at evenly spaced angles and evenly spaced radii.
 
-    In many dimensions a straight line between two Gaussian vectors passes through points far nearer to the
-    centre than any Gaussian vector lies; this path does not.
+    In many dimensions, a straight line between two Gaussian vectors passes far nearer to the centre than any
+    Gaussian vector lies. This path does not.
 
     Parameters
     ----------
@@ -233,7 +231,7 @@ def great_circle(start: ArrayLike, end: ArrayLike, n: int) -> np.ndarray:
     Returns
     -------
     (n, ..., K) array
-        Points, float32. Between opposite vectors, and to or from 0, the path is straight.
+        Points, float32. The path is straight between opposite vectors, and to or from 0.
     """
     start, end = np.asarray(start, np.float64), np.asarray(end, np.float64)
     radii = [np.linalg.norm(y, axis=-1, keepdims=True) for y in (start, end)]
@@ -259,7 +257,7 @@ def _straight(start: np.ndarray, end: np.ndarray, n: int) -> np.ndarray:
 
 def _finite(name: str, values: np.ndarray) -> np.ndarray:
     if not np.isfinite(values).all():
-        raise ValueError(f"{name}: expected finite numbers that float32 holds; got NaN or infinity")
+        raise ValueError(f"{name}: expected finite numbers in the range of float32; got NaN or infinity")
     return values
 
 
@@ -274,10 +272,10 @@ def _amounts(amount: Any, batch: tuple[int, ...]) -> np.ndarray:
 
 @jax.jit
 def _pulled_back(data, start, end):
-    """Rows ``(n, D)`` that are no further out than they may be, and the share of the way that each keeps.
+    """Return rows ``(n, D)`` pulled back as far as needed, and the share of the way that each row keeps.
 
-    Where the way leaves a region of several parts more than once, it is the last time that one of the points
-    looked at has noticed.
+    If the way leaves a region of several parts more than once, the result is the last exit that the search
+    points have found.
     """
     shape, radius, region, back_to_start = data
 
@@ -287,11 +285,11 @@ def _pulled_back(data, start, end):
     at_start, at_end = gauge_of(jnp.stack([start, end]))
     limit = jnp.maximum(at_start, 1)
     left = at_end > limit
-    # Rounding in a program of another shape must not put what is inside outside.
+    # A program of another shape may round differently; this margin keeps inner points inside.
     limit = limit * np.float32(1 - 16 * np.finfo(np.float32).eps)
 
     def pull(_):
-        # Rows outside from the first go to the centre: half of them could not go anywhere else.
+        # A row that starts outside goes towards the centre: half of such rows could not go anywhere else.
         to_start = (at_start <= 1) & back_to_start
         centre = _centres(shape, end, radius, region).astype(np.float32)
         target = jnp.where(to_start[:, None], start, centre)
@@ -301,7 +299,7 @@ def _pulled_back(data, start, end):
             low, width = low_and_width
             shares = low[None] + width * steps[:, None]
             is_inside = gauge_of(_between(target, end, shares)) <= limit[None]
-            # The number of the last point inside, or 0 for the one where the round began.
+            # This is the number of the last point inside, or 0 for the point where the round began.
             last = jnp.max(jnp.where(is_inside, jnp.arange(1, _N_POINTS + 1)[:, None], 0), axis=0)
             return low + width * last.astype(np.float32) / _N_POINTS, width / _N_POINTS
 
@@ -313,12 +311,12 @@ def _pulled_back(data, start, end):
 
 
 def _between(target: jax.Array, end: jax.Array, shares: jax.Array) -> jax.Array:
-    """Points ``(m, n, D)`` at shares ``(m, n)`` of the way from one point to another."""
+    """Return points ``(m, n, D)`` at shares ``(m, n)`` of the way from `target` to `end`."""
     return target[None] + shares[..., None] * (end - target)[None]
 
 
 def _centres(shape: Shape, latents: jax.Array, radius: jax.Array, region: Region) -> jax.Array:
-    """Point at the centre of the shape for each of ``(n, D)`` latents, off the K components as they are."""
+    """Return the centre of the shape for each of ``(n, D)`` latents, which keep what lies off the axes."""
     if isinstance(shape, Mixture):
         centre = shape.parts.mean[_nearest_part(shape, latents, radius, region)]
         off_centre = shape.project(latents) - shape.project(centre)
@@ -328,7 +326,7 @@ def _centres(shape: Shape, latents: jax.Array, radius: jax.Array, region: Region
 
 
 def _nearest_part(mixture: Mixture, latents: jax.Array, radius: jax.Array, region: Region) -> jax.Array:
-    """Find the part whose region each latent vector is nearest to, ``(n,)``."""
+    """Return the part whose region is nearest to each latent vector, ``(n,)``."""
 
     def of_part(part):
         return region.gauge(normalised(part.project(latents), semi_axes(part, radius)))

@@ -1,7 +1,7 @@
-"""The shape of latents and the draws from it as one scikit-learn estimator.
+"""The shape of latents, and draws from it, as one scikit-learn estimator.
 
-This is a module of its own, as scikit-learn takes longer to import than the rest: ``from ellipsoid.estimator
-import EllipsoidSampler``.
+Import it by ``from ellipsoid.estimator import EllipsoidSampler``. It is not loaded by ``import ellipsoid``,
+since scikit-learn takes longer to import than the rest.
 """
 
 from collections.abc import Mapping
@@ -32,8 +32,8 @@ from ellipsoid.state import PCAState
 
 _DTYPES = (np.float64, np.float32)
 
-# In 64 Gaussian dimensions, where 0.8 times the best level costs 0.08, the score of so many draws has a
-# standard deviation of 0.003 over keys.
+# In 64 Gaussian dimensions the score of this many draws has a standard deviation of 0.003 over keys; a level
+# of 0.8 times the best one costs 0.08.
 _SCORE_DRAWS = 1024
 
 
@@ -44,18 +44,18 @@ def _law_has_a_density(estimator: "EllipsoidSampler") -> bool:
 
 
 class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
-    """Learn the shape of latents, and draw new ones inside of it.
+    """Learn the shape of latents, and draw new ones inside it.
 
     This is :func:`ellipsoid.fit` and :func:`ellipsoid.sample` with the interface of scikit-learn, for
-    pipelines and grid searches. It transforms as a PCA does: latents to scores, and back. With
-    ``shape="flow"`` these are the curved coordinates of :func:`ellipsoid.fit_flow`.
+    pipelines and grid searches. It transforms latents to scores and back, like a PCA. With ``shape="flow"``
+    scores are the curved coordinates of :func:`ellipsoid.fit_flow`.
 
     Parameters
     ----------
     n_components : int, float or None
-        Number of components K; a share of the variance in (0, 1); or None, for all that have variance.
+        Number of components K; a share of the variance in (0, 1); or None for all that have variance.
     half_width : {"std", "histogram", "histogram_raw", "quantile", "mad", "core"}
-        Method by which the scale of each component is read off the data, as for :func:`ellipsoid.fit`.
+        Method that estimates the scale of each component; see :func:`ellipsoid.fit`.
     law : {"redraw", "sequential", "uniform", "normal"}
         Distribution of the draws inside the region.
     level : float
@@ -63,16 +63,16 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
     fact : float
         Factor on `level`; only their product counts.
     region : {"pairwise", "ellipsoid", "box"} or region object
-        Region that draws must stay in, as for :func:`ellipsoid.sample`.
+        Region that contains the draws; see :func:`ellipsoid.sample`.
     shape : {"state", "flow"}
-        Shape that is fitted: one ellipsoid, or a flow.
+        Shape to fit: one ellipsoid, or a flow.
     flow_options : dict, optional
-        Arguments of :func:`ellipsoid.fit_flow`: ``{"steps": 1000}``, say. Only a flow has them.
+        Arguments of :func:`ellipsoid.fit_flow`, such as ``{"steps": 1000}``; for a flow only.
 
     Attributes
     ----------
     state_ : PCAState or Flow
-        Shape that was fitted; all functions of :mod:`ellipsoid` take it.
+        Fitted shape; all functions of :mod:`ellipsoid` take it.
     mean_ : array, shape (D,)
         Centre of the latents.
     components_ : array, shape (K, D)
@@ -82,7 +82,7 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
     n_components_, n_features_in_ : int
         Numbers of components K and of latent dimensions D.
     feature_names_in_ : array of str, shape (D,)
-        Names of the columns, if `X` has them.
+        Names of the columns; only if `X` has them.
 
     Examples
     --------
@@ -120,15 +120,15 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         Parameters
         ----------
         X : array, shape (n, D)
-            Latents, at least two.
+            Latents; at least two rows.
         y : object
-            Argument that scikit-learn passes on; it is not used.
+            Ignored; it is part of the interface of scikit-learn.
 
         Raises
         ------
         TypeError, ValueError
-            For latents or parameters that :func:`ellipsoid.fit`, :func:`ellipsoid.fit_flow` or
-            :func:`ellipsoid.sample` refuses.
+            If :func:`ellipsoid.fit`, :func:`ellipsoid.fit_flow` or :func:`ellipsoid.sample` refuses the
+            latents or a parameter.
 
         Warns
         -----
@@ -139,7 +139,7 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         latents = self._check_latents(X, ensure_min_samples=2)
         state = self._fitted(latents)
         axes = state.base if isinstance(state, Flow) else state
-        # Settings that don't fit are refused now, not when they are first used.
+        # Wrong settings are refused now, not when they are first used.
         DrawSettings(self.law, **self._region_settings()).check(state.n_components)
         self.state_ = state
         self.mean_ = np.asarray(axes.mean)
@@ -150,9 +150,9 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
-        """Scores of latents, ``(X - mean_) @ components_.T``, in the precision of `X`.
+        """Compute the scores of latents, ``(X - mean_) @ components_.T``, in the precision of `X`.
 
-        Those of a flow are :meth:`ellipsoid.Flow.project`, in float32 at most.
+        For a flow they are :meth:`ellipsoid.Flow.project`, in float32 at most.
 
         Parameters
         ----------
@@ -169,7 +169,7 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `X` is no finite matrix of D columns.
+            If `X` is not a finite matrix of D columns.
         """
         check_is_fitted(self)
         latents = self._check_latents(X, reset=False)
@@ -178,9 +178,9 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         return (latents - self.mean_) @ self.components_.T
 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
-        """Latents of scores, ``mean_ + X @ components_``, in the precision of `X`.
+        """Compute the latents of scores, ``mean_ + X @ components_``, in the precision of `X`.
 
-        Those of a flow are :meth:`ellipsoid.Flow.reconstruct`, in float32 at most.
+        For a flow they are :meth:`ellipsoid.Flow.reconstruct`, in float32 at most.
 
         Parameters
         ----------
@@ -197,7 +197,7 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `X` is no finite matrix of K columns.
+            If `X` is not a finite matrix of K columns.
         """
         check_is_fitted(self)
         scores: np.ndarray = check_array(X, input_name="X")
@@ -213,41 +213,39 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
     ) -> np.ndarray:
         """Draw latents.
 
-        Only the latents are returned, as by :meth:`sklearn.neighbors.KernelDensity.sample`: there are no
-        labels to go with them.
+        Only latents are returned, as in :meth:`sklearn.neighbors.KernelDensity.sample`: there are no labels.
 
         Parameters
         ----------
         n_samples : int
             Number of latents n.
         random_state : int, RandomState or None
-            Seed of :func:`ellipsoid.key`: an int gives the same latents every time, fewer of them are the
-            first of more. A RandomState goes on from call to call; None is that of NumPy itself, as
-            everywhere in scikit-learn.
+            Seed of :func:`ellipsoid.key`. An int gives the same latents every time, and fewer latents are the
+            first of more. A RandomState continues from call to call. None means NumPy's global RandomState,
+            as everywhere in scikit-learn.
 
         Returns
         -------
         array, shape (n, D)
-            Latents in the units of those that were fitted, float32.
+            Latents in the units of the fitted ones, float32.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         TypeError, ValueError
-            If `n_samples` is no integer above 0, or `random_state` is none of these.
+            If `n_samples` is not an integer above 0, or `random_state` has another type.
         """
         check_is_fitted(self)
         draws = sample(_as_key(random_state), self.state_, n_samples, law=self.law, **self._region_settings())
-        return np.array(draws.latents)  # a copy, as JAX's own memory is read-only
+        return np.array(draws.latents)  # a copy, since JAX's own memory is read-only
 
     @available_if(_law_has_a_density)
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Log-density of the draws at latents, within the subspace of the K components.
 
-        It is known for the laws `uniform` and `normal`. The other laws have no density in closed form; an
-        estimator with one of them lacks this method. That of a flow is slow: each row takes as long as K
-        draws.
+        Only estimators with `law` "uniform" or "normal" have this method; the other laws have no density in
+        closed form. The density of a flow is slow: each row takes as long as K draws.
 
         Parameters
         ----------
@@ -257,47 +255,47 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
         Returns
         -------
         array, shape (n,)
-            Natural logarithm, per latent unit to the power K: numbers of different K can't be compared.
-            ``-inf`` outside of the region.
+            Natural logarithm of the density per latent unit to the power K; ``-inf`` outside the region.
+            Values of different K cannot be compared.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `X` is no finite matrix of D columns.
+            If `X` is not a finite matrix of D columns.
         """
         scores, settings = self.transform(X), self._region_settings()
         return np.array(log_prob(self.state_, scores, law=self.law, **settings, over="latents"))
 
     def score(self, X: ArrayLike, y: object = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Judge how well the draws match latents, by the negative energy score: the higher, the better.
+        """Judge how well the draws match latents by the negative energy score; higher is better.
 
-        That is half the mean distance between draws, minus the mean distance of the latents to draws. Its
-        expectation is highest where both have the same distribution (Gneiting and Raftery, 2007), whatever
-        the law, level, region and number of components, so a grid search may compare them all. (The mean
-        log-density would be ``-inf`` as soon as one of the latents lies outside of the region.) The best
-        level is about :func:`ellipsoid.matched_level`; that a smaller one gives more typical images is
-        nothing that latents can tell.
+        The score is half the mean distance between draws, minus the mean distance from the latents to the
+        draws. Its expectation is highest if both have the same distribution (Gneiting and Raftery, 2007).
+        A grid search may therefore compare all laws, levels, regions and numbers of components by it. (The
+        mean log-density would be ``-inf`` as soon as one latent vector lies outside the region.) The best
+        level is about :func:`ellipsoid.matched_level`. Latents cannot tell that a smaller level gives more
+        typical images.
 
         Parameters
         ----------
         X : array, shape (n, D)
-            Latents, best those that were not fitted.
+            Latents, preferably ones that were not used to fit.
         y : object
-            Argument that scikit-learn passes on; it is not used.
+            Ignored; it is part of the interface of scikit-learn.
 
         Returns
         -------
         float
-            Negative energy score in latent units, from 1,024 draws, always of the same key.
+            Negative energy score in latent units, from 1,024 draws with a fixed key.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `X` is no finite matrix of D columns.
+            If `X` is not a finite matrix of D columns.
         """
         check_is_fitted(self)
         latents = self._check_latents(X, reset=False)
@@ -324,7 +322,7 @@ class EllipsoidSampler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Densit
                 raise ValueError(f"half_width: expected std for a flow; got {self.half_width}")
             return fit_flow(latents, self.n_components, **(self.flow_options or {}))
         if self.flow_options:
-            raise ValueError(f"flow_options: expected none for one state; got {self.flow_options!r}")
+            raise ValueError(f"flow_options: expected none for shape 'state'; got {self.flow_options!r}")
         return fit(latents, self.n_components, self.half_width)  # pyright: ignore[reportArgumentType]
 
     def _check_latents(self, X: Any, **options: Any) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Expectation-maximisation of a mixture of Gaussians whose covariances lean on a common one.
+"""Expectation-maximisation of a mixture of Gaussians whose covariances are shrunk towards a common one.
 
-Rows come in groups, one for each label or a single one, and each part serves the rows of one group. The
-statistics of the rows are summed up in float32 on the device, a chunk at a time; parts are made of them in
-float64 on the host. :mod:`ellipsoid.mixture_fitting` derives the covariance.
+Rows come in groups: one for each label, or a single one. Each part belongs to one group and sees only its
+rows. Sums over rows run in float32 on the device, chunk by chunk; parts are computed from the sums in float64
+on the host. :mod:`ellipsoid.mixture_fitting` derives the covariance.
 """
 
 import warnings
@@ -20,15 +20,15 @@ from ellipsoid.progress import Advance
 #: Highest number of steps.
 MAX_STEPS = 100
 
-# In the mean log-likelihood of a row, by which good and bad numbers of parts differ by a unit or more.
+# In units of the mean log-likelihood per row; good and bad numbers of parts differ by 1 or more.
 _TOLERANCE = 0.01
-# In variances of rows about the centre of their part, component by component.
+# In units of the variance of rows about the centre of their part, for each component.
 _FLOOR = 1e-6
-# In variances of all latents, above what rounding to float32 adds: rows that are equal still make a part that
-# has a shape.
+# In units of the variance of all latents, and above float32 rounding, so that equal rows still give a part
+# with a shape.
 _LEAST = 1e-12
 _CHUNK_ROWS = 4096
-# k-means gives the start only, for which so many rows do as well as all.
+# k-means only gives the start, for which this many rows do as well as all.
 _START_ROWS = 20_000
 
 
@@ -42,7 +42,7 @@ class Parts(NamedTuple):
     centres : ndarray, shape (M, K)
     covariances : ndarray, shape (M, K, K)
     groups : ndarray, shape (M,)
-        Group of rows that each part serves.
+        Group that each part belongs to.
     """
 
     counts: np.ndarray
@@ -60,7 +60,7 @@ def fit_parts(
     rng: np.random.Generator,
     advance: Advance,
 ) -> Parts:
-    """Fit parts to the rows of each group; all of them lean on one common covariance.
+    """Fit parts to the rows of each group, and shrink their covariances towards a common one.
 
     Parameters
     ----------
@@ -71,21 +71,21 @@ def fit_parts(
     n_parts : list of int
         Number of parts for each group.
     deviations : ndarray, shape (K,)
-        Standard deviations that the scores were divided by.
+        Standard deviations by which the scores were divided.
     prior : float
-        Number of rows that the common covariance counts for in each part.
+        Weight of the common covariance in each part, as a number of rows.
     rng : numpy.random.Generator
-        Source of the start by k-means.
+        Random generator of the start by k-means.
     advance : Advance
-        Function that is told each step; `MAX_STEPS` in all.
+        Function called after each step, at most `MAX_STEPS` times.
 
     Returns
     -------
     Parts
-        Parts that have rows; those that lost theirs are dropped.
+        Parts that have rows; empty ones are dropped.
     """
-    # By distances between latents: whitened, the last components would count as much as the first.
-    # Relative ones, of the same digits: in float32, squares of small latents are nothing.
+    # k-means uses distances between latents: between whitened scores, the last components would count as much
+    # as the first. Division by the largest keeps the digits, where float32 squares of small latents vanish.
     relative = np.ldexp(deviations, -np.frexp(deviations.max())[1])
     start = _start(x * relative, group, n_parts, rng)
     groups = np.repeat(np.arange(len(n_parts), dtype=np.int32), n_parts)
@@ -94,10 +94,10 @@ def fit_parts(
         np.stack([getattr(moments, name) for moments in first]) for name in ("count", "mean", "scatter")
     )
     parts = maximise(counts, means, scatters, groups, prior)
-    # A group of one part has been fitted already, whatever the likelihood.
+    # Groups of one part are fitted by now, whatever the likelihood.
     n_steps = MAX_STEPS if max(n_parts) > 1 else 0
     if n_steps and len(n_parts) > 1:
-        # Chunks of rows meet few groups then, and are held against their parts alone.
+        # A chunk of sorted rows meets few groups, and is compared with the parts of these only.
         order = np.argsort(group, kind="stable")
         x, group = x[order], group[order]
     before = -np.inf
@@ -114,7 +114,7 @@ def fit_parts(
 
 
 def _start(scores: np.ndarray, group: np.ndarray, n_parts: list[int], rng: np.random.Generator) -> np.ndarray:
-    """Give each row a part at first, by k-means within its group."""
+    """Assign each row to a first part, by k-means within its group."""
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
@@ -136,25 +136,25 @@ def _start(scores: np.ndarray, group: np.ndarray, n_parts: list[int], rng: np.ra
 def maximise(
     counts: np.ndarray, means: np.ndarray, scatters: np.ndarray, groups: np.ndarray, prior: float
 ) -> Parts:
-    """Parts that fit their rows best, given the number, mean and scatter of the rows of each.
+    """Return the parts that fit best, given the number, mean and scatter of the rows of each part.
 
     Parameters
     ----------
     counts : ndarray, shape (M,)
-        Number of rows of each part; parts of less than half a row are dropped.
+        Number of rows of each part; parts with less than half a row are dropped.
     means : ndarray, shape (M, K)
         Mean of the rows of each part.
     scatters : ndarray, shape (M, K, K)
         Scatter of the rows of each part about their mean.
     groups : ndarray, shape (M,)
-        Group that each part serves.
+        Group that each part belongs to.
     prior : float
-        Number of rows that the common covariance counts for in each part.
+        Weight of the common covariance in each part, as a number of rows.
     """
     common = scatters.sum(axis=0) / counts.sum()
-    # Where each part has a row or two, the common covariance needs a prior itself: K rows of one without
-    # correlations. A round one would be far too wide along what tells distant parts from each other, since
-    # that makes nearly all of the variance there.
+    # If each part has only a row or two, the common covariance needs a prior itself: K rows of a diagonal
+    # one. A spherical one would be far too wide along the axes that separate distant parts, since these hold
+    # nearly all of the variance.
     k, n = len(common), counts.sum()
     alone = np.diag(np.diagonal(common))
     common = (n * common + k * alone) / (n + k)
@@ -168,7 +168,7 @@ def maximise(
 def expect(
     x: np.ndarray, group: np.ndarray, parts: Parts
 ) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
-    """Mean log-likelihood of a row, and number, mean and scatter of the rows of each part.
+    """Return the mean log-likelihood of a row, and the number, mean and scatter of the rows of each part.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def expect(
     group : ndarray, shape (n,), int32
         Group of each row.
     parts : Parts
-        The parts; a row counts for each part of its group by the probability that it is its own.
+        Current parts. A row counts for each part of its group by its posterior probability.
     """
     roots = np.linalg.cholesky(parts.covariances)
     whiteners = np.linalg.inv(roots).astype(np.float32)
@@ -187,7 +187,7 @@ def expect(
     size = -(-len(x) // n_chunks)
     padding = n_chunks * size - len(x)
     rows = np.pad(x, ((0, padding), (0, 0))).reshape(n_chunks, size, -1)
-    # A row of padding has a group of no part.
+    # Rows of padding have a group without parts.
     row_groups = np.pad(group, (0, padding), constant_values=-1).reshape(n_chunks, size)
     likelihood, counts, sums, scatters = (
         np.array(total, np.float64)
@@ -208,7 +208,7 @@ def expect(
 
 @jax.jit
 def _totals(rows, row_groups, log_weights, centres, whiteners, groups):
-    """Sum up the log-likelihood, and for each part the number and the two first moments about its centre.
+    """Sum the log-likelihood, and for each part the number of rows and two moments about its centre.
 
     Rows come in chunks ``(C, n, K)``.
     """
@@ -252,7 +252,7 @@ def _totals(rows, row_groups, log_weights, centres, whiteners, groups):
 
 
 def _if(condition: jax.Array, function: Callable[[], Any]) -> Any:
-    """Call a function, or give zeros of the shape of its result."""
+    """Call a function if the condition holds; otherwise return zeros of the shape of its result."""
     return lax.cond(condition, function, lambda: jax.tree.map(jnp.zeros_like, jax.eval_shape(function)))
 
 

@@ -21,17 +21,16 @@ TEMPORARY = r"(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d*)-[0-9a-f]{8}\.tmp
 
 @contextmanager
 def published(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary name beside `path`; what the block makes there is renamed to `path` at its end.
+    """Give a temporary name beside `path`, and rename what the block makes there to `path` at its end.
 
-    Readers see what was there before or what is new, never a part of it. If the block fails, what it
-    made is removed and `path` stays as it was; what a process has left that was killed in the block, the next
-    one for this path removes. A folder can only replace an empty folder. A symbolic link is followed, and
-    stays.
+    Readers see the old content or the new one, never a part of it. If the block fails, its file is removed
+    and `path` stays as it was. If the process is killed in the block, the next writer of `path` removes its
+    file. A folder can only replace an empty folder. A symbolic link is followed and kept.
 
     Parameters
     ----------
     path : path
-        Name of the file or folder to be; folders above it are made.
+        Name of the new file or folder. Missing parent folders are made.
 
     Yields
     ------
@@ -41,7 +40,7 @@ def published(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If the file or folder cannot be brought to its place, or if a device, a pipe or a socket is there.
+        If the file or folder cannot be renamed to `path`, or if a device, a pipe or a socket is there.
     """
     path = followed(path)
     check_regular(path)
@@ -58,8 +57,8 @@ def published(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _temporary(path: Path) -> Path:
-    """Temporary name beside a path, after what dead processes have left there was removed."""
-    # Somebody else may remove them at the same time, or a folder not be listed.
+    """Return a temporary name beside a path, after removing what dead processes left there."""
+    # Another process may remove them at the same time, and the folder may not be readable.
     with contextlib.suppress(OSError):
         for name in os.listdir(path.parent):
             if name.startswith(f".{path.name}.") and _is_left(name.removeprefix(f".{path.name}.")):
@@ -70,7 +69,7 @@ def _temporary(path: Path) -> Path:
 
 
 def _is_left(name: str) -> bool:
-    """Whether the rest of a temporary name tells of a writer that lives no more."""
+    """Whether the rest of a temporary name belongs to a process that is no longer alive."""
     found = re.fullmatch(TEMPORARY, name)
     if found is None or found["host"] != _checksum(socket.gethostname()):
         return False
@@ -88,7 +87,7 @@ def _remove(path: Path) -> None:
 
 
 def followed(path: str | os.PathLike[str]) -> Path:
-    """Path that a symbolic link leads to, also where nothing is yet; any other path as it is.
+    """Return the path that a symbolic link leads to, even if nothing exists there; return others unchanged.
 
     Raises
     ------
@@ -105,7 +104,7 @@ def followed(path: str | os.PathLike[str]) -> Path:
 
 
 def check_regular(path: Path) -> None:
-    """Refuse to replace what is neither a file nor a folder.
+    """Refuse to replace anything but a file or a folder.
 
     Raises
     ------
@@ -117,24 +116,24 @@ def check_regular(path: Path) -> None:
 
 
 def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file, complete or not at all.
+    """Write a file completely or not at all.
 
     Raises
     ------
     OSError
-        If it cannot be written.
+        If the file cannot be written.
     """
     with published(path) as temporary:
         temporary.write_bytes(content)
 
 
 def create_file(path: str | os.PathLike[str], content: bytes) -> bool:
-    """Write a file, complete or not at all, unless something has its name; give whether it was written.
+    """Write a file completely or not at all, unless the name is taken; return whether it was written.
 
     Raises
     ------
     OSError
-        If it cannot be written.
+        If the file cannot be written.
     """
     path = Path(path)
     temporary = _temporary(path)

@@ -1,7 +1,6 @@
 """Fitting a PCA state to latents.
 
-The covariance is summed up and decomposed in float64, and rounded once, at the end, to the precision of the
-state.
+The covariance is summed and decomposed in float64, and rounded to the precision of the state at the end.
 """
 
 import warnings
@@ -29,25 +28,25 @@ def fit(
     max_rows: int | None = None,
     key: jax.Array | None = None,
 ) -> PCAState:
-    """Learn the shape of latents: their mean, their principal axes, and their half width along each axis.
+    """Learn the shape of latents: their mean, principal axes, and half width along each axis.
 
     Parameters
     ----------
     latents : array, shape (n, D)
-        Latent vectors of any real type, NumPy or JAX, at least two. A JAX array is summed up where it lies.
+        Latent vectors of any real type, NumPy or JAX, at least two. A JAX array stays on its device.
     n_components : int, float or None
-        Number of components K; or a number between 0 and 1, for the smallest K that explains more than
-        this share of the variance, as in scikit-learn; or None, for all components that have variance.
+        Number of components K; a number between 0 and 1 for the smallest K that explains more than this share
+        of the variance, as in scikit-learn; or None for all components that have variance.
     half_width : {"std", "histogram", "histogram_raw", "quantile", "mad", "core"}
-        Method by which `scale` is read off the scores, see :mod:`ellipsoid.halfwidth`. "core" replaces the
-        mean, the axes and the explained variance too.
+        Method that estimates `scale` from the scores; see :mod:`ellipsoid.halfwidth`. "core" also replaces
+        the mean, the axes and the explained variance.
     within : float, optional
-        Number of standard deviations: fit on all rows, then once more on those whose scores lie within it.
+        Radius in standard deviations; a second fit uses only the rows within it of the first one.
     within_metric : {"mahalanobis", "component"}
-        Distance that `within` bounds: the Mahalanobis distance of a row from the mean, over its K scores (it
-        is about sqrt(K) in a Gaussian), or each score by itself.
+        Distance that `within` bounds: the Mahalanobis distance of a row from the mean over its K scores
+        (about sqrt(K) for a Gaussian), or each score by itself.
     max_rows : int, optional
-        Size of a random subset to fit on, drawn without replacement from the rows that `within` leaves.
+        Size of a random subset to fit, drawn without replacement from the rows that `within` leaves.
     key : key, optional
         JAX random key of the subset; required with `max_rows`.
 
@@ -59,14 +58,13 @@ def fit(
     Raises
     ------
     TypeError
-        If the latents do not hold real numbers; `n_components` is neither int, float nor None; `within` is no
-        number; or `max_rows` is no integer.
+        If the latents do not hold real numbers, `n_components` is not an int, a float or None, `within` is
+        not a number, or `max_rows` is not an integer.
     ValueError
         If the latents are not a finite matrix of at least two different rows, mask some values, or have
-        variances that float32 cannot hold;
-        `n_components` is out of range or exceeds their rank; `half_width` or `within_metric` is unknown;
-        `within` or `max_rows` is out of range, or leaves fewer than two rows; or `max_rows` comes without
-        `key`.
+        variances beyond float32, if `n_components` is out of range or exceeds their rank, `half_width` or
+        `within_metric` is unknown, `within` or `max_rows` is out of range or leaves fewer than two rows, or
+        `max_rows` comes without `key`.
 
     Warns
     -----
@@ -93,7 +91,7 @@ def fit(
         check_count("max_rows", max_rows, 2)
     if max_rows is not None and key is None:
         raise ValueError(
-            "key: expected a JAX random key, as max_rows draws a random subset; got None; "
+            "key: expected a JAX random key, since max_rows draws a random subset; got None; "
             "pass ellipsoid.key(0), for example"
         )
     rows = check_rows("latents", latents)
@@ -124,14 +122,14 @@ def fit(
 def fit_moments(moments: Moments, n_components: int | float | None = None) -> PCAState:
     """Learn the shape of latents from their moments, streamed or merged.
 
-    The `scale` is the standard deviation of each score. The other half widths need the rows, and :func:`fit`.
+    The `scale` is the standard deviation of each score. The other half widths need all rows; see :func:`fit`.
 
     Parameters
     ----------
     moments : Moments
         Moments of at least two rows.
     n_components : int, float or None
-        Number of components, as for :func:`fit`.
+        Number of components; see :func:`fit`.
 
     Returns
     -------
@@ -141,10 +139,10 @@ def fit_moments(moments: Moments, n_components: int | float | None = None) -> PC
     Raises
     ------
     TypeError
-        If `n_components` is neither int, float nor None.
+        If `n_components` is not an int, a float or None.
     ValueError
-        If there are fewer than two different rows, or variances that float32 cannot hold; or `n_components`
-        is out of range or exceeds their rank.
+        If there are fewer than two different rows or variances beyond float32, or if `n_components` is out of
+        range or exceeds their rank.
 
     Warns
     -----
@@ -189,12 +187,12 @@ class _Axes(NamedTuple):
     ratio: np.ndarray
 
     def keep(self, n_components: int | float | None) -> "_Axes":
-        """Axes that :func:`fit` keeps for this `n_components`."""
+        """Return the axes that :func:`fit` keeps for this `n_components`."""
         rank = len(self.variance)
         if n_components is None:
             k = rank
         elif n_components < 1:
-            # As in scikit-learn, the components explain more than the share asked for, not just as much.
+            # The components explain more than this share, not exactly as much, as in scikit-learn.
             k = min(int(np.searchsorted(self.ratio.cumsum(), n_components, side="right")) + 1, rank)
         else:
             k = int(n_components)
@@ -203,7 +201,7 @@ class _Axes(NamedTuple):
         return _Axes(self.mean, self.components[:k], self.variance[:k], self.ratio[:k])
 
     def project(self, rows: np.ndarray | jax.Array) -> np.ndarray:
-        """Scores in float32, or float64 if the rows are; centred in float64 in either case."""
+        """Compute scores in float32, or in float64 if the rows are; both are centred in float64."""
         rows = np.asarray(rows)
         dtype = np.float64 if rows.dtype == np.float64 else np.float32
         components = self.components.T.astype(dtype)
@@ -220,7 +218,7 @@ def _check_n_components(n_components: Any) -> None:
     if not whole and not isinstance(n_components, (float, np.floating)):
         raise TypeError(f"n_components: expected an int, a float or None; got {n_components!r}")
     if not (n_components >= 1 if whole else 0 < n_components < 1):
-        raise ValueError(f"n_components: expected an int from 1, or a share in (0, 1); got {n_components!r}")
+        raise ValueError(f"n_components: expected an int above 0, or a share in (0, 1); got {n_components!r}")
 
 
 def _state_dtype(dtype: DTypeLike) -> np.dtype:
@@ -228,13 +226,13 @@ def _state_dtype(dtype: DTypeLike) -> np.dtype:
 
 
 def _principal_axes(moments: Moments, dtype: np.dtype) -> _Axes:
-    """All axes along which there is variance, by decreasing variance."""
+    """Return all axes that have variance, by decreasing variance."""
     mean, covariance = moments.mean, moments.covariance
     variances, vectors = np.linalg.eigh(covariance)
     variances, components = np.maximum(variances[::-1], 0.0), vectors[:, ::-1].T
-    # Rows of low rank still show some variance everywhere: the decomposition's own, up to D eps64 times the
-    # largest, and that of rounding the rows, in each column a standard deviation of 0.2 to 0.4 eps times its
-    # magnitude. A component has the share of it that its axis has of the columns.
+    # Rounding gives rows of low rank some variance on every axis: the decomposition adds up to D eps64 times
+    # the largest variance, and the rows add, in each column, a standard deviation of 0.2 to 0.4 eps times its
+    # magnitude. A component gets the share that its axis has of the columns.
     of_decomposition = len(mean) * np.finfo(np.float64).eps * variances[0]
     of_columns = (2 * np.finfo(dtype).eps) ** 2 * (mean**2 + covariance.diagonal())
     of_rounding = np.square(components) @ of_columns
@@ -265,7 +263,7 @@ def _lie_within(scores: np.ndarray, variance: np.ndarray, within: float, metric:
     if np.sum(inside) < 2:
         raise ValueError(
             f"within: expected at least two rows within it; got {np.sum(inside)} of {len(inside)} within "
-            f"{within} standard deviations by within_metric={metric!r}, where the median row is at "
+            f"{within} standard deviations by within_metric={metric!r}; the median row is at "
             f"{np.median(square) ** 0.5:.3g}"
         )
     return inside
@@ -283,7 +281,7 @@ def _to_state(axes: _Axes, scale: np.ndarray, n_samples: int, dtype: np.dtype) -
     if not largest <= float(np.finfo(np.float32).max):
         raise ValueError(
             "latents: expected values whose mean and variance float32 holds; got standard deviations up to "
-            f"{float(scale.max()):.3g} about a mean up to {np.abs(axes.mean).max():.3g}; divide them first"
+            f"{float(scale.max()):.3g} about a mean up to {np.abs(axes.mean).max():.3g}; rescale them first"
         )
     values = (axes.mean, axes.components, scale, axes.variance, axes.ratio)
     mean, components, scales, variance, ratio = (jnp.asarray(value.astype(dtype)) for value in values)

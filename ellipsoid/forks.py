@@ -1,4 +1,4 @@
-"""Processes that were forked after JAX was used: it waits for ever there, for threads that are gone."""
+"""Detection of processes forked after JAX was used, in which JAX would wait for threads that are gone."""
 
 import os
 import sys
@@ -7,9 +7,9 @@ _is_stuck = False
 
 
 def _look() -> None:
-    """Note in a new process whether JAX was at work in the one that it was forked from."""
+    """Note in a new process whether JAX was in use in its parent."""
     global _is_stuck
-    # Not by a function: the locks of threads that are gone may be held.
+    # This calls no function of JAX: threads that are gone may hold its locks.
     bridge = sys.modules.get("jax._src.xla_bridge")
     _is_stuck = _is_stuck or bool(getattr(bridge, "_backends", None))
 
@@ -24,10 +24,10 @@ def check_process() -> None:
     Raises
     ------
     RuntimeError
-        If it was forked from one that has used JAX.
+        If the process was forked from one that had used JAX.
     """
     if _is_stuck:
         raise RuntimeError(
-            "expected a process in which JAX can compute; got one that was forked after JAX had been used "
-            "and would wait for ever: start processes by multiprocessing.get_context('spawn')"
+            "expected a process in which JAX can compute; got one that was forked after JAX had been used, "
+            "which would wait for ever; start processes by multiprocessing.get_context('spawn')"
         )

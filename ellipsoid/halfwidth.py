@@ -1,9 +1,9 @@
-"""Half widths: the Gaussian-equivalent standard deviation of each score, read off the data.
+"""Half widths: estimates of the Gaussian-equivalent standard deviation of each score.
 
-A Gaussian falls to half of its maximum at sqrt(2 ln 2) = 1.1774 standard deviations, and has its quartiles,
-and the median of its absolute deviations, at 0.6745. Each method measures one such width and divides by its
-number. They agree on Gaussian scores and differ on others: outliers pull `std` by their distance,
-`quantile` and `mad` by their share, `histogram` and `core` hardly at all.
+A Gaussian falls to half of its maximum at sqrt(2 ln 2) = 1.1774 standard deviations. Its quartiles, and the
+median of its absolute deviations, lie at 0.6745. Each method measures one such width and divides by its
+number. The methods agree on Gaussian scores and differ on others: outliers change `std` in proportion to
+their distance, `quantile` and `mad` in proportion to their share, and `histogram` and `core` hardly at all.
 
 Each method takes scores, an array (n, K) of at least two rows, and returns K widths in their units.
 """
@@ -19,9 +19,9 @@ from ellipsoid.blocks import row_slices
 from ellipsoid.checks import check_choice
 from ellipsoid.moments import Moments
 
-#: Where a standard Gaussian has half of its maximum.
+#: Point at which the density of a standard Gaussian is half of its maximum.
 HALF_MAXIMUM = math.sqrt(2 * math.log(2))
-#: Where a standard Gaussian has its upper quartile, ``ndtri(3/4)``.
+#: Upper quartile of a standard Gaussian, ``ndtri(3/4)``.
 QUARTILE = 0.6744897501960817
 
 
@@ -31,9 +31,9 @@ def std(scores: np.ndarray) -> np.ndarray:
 
 
 def quantile(scores: np.ndarray) -> np.ndarray:
-    """Measure half the distance between the quartiles, over 0.6745.
+    """Measure half the distance between the quartiles, divided by 0.6745.
 
-    A share e of far outliers, as many on either side, raises it by the factor
+    A share e of far outliers, balanced on both sides, raises it by the factor
     ``ndtri(1/2 + 1/(4 (1 - e))) / ndtri(3/4)``: 1.134 for 10 %, or 1.154 if all lie on one side.
     """
     low, high = _quantiles(_ordered(scores), 0.25, 0.75)
@@ -41,9 +41,9 @@ def quantile(scores: np.ndarray) -> np.ndarray:
 
 
 def mad(scores: np.ndarray) -> np.ndarray:
-    """Measure the median absolute deviation from the median, over 0.6745.
+    """Measure the median absolute deviation from the median, divided by 0.6745.
 
-    A share e of far outliers, as many on either side, raises it by the factor
+    A share e of far outliers, balanced on both sides, raises it by the factor
     ``ndtri(1/2 + 1/(4 (1 - e))) / ndtri(3/4)``: 1.134 for 10 %, or 1.145 if all lie on one side.
     """
     (median,) = _quantiles(_ordered(scores), 0.5)
@@ -52,16 +52,16 @@ def mad(scores: np.ndarray) -> np.ndarray:
 
 
 def histogram(scores: np.ndarray) -> np.ndarray:
-    """Measure the half width at half maximum of a smoothed histogram, over 1.1774.
+    """Measure the half width at half maximum of a smoothed histogram, divided by 1.1774.
 
-    The sampling intervals are chosen for each component, a twentieth of its standard deviation wide (as the
-    quartiles give it, so that outliers do not matter), and narrow components are resolved as well as wide
-    ones. The counts are smoothed with a Gaussian kernel of 0.6 standard deviations; the variances of the
-    kernel and of the interval, its width squared over 12, are taken out of the result.
+    Each component has its own bins, a twentieth of its standard deviation wide (estimated from the quartiles,
+    so that outliers do not matter), so narrow components are resolved as well as wide ones. The counts are
+    smoothed with a Gaussian kernel of 0.6 standard deviations. The variances of the kernel and of a bin, its
+    width squared over 12, are subtracted from the result.
 
-    The standard error is 0.4 % for n = 100,000 Gaussian scores, and falls as 1 / sqrt(n); the worst of 256
-    components is off by 1 to 1.6 %, where counts that are not smoothed give 3 to 7 %, be the intervals narrow
-    or wide. Fewer than 20 scores have no histogram to speak of, and `std` is returned.
+    The standard error is 0.4 % for n = 100,000 Gaussian scores, and falls as 1 / sqrt(n). The worst of 256
+    components is off by 1 to 1.6 %; counts without smoothing give 3 to 7 % for any bin width. Fewer than 20
+    scores are too few for a histogram, and `std` is returned.
     """
     if len(scores) < 20:
         return std(scores)
@@ -88,12 +88,12 @@ def histogram(scores: np.ndarray) -> np.ndarray:
 
 
 def histogram_raw(scores: np.ndarray) -> np.ndarray:
-    """Measure the half width at half maximum in whole intervals, the same for all components, over 1.1774.
+    """Measure the half width at half maximum in whole bins, equal for all components, divided by 1.1774.
 
-    The reading of the source method, kept for comparison. The 100 intervals span the range of all scores
-    together. A component much narrower than the widest falls into one or two of them, and its half width
-    comes out as theirs: with standard deviations spread over 1 : 1000, the narrowest is overestimated about
-    forty times. Use `histogram`.
+    This is the reading of the source method, kept for comparison. The 100 bins span the range of all scores
+    together. A component much narrower than the widest falls into one or two bins, and its half width is
+    theirs: for standard deviations spread over 1 : 1000, the narrowest is overestimated about forty times.
+    Use `histogram` instead.
     """
     n_steps = 100
     edges = np.linspace(scores.min(), scores.max(), n_steps + 1)
@@ -110,19 +110,19 @@ HALF_WIDTHS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "quantile": quantile,
     "mad": mad,
 }
-"""From scores (n, K) to half widths (K,), by name. `core` is apart, as it changes the axes too."""
+"""Half widths (K,) of scores (n, K), by name; `core` is not among them, since it changes the axes too."""
 
 
 def half_widths(scores: np.ndarray, method: str) -> np.ndarray:
-    """Gaussian-equivalent standard deviation of each score, positive wherever there is variance.
+    """Estimate the Gaussian-equivalent standard deviation of each score; it is positive if there is variance.
 
-    Where most rows share one value, or there are few rows, a width may be zero, or below what its method
-    resolves. The standard deviation then takes its place.
+    A width may be zero, or below the resolution of its method, if most rows share one value or rows are few.
+    The standard deviation then takes its place.
 
     Parameters
     ----------
     scores : ndarray, shape (n, K)
-        At least two rows.
+        Scores of at least two rows.
     method : str
         Name of the method, one of `HALF_WIDTHS`.
 
@@ -141,18 +141,18 @@ def half_widths(scores: np.ndarray, method: str) -> np.ndarray:
 
 
 def core(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance of the core of the scores, as if its outskirts were not there.
+    """Estimate the mean and covariance of the scores from their core, without the outliers.
 
     Keep the rows within a Mahalanobis radius d of the centre, take their mean and covariance, undo the cut,
-    and repeat with these until the core stays as it is. Cutting a K-dimensional Gaussian at d shrinks its
+    and repeat with these until the core no longer changes. Cutting a K-dimensional Gaussian at d shrinks its
     covariance by P(chi2_{K+2} <= d^2) / P(chi2_K <= d^2) (Croux and Haesbroeck, 1999); dividing by this
-    undoes the cut.
+    factor undoes the cut.
 
-    d is where a Gaussian has 97.5 % of its rows, or where three quarters of the rows are, if that is
-    farther: the distances of latents can spread wider than those of a Gaussian, and the core would shrink
-    at every step without this bound. The first core is the three quarters of the rows nearest to the
-    median, in units of `mad`, so that up to a quarter of outliers are left out, even where they hide
-    themselves by stretching the covariance of all rows.
+    The radius d holds 97.5 % of a Gaussian, or three quarters of the rows if these reach farther. Without
+    this bound the core would shrink at every step, since the distances of latents can spread wider than those
+    of a Gaussian. The first core is the three quarters of the rows nearest to the median, in units of `mad`.
+    Up to a quarter of outliers are therefore left out, even if they hide by stretching the covariance of all
+    rows.
 
     Parameters
     ----------
@@ -169,8 +169,8 @@ def core(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Warns
     -----
     UserWarning
-        If there are fewer than 5 K rows, or most rows are alike in some direction: the median and a diagonal
-        covariance of the squared `mad` are then returned.
+        If there are fewer than 5 K rows, or most rows are alike in some direction. The result is then the
+        median, and a diagonal covariance of the squared `mad`.
     """
     mean, covariance, resolved = core_or_median(scores)
     if not resolved:
@@ -185,7 +185,7 @@ def core(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def core_or_median(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Mean and covariance as :func:`core` gives them, and whether they are the core's, without a warning."""
+    """Return the mean and covariance of :func:`core`, and whether they are the core's, without a warning."""
     (centre,) = _quantiles(_ordered(scores), 0.5)
     unit = half_widths(scores, "mad")
     try:
@@ -197,9 +197,9 @@ def core_or_median(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
 
 
 def _core(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance of the core of `u`, whose medians are 0 and mads are 1."""
+    """Return the mean and covariance of the core of `u`, whose medians are 0 and mads are 1."""
     n, k = u.shape
-    if n < 5 * k:  # distances measured by a covariance of so few rows say little about them
+    if n < 5 * k:  # a covariance of so few rows gives distances that say little about them
         raise np.linalg.LinAlgError
     n_least = math.ceil(0.75 * n)
     square_limit = 2 * scipy.special.gammaincinv(k / 2, 0.975)
@@ -208,14 +208,14 @@ def _core(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     square = np.einsum("nk,nk->n", u, u)
     kept = square <= np.partition(square, n_least - 1)[n_least - 1]
     mean, covariance, square = _measure(u, kept)
-    # These rough distances tell which rows are outliers, not how much the cut has taken: the median does.
+    # These rough distances find outliers; the median tells how much the cut has taken.
     inflation = np.median(square) / square_median
     covariance *= inflation
     square /= inflation
     for _ in range(50):
         square_cut = max(square_limit, np.partition(square, n_least - 1)[n_least - 1])
         previous, kept = kept, square <= square_cut
-        if np.sum(kept != previous) <= 1e-4 * n:  # too few to matter beside the standard error
+        if np.sum(kept != previous) <= 1e-4 * n:  # negligible beside the standard error
             break
         within, spread = (scipy.special.gammainc(a, square_cut / 2) for a in (k / 2, k / 2 + 1))
         shrinkage = spread / within
@@ -226,11 +226,11 @@ def _core(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _measure(
     u: np.ndarray, kept: np.ndarray, shrinkage: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and covariance of the rows that are kept, and the squared distances of all rows by these."""
+    """Return the mean and covariance of the kept rows, and the squared distances of all rows by these."""
     moments = Moments.empty(u.shape[1]).update(u[kept])
     mean, covariance = moments.mean, moments.covariance / shrinkage
     variances, axes = np.linalg.eigh(covariance)
-    if variances[0] < 1e-10:  # mad is 1: these rows are alike in some direction
+    if variances[0] < 1e-10:  # the mad is 1, so these rows are alike in some direction
         raise np.linalg.LinAlgError
     whitener = (axes / np.sqrt(variances)).astype(u.dtype)
     square = np.empty(len(u))
@@ -241,20 +241,20 @@ def _measure(
 
 
 def _ordered(scores: np.ndarray) -> np.ndarray:
-    """Scores of each component in ascending order, shape (K, n)."""
+    """Return the scores of each component in ascending order, shape (K, n)."""
     columns = np.array(scores.T, order="C")
     columns.sort(axis=1)  # 170,000 x 256: 0.3 s, where np.quantile takes 2.7 s
     return columns
 
 
 def _quantiles(ordered: np.ndarray, *shares: float) -> list[np.ndarray]:
-    """Linearly interpolated, as np.quantile does."""
+    """Return quantiles with linear interpolation, as np.quantile does."""
     positions = [share * (ordered.shape[1] - 1) for share in shares]
     return [ordered[:, math.floor(p)] * (1 - p % 1) + ordered[:, math.ceil(p)] * (p % 1) for p in positions]
 
 
 def _steps_to_half(density: np.ndarray, peak: np.ndarray) -> np.ndarray:
-    """Interpolated number of intervals from the peak, going right, to where the density falls to half."""
+    """Return the interpolated number of bins from the peak to the right at which the density is half."""
     rows, n_steps = np.arange(len(density)), density.shape[1]
     half = density[rows, peak] / 2
     beyond = (np.arange(n_steps)[None, :] > peak[:, None]) & (density < half[:, None])

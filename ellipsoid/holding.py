@@ -1,8 +1,8 @@
-"""A file that one living process holds: a lock of the operating system, and who has it.
+"""A file that one living process holds, by a lock of the operating system.
 
-The lock ends with its process, however that ends, so nothing has to be judged by age. NFS shares such locks
-between machines. On a file system that has no locks, the process that the file names is looked for: it still
-holds the file if it lives, or if it is of another machine.
+The lock ends with its process, however that ends, so no age has to be judged. NFS shares such locks between
+machines. On a file system without locks, the file is held if the process that it names is alive or runs on
+another machine.
 """
 
 import contextlib
@@ -19,16 +19,16 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 class Process(NamedTuple):
-    """A process that writes.
+    """Process that writes.
 
     Attributes
     ----------
     pid : int
-        Number that the system gives it; to another one when it has ended.
+        Process id. The system may give it to another process later.
     host : str
-        Name of its machine.
+        Name of the machine.
     start : str or None
-        Time at which it started, in clock ticks; None where the system does not say.
+        Start time of the process in clock ticks; None if the system does not tell.
     """
 
     pid: int
@@ -37,14 +37,14 @@ class Process(NamedTuple):
 
     @classmethod
     def own(cls) -> "Process":
-        """Make that of the caller."""
+        """Return the calling process."""
         return cls(os.getpid(), socket.gethostname(), _start(os.getpid()))
 
     def is_alive(self) -> bool:
-        """Whether it lives, as far as this machine can tell: one of another machine does."""
+        """Whether the process is alive; one on another machine is taken to be."""
         if self.host != socket.gethostname():
             return True
-        if os.name == "nt":  # no signal there asks without harm
+        if os.name == "nt":  # sending a signal to test a process would end it there
             return self.pid != os.getpid()
         try:
             os.kill(self.pid, 0)
@@ -57,7 +57,7 @@ class Process(NamedTuple):
 
 def _start(pid: int) -> str | None:
     try:
-        # The name of the program, in brackets, may hold spaces.
+        # The program's name, in brackets, may hold spaces.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return None
@@ -65,27 +65,27 @@ def _start(pid: int) -> str | None:
 
 @contextmanager
 def held(path: Path, name: str, argument: str = "sink") -> Iterator[None]:
-    """Hold a file while the block runs; folders above it are made.
+    """Hold a file while the block runs; missing parent folders are made.
 
     Parameters
     ----------
     path : Path
-        Path of the file, which is removed at the end.
+        Path of the file; it is removed at the end.
     name : str
-        Name that messages use of what the holder may write.
+        Name of the protected result in messages.
     argument : str
-        Name of the argument that it was given by, for messages.
+        Name of the argument in messages.
 
     Raises
     ------
     FileExistsError
-        If a living process holds it; the message says which.
+        If a living process holds the file; the message names the process.
     """
     file = _taken(path, name, argument)
     try:
         yield
     finally:
-        # Removed before the lock ends: whoever waits for the lock then sees that its file is another.
+        # The file is removed before the lock ends, so a waiting process sees that its own file is stale.
         if _is_same(file, path):
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -98,7 +98,7 @@ def _taken(path: Path, name: str, argument: str) -> IO[bytes]:
         try:
             file = open(path, "a+b")  # noqa: SIM115
         except FileNotFoundError:
-            continue  # the folder was removed, since the result is complete
+            continue  # the folder was removed because its result is complete
         file.seek(0)
         holder = _holder(file.read())
         if not _lock(file, holder):
@@ -114,7 +114,7 @@ def _taken(path: Path, name: str, argument: str) -> IO[bytes]:
 
 
 def _lock(file: IO[bytes], holder: Process | None) -> bool:
-    """Lock a file, unless another process has."""
+    """Lock a file; return False if another process has locked it."""
     is_held = holder is not None and holder.is_alive()
     try:
         import fcntl
@@ -132,7 +132,7 @@ def _lock(file: IO[bytes], holder: Process | None) -> bool:
 
 
 def _holder(content: bytes) -> Process | None:
-    """Process that a file names; None while it is not written yet."""
+    """Return the process that a file names; None if it is not written yet."""
     try:
         holder = json.loads(content)
         return Process(int(holder["pid"]), str(holder["host"]), holder["start"])

@@ -1,7 +1,7 @@
-r"""Volumes, Gaussian masses and tables of the regions: the integrals that levels and exact draws rest on.
+r"""Volumes, Gaussian masses and tables of the regions, for levels and exact draws.
 
-All of this runs on the host in float64, and in logarithms: at K = 4,096 the volumes and masses
-leave the range of any float.
+All of this runs on the host in float64, and in logarithms: at K = 4,096 the volumes and masses exceed the
+range of any float.
 
 With :math:`\theta = \pi/4 + \delta` the angle of a spike (:mod:`ellipsoid.regions`), the integrals
 over the spikes are, relative to the cube for the uniform law and absolute for the normal one,
@@ -22,29 +22,29 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
-#: Smallest probability that a uniform number made from 32 bits resolves, as an exponent: -log(2^-33).
-#: The table of a spike's angle ends there.
+#: Smallest probability that a uniform number of 32 bits resolves, as an exponent: -log(2^-33). The table of a
+#: spike's angle ends there.
 MAX_EXPONENT = 33 * math.log(2)
-#: Logits of a rank, from minus this to this, over which the table of lengths reaches.
+#: Largest absolute logit of a rank in the table of lengths.
 MAX_LOGIT = 23.0
 _SPIKE_NODES = 513
 _RADIUS_NODES = 2049
 
 
 class SpikePieces(NamedTuple):
-    """How one distribution splits over cube and spikes, and where in a spike it lies.
+    """Split of one distribution into cube and spikes, and its angles within a spike.
 
     Attributes
     ----------
     log_total : float
         Logarithm of the volume (uniform) or of the Gaussian mass (normal) of both pieces.
     spike_share : float
-        Share of the spikes in it.
+        Share of the spikes in that total.
     angles : (513,) float32 array
-        The spike's ``delta``, times K, at equal steps of ``e = -log(1 - v)`` up to :data:`MAX_EXPONENT`,
-        ``v`` being the probability of a smaller angle. The scaling by K and the exponential coordinate make
-        the table nearly a straight line: 513 nodes err by less than 2e-6 in distribution at K >= 256, where
-        4,097 nodes of the plain angle err by 0.05 at 4,096.
+        Angle ``delta`` of the spike, times K, at equal steps of ``e = -log(1 - v)`` up to
+        :data:`MAX_EXPONENT`; ``v`` is the probability of a smaller angle. The factor K and the exponential
+        coordinate make the table nearly a straight line: 513 nodes err by less than 2e-6 in distribution at
+        K >= 256; 4,097 nodes of the plain angle err by 0.05 at K = 4,096.
     """
 
     log_total: float
@@ -52,16 +52,16 @@ class SpikePieces(NamedTuple):
     angles: np.ndarray
 
 
-# Terms that vanish beside others underflow, and logarithms of nothing are minus infinity: whatever the caller
-# has asked NumPy to raise, here both are meant.
+# Negligible terms may underflow here, and log(0) is minus infinity on purpose, whatever errors the caller has
+# asked NumPy to raise.
 _quietly = np.errstate(all="ignore")
 
 
 @_quietly
 def _integrate_spike(log_density, rate):
-    """Log integral of ``exp(log_density(delta))`` over [0, pi/4], and its inverse survival table.
+    """Return the log integral of ``exp(log_density(delta))`` over [0, pi/4], and its inverse survival table.
 
-    ``rate`` says how fast the density falls off at zero; the cells grow geometrically from 1/rate.
+    ``rate`` is the decay rate of the density at zero; cells grow geometrically from 1/rate.
     """
     nodes, weights = np.polynomial.legendre.leggauss(8)
     stretch = math.log1p(rate)
@@ -84,7 +84,7 @@ def _integrate_spike(log_density, rate):
 
 @_quietly
 def log_erf(x: ArrayLike) -> np.ndarray:
-    """Log of erf, accurate at both ends: ``K * log(erf(x))`` would lose ``K * eps`` near 1."""
+    """Return log erf, accurate at both ends: ``K * log(erf(x))`` would lose ``K * eps`` near 1."""
     x = np.asarray(x, np.float64)
     return np.where(
         x > 0.5,
@@ -101,7 +101,7 @@ def _shares(log_cube, log_spikes, table, k):
 
 @functools.lru_cache(maxsize=64)
 def uniform_pieces(k: int) -> SpikePieces:
-    """Split of the volume of the pairwise region in ``k`` normalised dimensions."""
+    """Split the volume of the pairwise region in ``k`` normalised dimensions."""
     log_ratio, table = _integrate_spike(lambda d: k * np.log(np.cos(d) - np.sin(d)), rate=k)
     log_cube = k / 2 * math.log(2)
     return _shares(log_cube, log_cube + math.log(k) + log_ratio, table, k)
@@ -109,7 +109,7 @@ def uniform_pieces(k: int) -> SpikePieces:
 
 @functools.lru_cache(maxsize=1024)
 def normal_pieces(k: int, radius: float) -> SpikePieces:
-    """Split of the Gaussian mass of the pairwise region of ``radius`` standard deviations."""
+    """Split the Gaussian mass of the pairwise region of ``radius`` standard deviations."""
 
     def log_density(d):
         sine = (np.cos(d) + np.sin(d)) / math.sqrt(2)
@@ -123,7 +123,7 @@ def normal_pieces(k: int, radius: float) -> SpikePieces:
 
 @_quietly
 def uniform_second_moment(k: int) -> float:
-    """Mean of ``u_i^2`` of the uniform distribution on the pairwise region."""
+    """Return the mean of ``u_i^2`` under the uniform distribution on the pairwise region."""
     pieces = uniform_pieces(k)
     nodes, weights = np.polynomial.legendre.leggauss(200)
     stretch = math.log1p(k)
@@ -136,16 +136,16 @@ def uniform_second_moment(k: int) -> float:
 
 
 def pairwise_log_volume(k: int) -> float:
-    """Log volume of the pairwise region in ``k`` normalised dimensions."""
+    """Return the log volume of the pairwise region in ``k`` normalised dimensions."""
     return uniform_pieces(k).log_total
 
 
 @_quietly
 def log_chi_cdf(radius: ArrayLike, k: int) -> np.ndarray:
-    """Log probability that a ``k``-dimensional standard normal vector is shorter than ``radius``."""
+    """Return the log probability that a standard normal ``k``-vector is shorter than ``radius``."""
     a, x = k / 2, np.square(np.asarray(radius, np.float64)) / 2
-    # Below the mode the power series keeps full precision where the probability underflows
-    # (5e-161 at K = 256, radius 2.35; K = 4,096 is beyond float64).
+    # Below the mode, the power series keeps full precision even if the probability underflows (it is 5e-161
+    # at K = 256, radius 2.35; at K = 4,096 it is below float64).
     small = np.minimum(x, a)
     term, series = np.ones_like(small), np.ones_like(small)
     n = 0
@@ -160,13 +160,13 @@ def log_chi_cdf(radius: ArrayLike, k: int) -> np.ndarray:
 @functools.lru_cache(maxsize=1024)
 @_quietly
 def normal_radii(k: int, radius: float) -> np.ndarray:
-    """Log length of a normal vector kept within ``radius``, at equal steps of the logit of its rank.
+    """Return log lengths of a normal vector kept within ``radius``, at equal steps of the logit of the rank.
 
-    The logit resolves both tails, so one table serves a radius far inside the typical shell, where
-    the length is ``radius * v**(1/k)``, and one far outside it, where the cut is not felt.
+    The logit resolves both tails. One table therefore serves a radius far inside the typical shell, where
+    the length is ``radius * v**(1/k)``, and a radius far outside it, where the cut has no effect.
     """
     log_mass = float(log_chi_cdf(radius, k))
-    # Leading term of the distribution function, an upper bound of it: a safe lower end of the grid.
+    # The leading term of the distribution function bounds it from above, so the grid starts low enough.
     lowest = (-MAX_LOGIT + log_mass + math.lgamma(k / 2 + 1) + k / 2 * math.log(2)) / k
     highest = min(math.log(radius), math.log(2 * scipy.special.gammainccinv(k / 2, 1e-12)) / 2)
     lengths = np.linspace(min(lowest, highest - 1e-3), highest, 16_385)

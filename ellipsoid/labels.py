@@ -1,4 +1,4 @@
-"""Labels and attributes of latents, checked: one label a row, or any number of attributes."""
+"""Checks of labels and attributes of latents: one label for each row, or any number of attributes."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -8,19 +8,19 @@ from jax.typing import ArrayLike
 
 from ellipsoid.checks import check_unmasked
 
-#: A label; labels, any of which will do; or attributes, all of which must be as said.
+#: One label; several labels, of which a row needs one; or attributes, all of which a row must match.
 Label = str | float | Sequence[str | float] | Mapping[str, bool]
 
 
 def label_index(name: object, names: tuple[str, ...], owner: str) -> int:
-    """Place of a label, text or a number, among the names that an owner has: "a mixture that ... fitted".
+    """Return the index of a label among `names`; `owner` says in messages which shapes have labels.
 
     Raises
     ------
     TypeError
-        If it is neither text nor a number.
+        If the label is neither text nor a number.
     ValueError
-        If there is no such label, or none at all.
+        If the label is unknown, or if there are no names.
     """
     if not isinstance(name, str | int | float | np.integer | np.floating | np.bool_):
         raise TypeError(f"label: expected text or a number; got {name!r}")
@@ -28,8 +28,8 @@ def label_index(name: object, names: tuple[str, ...], owner: str) -> int:
     if isinstance(name, float | np.floating) and np.isfinite(name) and name == np.rint(name):
         texts.insert(0, str(int(name)))
     if not names:
-        raise ValueError(f"label: expected None, as only {owner} has labels; got {texts[0]!r}")
-    # Whole numbers among fractions have kept their point: "1.0".
+        raise ValueError(f"label: expected None, since only {owner} has labels; got {texts[0]!r}")
+    # Whole numbers in a column of fractions keep their decimal point: "1.0".
     text = next((text for text in texts if text in names), None)
     if text is None:
         raise ValueError(f"label: expected one of {', '.join(names)}; got {texts[0]!r}")
@@ -43,14 +43,14 @@ def check_names(names: np.ndarray, symbol: str) -> None:
 
 
 def as_attributes(labels: Mapping[str, ArrayLike], n: int) -> dict[str, np.ndarray]:
-    """Return attributes by name, each as ``(n,)`` booleans.
+    """Return attributes by name, each as booleans ``(n,)``.
 
     Raises
     ------
     TypeError
-        If there are none, or a name is no text, or a column does not hold booleans.
+        If there are no attributes, a name is not text, or a column does not hold booleans.
     ValueError
-        If a column has not `n` rows, or masks some.
+        If a column does not have `n` rows, or has masked ones.
     """
     if not labels or not all(isinstance(name, str) for name in labels):
         raise TypeError(f"labels: expected attributes by name; got {list(labels)!r}")
@@ -64,16 +64,16 @@ def as_attributes(labels: Mapping[str, ArrayLike], n: int) -> dict[str, np.ndarr
 
 
 def as_labels(labels: ArrayLike | Sequence[Hashable], n: int) -> np.ndarray:
-    """Return labels as an array ``(n,)`` that can be sorted; the text of each says which it is.
+    """Return labels as a sortable array ``(n,)``; equal texts mean equal labels.
 
     Raises
     ------
     ValueError
-        If there is not one for each of `n` rows, or some are missing (None, NaN, NA or NaT), masked or
-        infinite.
+        If there is not one label for each of `n` rows, or if some are missing (None, NaN, NA or NaT), masked
+        or infinite.
     """
     labels = check_unmasked("labels", labels)
-    # A list of text and None or NaN would become text: "None", "nan".
+    # NumPy would turn None and NaN in a list of text into the texts "None" and "nan".
     values = np.asarray(labels, object) if isinstance(labels, list | tuple) else np.asarray(labels)
     if values.shape != (n,):
         raise ValueError(f"labels: expected one for each of {n} latents; got shape {values.shape}")
@@ -81,7 +81,7 @@ def as_labels(labels: ArrayLike | Sequence[Hashable], n: int) -> np.ndarray:
     if missing.any():
         raise ValueError(
             f"labels: expected one for each row; got missing ones (None, NaN, NA or NaT) in "
-            f"{missing.sum()} of {n} rows, the first of them row {missing.argmax()}; leave these rows out"
+            f"{missing.sum()} of {n} rows, first in row {missing.argmax()}; leave these rows out"
         )
     values = np.asarray(labels)
     if values.dtype.kind == "S":
@@ -92,11 +92,11 @@ def as_labels(labels: ArrayLike | Sequence[Hashable], n: int) -> np.ndarray:
         infinite = np.isinf(values)
         if infinite.any():
             raise ValueError(
-                f"labels: expected finite numbers; got infinity in {infinite.sum()} of {n} rows, the first "
-                f"of them row {infinite.argmax()}"
+                f"labels: expected finite numbers; got infinity in {infinite.sum()} of {n} rows, first in "
+                f"row {infinite.argmax()}"
             )
         if (values == np.rint(values)).all():
-            # Beyond 64 bits an integer of NumPy would be another number.
+            # NumPy would change the value of an integer beyond 64 bits.
             fits = np.abs(values).max(initial=0) < 2.0**63
             return values.astype(np.int64) if fits else np.array([int(value) for value in values], object)
     return values
@@ -115,6 +115,6 @@ def _is_none_or_nan(value: Any) -> bool:
     if value is None:
         return True
     try:
-        return bool(value != value)  # true of NaN and NaT alone
-    except TypeError:  # pandas's NA: whether it differs is unknown
+        return bool(value != value)  # only NaN and NaT differ from themselves
+    except TypeError:  # pandas's NA has no truth value
         return True

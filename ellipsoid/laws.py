@@ -1,21 +1,21 @@
-r"""Distributions of draws inside a region, in normalised coordinates: the laws.
+r"""Laws: distributions of draws inside a region, in normalised coordinates.
 
-Every law draws ``u``, a ``(k,)`` float32 vector of gauge at most 1 (to a few units of rounding), from
-``(philox_words, row, k, tables)``: ``row`` holds the two halves of the row number, ``tables`` the
-arrays that :attr:`Law.prepare` makes on the host from K, the radius and the region. Batches come from
-``jax.vmap``, but for the two procedures, whose loops run over the batch until its last vector is done.
+Every law draws ``u``, a ``(k,)`` float32 vector of gauge at most 1 (up to rounding), from
+``(philox_words, row, k, tables)``. ``row`` holds the two halves of the row number. :attr:`Law.prepare` makes
+``tables`` on the host from K, the radius and the region. ``jax.vmap`` makes batches, except for the two
+procedures, whose loops run over a batch until its last vector is done.
 
 On the pairwise region:
 
 ``redraw``, ``sequential``
-    The procedure of the source method, and a plainer one: see :mod:`ellipsoid.procedures`.
+    The procedure of the source method, and a simpler one; see :mod:`ellipsoid.procedures`.
 ``uniform``
-    The uniform distribution over the region: choose cube or spike by volume, in a spike its coordinate and
-    its angle :math:`t` (density proportional to :math:`\cos^K t`), and fill the rest uniformly. Exact,
-    without rejection, O(K).
+    The uniform distribution over the region. Cube or spike is chosen by volume, then the coordinate of the
+    spike and its angle :math:`t` (with density proportional to :math:`\cos^K t`); the rest is uniform. The
+    draw is exact, takes O(K) and rejects nothing.
 ``normal``
-    The Gaussian :math:`N(0, \mathrm{diag}\, s^2)` kept to the region, drawn in the same way with
-    Gaussian masses and inverse-erf fills. Exact, without rejection, O(K).
+    The Gaussian :math:`N(0, \mathrm{diag}\, s^2)` truncated to the region. The draw follows the same steps
+    with Gaussian masses and the inverse of erf. It is exact, takes O(K) and rejects nothing.
 
 ``uniform`` and ``normal`` exist on the ellipsoid and the box as well.
 """
@@ -45,22 +45,22 @@ from ellipsoid.random import CounterStream, random_below, row_block, row_words, 
 from ellipsoid.regions import BOX, ELLIPSOID, PAIRWISE, Region
 
 _SQRT_2 = np.float32(np.sqrt(2))
-# erfinv(1) is infinite; the largest float32 below 1 keeps a fill finite (it is 5.4 sd out).
+# erfinv(1) is infinite; the largest float32 below 1 gives a finite number, 5.4 standard deviations out.
 _BELOW_ONE = np.float32(1 - 2**-24)
 
 
 class Law(NamedTuple):
-    """A distribution on a region.
+    """Distribution on a region.
 
     Attributes
     ----------
     prepare : callable ``(k, radius, region) -> tables``
-        Maker of the arrays that `draw` needs, on the host.
+        Function that makes the arrays of `draw`, on the host.
     draw : callable ``(philox_words, rows, k, tables) -> (n, k) float32``
-        Drawer of a batch of rows; `rows` is a pair of ``(n,)`` uint32 arrays.
+        Function that draws a batch of rows; `rows` is a pair of ``(n,)`` uint32 arrays.
     log_density : callable ``(k, radius, region) -> (constant, rate)``, optional
-        Maker, on the host, of two float32 numbers: the log-density over normalised coordinates is
-        ``constant - rate * |u|^2`` inside. None where there is no closed form.
+        Function that makes two float32 numbers on the host: inside, the log-density over normalised
+        coordinates is ``constant - rate * |u|^2``. None if there is no closed form.
     """
 
     prepare: Callable[[int, float | jax.Array, Region], Any]
@@ -69,9 +69,9 @@ class Law(NamedTuple):
 
 
 def _interpolate(table, position):
-    """Interpolate in a table of equal steps; `position` is in steps, clamped to the table."""
+    """Interpolate in a table of equal steps; `position` is in steps and clamped to the table."""
     last = table.shape[0] - 1
-    position = jnp.clip(position, 0, np.float32(last))  # also keeps an infinite one
+    position = jnp.clip(position, 0, np.float32(last))  # an infinite position becomes the last
     index = jnp.minimum(position.astype(np.int32), last - 1)
     low, high = table[index], table[index + 1]
     return low + (high - low) * (position - index.astype(np.float32))
@@ -111,16 +111,16 @@ def _prepare_normal_pairwise(k, radius, region):
 
 
 def _draw_piece(philox_words, row, k, pieces):
-    """Cube or spike: the bound on the ordinary components, the index and the value of the spike.
+    """Draw cube or spike: the bound of the other components, and the index and value of the spike.
 
-    In the cube the index is K, which is no component.
+    In the cube the index is K, which matches no component.
     """
     spike_share, angles = pieces
     choice, which, angle, sign = row_block(philox_words, row, CounterStream.PIECE, np.uint32(0))
     in_spike = uniform01(choice) <= spike_share
     step = np.float32((angles.shape[0] - 1) / MAX_EXPONENT)
     delta = _interpolate(angles, -jnp.log(uniform01(angle)) * step) / np.float32(k)
-    # sin and cos of pi/4 + delta from those of delta, which is as small as 1/K.
+    # sin and cos of pi/4 + delta are computed from those of delta, which can be as small as 1/K.
     sine, cosine = (jnp.cos(delta) + jnp.sin(delta)) / _SQRT_2, (jnp.cos(delta) - jnp.sin(delta)) / _SQRT_2
     bound = jnp.where(in_spike, jnp.maximum(cosine, 0), 1 / _SQRT_2)
     index = jnp.where(in_spike, random_below(which, np.uint32(k)), np.uint32(k))
@@ -141,10 +141,10 @@ def _draw_uniform_pairwise(philox_words, row, k, pieces):
 
 
 def _bounded_normal(words, bound, radius):
-    """Draw standard normal numbers kept to ``+-bound * radius``, divided by the radius."""
+    """Draw standard normal numbers truncated to ``+-bound * radius``, divided by the radius."""
     mass = erf(bound * radius / _SQRT_2)
     rank = jnp.clip(uniform_signed(words) * mass, -_BELOW_ONE, _BELOW_ONE)
-    # The inverse may overshoot the bound by its own rounding.
+    # The inverse may exceed the bound by its own rounding.
     return jnp.clip(_SQRT_2 * erfinv(rank) / radius, -bound, bound)
 
 
@@ -232,20 +232,20 @@ NAMES = tuple(dict.fromkeys(name for name, _ in LAWS))
 
 
 def get_law(name: str, region: Region) -> Law:
-    """Distribution of a name on a region.
+    """Return the law of a name on a region.
 
     Raises
     ------
     ValueError
-        For an unknown name, a distribution that the region doesn't have, or one in closed form on a subset
-        of the pairs.
+        If the name is unknown, the region does not have this law, or the law is "uniform" or "normal" and
+        the region has a subset of the pairs.
     """
     if name not in NAMES:
         raise ValueError(f"law: expected one of {', '.join(NAMES)}; got {name!r}")
     law = LAWS.get((name, region.name))
     if law is None:
         available = ", ".join(law for law, region_name in LAWS if region_name == region.name)
-        raise ValueError(f"law: expected one that the region {region.name!r} has, {available}; got {name!r}")
+        raise ValueError(f"law: expected one of {available} for the region {region.name!r}; got {name!r}")
     if getattr(region, "pairs", None) is not None and law.log_density is not None:
         raise ValueError(f"law: expected redraw or sequential on a subset of the pairs; got {name!r}")
     return law

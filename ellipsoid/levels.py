@@ -1,7 +1,7 @@
-"""Confidence levels and what they cover.
+"""Confidence levels and the Gaussian mass that they cover.
 
 Levels are in standard deviations: at level ``L`` the ellipse of a pair of components has the semi-axes
-``L s_i`` and ``L s_j``. Every function here runs on the host in float64; the integrals are those of
+``L s_i`` and ``L s_j``. Every function here runs on the host in float64, with the integrals of
 :mod:`ellipsoid.integrals`.
 """
 
@@ -45,7 +45,7 @@ def pair_coverage(level: float) -> float:
     Raises
     ------
     TypeError
-        If the level is no number.
+        If the level is not a number.
     ValueError
         If the level is not finite and above 0.
 
@@ -55,7 +55,7 @@ def pair_coverage(level: float) -> float:
     0.742
     """
     level = check_positive("level", level)
-    return -math.expm1(-level * level / 2)  # a square by `**` would raise where it overflows
+    return -math.expm1(-level * level / 2)  # `level ** 2` would raise an error where it overflows
 
 
 def pair_level(p: float) -> float:
@@ -85,12 +85,12 @@ def pair_level(p: float) -> float:
 
 
 def log_joint_coverage(level: float, k: int, region: str | Region = "pairwise") -> float:
-    """Natural logarithm of :func:`joint_coverage`, which may underflow.
+    """Natural logarithm of :func:`joint_coverage`, which can underflow.
 
     Parameters
     ----------
     level, k, region
-        As for :func:`joint_coverage`.
+        Arguments of :func:`joint_coverage`.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def log_joint_coverage(level: float, k: int, region: str | Region = "pairwise") 
     Raises
     ------
     TypeError, ValueError
-        As for :func:`joint_coverage`.
+        If :func:`joint_coverage` would raise it.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def log_joint_coverage(level: float, k: int, region: str | Region = "pairwise") 
     -160.3
     """
     level, k, name = check_positive("level", level), check_count("k", k), _region_name(region)
-    level = min(level, 100 + 100 * math.sqrt(k))  # there all of the mass is inside
+    level = min(level, 100 + 100 * math.sqrt(k))  # such a level holds all of the mass
     if name == PAIRWISE:
         return normal_pieces(k, level).log_total
     if name == ELLIPSOID:
@@ -119,8 +119,8 @@ def log_joint_coverage(level: float, k: int, region: str | Region = "pairwise") 
 def joint_coverage(level: float, k: int, region: str | Region = "pairwise") -> float:
     """Share of a `k`-dimensional Gaussian that lies inside a region at a level (for ``fact = 1``).
 
-    For the pairwise region this is the probability that all K(K-1)/2 pair conditions hold at once,
-    far less than what one pair covers: at level 2.35 and K = 256 one pair holds 94 %.
+    For the pairwise region, this is the probability that all K(K-1)/2 pair conditions hold at once. It is far
+    below the share of one pair, which is 94 % at level 2.35.
 
     Parameters
     ----------
@@ -129,20 +129,20 @@ def joint_coverage(level: float, k: int, region: str | Region = "pairwise") -> f
     k : int
         Number of components.
     region : {"pairwise", "ellipsoid", "box"} or a region object
-        Region with all pairs; a subset of them has no closed form.
+        Region with all pairs; a subset of the pairs has no closed form.
 
     Returns
     -------
     float
-        Exact to quadrature error (about 1e-12 relative); 0.0 where it underflows.
+        Share, with a relative quadrature error of about 1e-12; 0.0 if it underflows.
 
     Raises
     ------
     TypeError
-        If the level is no number, `k` no integer, or the region neither a name nor a region object.
+        If `level` is not a number, `k` is not an integer, or `region` is neither a name nor a region object.
     ValueError
-        If the level is not finite and above 0, or `k` below 1; for an unknown region, or one of a subset of
-        the pairs.
+        If `level` is not finite and above 0, `k` is below 1, or the region is unknown or has a subset of the
+        pairs.
 
     Examples
     --------
@@ -162,20 +162,20 @@ def joint_level(p: float, k: int, region: str | Region = "pairwise") -> float:
     p : float
         Probability, strictly between 0 and 1.
     k, region
-        As for :func:`joint_coverage`.
+        Number of components, and the region; see :func:`joint_coverage`.
 
     Returns
     -------
     float
-        Level in standard deviations; the inverse of :func:`joint_coverage`, to about 1e-9.
+        Level in standard deviations; the inverse of :func:`joint_coverage`, accurate to about 1e-9.
 
     Raises
     ------
     TypeError
-        If `k` is no integer, or the region neither a name nor a region object.
+        If `k` is not an integer, or `region` is neither a name nor a region object.
     ValueError
-        If `p` is not strictly between 0 and 1, or `k` is below 1; for an unknown region, or one of a subset
-        of the pairs.
+        If `p` is not strictly between 0 and 1, `k` is below 1, or the region is unknown or has a subset of
+        the pairs.
 
     Examples
     --------
@@ -195,8 +195,8 @@ def joint_level(p: float, k: int, region: str | Region = "pairwise") -> float:
     return math.exp(float(scipy.optimize.brentq(excess, low, high, xtol=1e-11)))  # pyright: ignore[reportArgumentType]
 
 
-# sqrt(1 / E[u^2]) of the distributions without a closed form, simulated by benchmarks/matched_levels.py;
-# standard errors 0.0003 to 0.001 (redraw) and up to 0.005 at the largest K (sequential).
+# sqrt(1 / E[u^2]) for the distributions without a closed form, simulated by benchmarks/matched_levels.py.
+# Standard errors are 0.0003 to 0.001 (redraw) and up to 0.005 at the largest K (sequential).
 _SIMULATED_LEVELS: dict[str, dict[int, float]] = {
     "redraw": {
         1: 1.7320,
@@ -248,7 +248,7 @@ _SIMULATED_LEVELS: dict[str, dict[int, float]] = {
     },
 }
 
-# Limits of the same for many components, from the equations that benchmarks/matched_levels.py solves. The
+# Limits of these values for many components, from the equations that benchmarks/matched_levels.py solves. The
 # distance to the limit falls as 1 / K: 0.0059, 0.0031 and 0.0018 at K = 1,024, 2,048 and 4,096 (redraw).
 _LIMITING_LEVELS = {"redraw": 2.9434, "sequential": 2.8720}
 
@@ -256,10 +256,10 @@ _LIMITING_LEVELS = {"redraw": 2.9434, "sequential": 2.8720}
 def matched_level(k: int, law: str = "redraw", region: str | Region = "pairwise") -> float:
     """Level at which draws have the variance of the data, ``level^2 E[u^2] = 1`` (for ``fact = 1``).
 
-    For ``uniform`` it is exact: 2.0000, 2.4460, 2.4493 at K = 2, 50, 256 on the pairwise region
-    (sqrt 6 in the limit), ``sqrt(K + 2)`` on the ellipsoid, ``sqrt 3`` on the box. For ``redraw`` and
-    ``sequential`` it is interpolated in a simulated table up to K = 4,096. Beyond that, the distance to the
-    limit, 2.9434 and 2.8720, is taken to fall as ``1 / K`` from the last entry on; it is below 0.002 there.
+    It is exact for ``uniform``: 2.0000, 2.4460, 2.4493 at K = 2, 50, 256 on the pairwise region (sqrt 6 in
+    the limit), ``sqrt(K + 2)`` on the ellipsoid, ``sqrt 3`` on the box. For ``redraw`` and ``sequential`` it
+    is interpolated in a simulated table up to K = 4,096. Beyond that, its distance to the limit, 2.9434 or
+    2.8720, is extrapolated as ``1 / K``; that distance is below 0.002.
 
     Parameters
     ----------
@@ -278,10 +278,10 @@ def matched_level(k: int, law: str = "redraw", region: str | Region = "pairwise"
     Raises
     ------
     TypeError
-        If `k` is no integer, or the region neither a name nor a region object.
+        If `k` is not an integer, or `region` is neither a name nor a region object.
     ValueError
-        If `k` is below 1; for ``normal``, which reaches the data's variance at no finite level, for an
-        unknown law or region, one of a subset of the pairs, and for a law that the region doesn't have.
+        If `k` is below 1, `law` is "normal", which reaches the data's variance at no finite level, `law` or
+        `region` is unknown, the region has a subset of the pairs, or it does not have this law.
 
     Examples
     --------
@@ -293,8 +293,8 @@ def matched_level(k: int, law: str = "redraw", region: str | Region = "pairwise"
     k, name = check_count("k", k), _region_name(region)
     if law == "normal":
         raise ValueError(
-            "law: expected one of redraw, sequential, uniform; got 'normal', which cut off at any level has "
-            "less variance than the data"
+            "law: expected one of redraw, sequential, uniform; got 'normal', whose draws have less variance "
+            "than the data at any level"
         )
     if law == "uniform":
         if name == ELLIPSOID:
@@ -303,7 +303,7 @@ def matched_level(k: int, law: str = "redraw", region: str | Region = "pairwise"
     if law not in _SIMULATED_LEVELS:
         raise ValueError(f"law: expected one of redraw, sequential, uniform; got {law!r}")
     if name != PAIRWISE:
-        raise ValueError(f"law: {law!r} is defined on the pairwise region only; got region {name!r}")
+        raise ValueError(f"law: expected uniform for the region {name!r}; got {law!r}")
     table, limit = _SIMULATED_LEVELS[law], _LIMITING_LEVELS[law]
     largest = max(table)
     if k > largest:

@@ -1,4 +1,4 @@
-"""A mixture of PCA states: for latents that one ellipsoid does not describe, and for labels."""
+"""A mixture of PCA states, for latents that one ellipsoid does not describe, and for labels."""
 
 import functools
 import os
@@ -26,24 +26,24 @@ FORMAT = Format("ellipsoid.Mixture", 1, "mixture")
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False, repr=False)
 class Mixture:
-    """Several PCA states within one subspace, each with a weight: its parts.
+    """Several PCA states within one subspace, the parts, each with a weight.
 
-    :func:`ellipsoid.sample`, :func:`ellipsoid.generate` and their like take a mixture wherever they take a
-    state. It is a frozen pytree, made by :func:`ellipsoid.fit_mixture`, :func:`ellipsoid.fit_by_label` and
-    :meth:`load`, which check what they make; the constructor does not. ``==`` and hash are as those of
-    :class:`PCAState`; the labels count too.
+    :func:`ellipsoid.sample`, :func:`ellipsoid.generate` and all similar functions take a mixture in place of
+    a state. It is a frozen pytree. :func:`ellipsoid.fit_mixture`, :func:`ellipsoid.fit_by_label` and
+    :meth:`load` make and check it; the constructor does not check. ``==`` and hash work as for
+    :class:`PCAState`, and include the labels.
 
     Attributes
     ----------
     weights : Array, shape (M,)
-        Share of each part; together 1.
+        Share of each part; the shares sum to 1.
     parts : PCAState
-        The M parts in one, each field with a leading axis: own mean, axes, scale and variance. The
-        `n_samples` of a part is the number of latents that it describes.
+        The M parts as one stack: each field has a leading axis for mean, axes, scale and variance of the
+        parts. The `n_samples` of a part is the number of latents that it describes.
     shared : PCAState
-        State of all latents together; its K components span the subspace in which the axes of all parts lie.
+        State of all latents together; its K components span the subspace that holds the axes of all parts.
     names : tuple of L str
-        Labels that parts may have; empty for a mixture without labels.
+        Names of the labels; empty for a mixture without labels.
     has : tuple of M tuples of L bool
         Whether each part has each of the labels.
     """
@@ -98,7 +98,7 @@ class Mixture:
 
     @property
     def n_components(self) -> int:
-        """Number of components K, of each part and of the subspace."""
+        """Number of components K of the subspace, and of each part."""
         return self.shared.n_components
 
     @property
@@ -112,7 +112,7 @@ class Mixture:
         return self.parts.scale
 
     def part(self, index: int) -> PCAState:
-        """One part, as a state of its own.
+        """Return one part as a state.
 
         Parameters
         ----------
@@ -122,11 +122,11 @@ class Mixture:
         Raises
         ------
         IndexError
-            If there is no such part.
+            If `index` is not between 0 and M - 1.
         TypeError
-            If `index` is no integer.
+            If `index` is not an integer.
         RuntimeError
-            In a process that was forked after JAX had been used.
+            If the process was forked after JAX had been used.
         """
         check_process()
         index = check_integer("index", index)
@@ -140,24 +140,24 @@ class Mixture:
         Parameters
         ----------
         label : str, number, sequence of these, or mapping of str to bool
-            Label; or several, any of which will do; or attributes, all of which must be as said:
-            ``{"Smiling": True, "Male": False}``.
+            One label; several labels, of which a part needs one; or attributes, all of which a part must
+            match: ``{"Smiling": True, "Male": False}``.
 
         Returns
         -------
         Mixture
-            Mixture of these parts alone; their weights are scaled up to 1 together.
+            Mixture of these parts alone; their weights are rescaled to sum to 1.
 
         Raises
         ------
         TypeError
-            If `label` is of another kind.
+            If `label` has the wrong type.
         ValueError
-            For an unknown label, or a combination that no part has.
+            If a label is unknown, or no part has this combination.
         """
         keep = np.flatnonzero(self._selected(label))
         if not len(keep):
-            raise ValueError(f"label: expected what at least one part has; got {label!r}")
+            raise ValueError(f"label: expected a combination that at least one part has; got {label!r}")
         weights = self.weights[keep]
         return type(self)(
             weights / jnp.sum(weights),
@@ -184,9 +184,9 @@ class Mixture:
         return np.logical_or.reduce([np.zeros(self.n_parts, bool), *map(has_label, alternatives)])
 
     def project(self, z: ArrayLike) -> jax.Array:
-        """Scores of latents on the axes that all parts share, ``(..., K)``; see :meth:`PCAState.project`.
+        """Compute scores of latents on the axes that all parts share, ``(..., K)``.
 
-        The scores of draws, and those that :meth:`reconstruct` takes, are others: on the axes of their parts.
+        Scores of draws, and those that :meth:`reconstruct` takes, differ: they lie on the axes of the parts.
 
         Parameters
         ----------
@@ -201,12 +201,12 @@ class Mixture:
         Raises
         ------
         ValueError
-            If the last axis of `z` does not have D entries, or some are masked.
+            If the last axis of `z` does not have D entries, or some values are masked.
         """
         return self.shared.project(z)
 
     def reconstruct(self, y: ArrayLike, part: ArrayLike) -> jax.Array:
-        """Latents of scores on the axes of parts, ``mean[part] + y @ components[part]``.
+        """Compute latents from scores on the axes of parts, ``mean[part] + y @ components[part]``.
 
         Parameters
         ----------
@@ -223,9 +223,9 @@ class Mixture:
         Raises
         ------
         ValueError
-            If `y` does not have K columns, or `part` not as many rows, or either masks some values.
+            If `y` does not have K columns, `part` does not have as many rows, or either has masked values.
         RuntimeError
-            In a process that was forked after JAX had been used.
+            If the process was forked after JAX had been used.
         """
         check_process()
         y = jnp.asarray(check_unmasked("y", y), self.shared.mean.dtype)
@@ -259,14 +259,14 @@ class Mixture:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a mixture that :meth:`save` wrote. Nothing is ever unpickled.
+        """Read a mixture that :meth:`save` wrote. Pickled data is never loaded.
 
         Raises
         ------
         FileNotFoundError
-            If there is no such file.
+            If the file does not exist.
         ValueError
-            If the file is damaged, is not a mixture, or is of another format version.
+            If the file is damaged, is not a mixture, or has another format version.
         """
         return load_archive(path, FORMAT, cls._from_entries)
 
@@ -283,7 +283,7 @@ class Mixture:
 
 
 def _fields_of(owner: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Fields of the shared state, or of all parts in one, by name."""
+    """Return the fields of the shared state, or of the stacked parts, by name."""
     return {name: arrays[f"{owner}.{name}"] for name in FIELDS}
 
 
@@ -294,8 +294,8 @@ def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
     total = weights.sum(dtype=np.float64)
     if not ((weights > 0).all() and abs(total - 1) < 1e-4):
         raise ValueError(
-            f"weights: expected positive numbers that sum up to 1; got {weights.min()} to {weights.max()}, "
-            f"together {total}"
+            f"weights: expected positive numbers with the sum 1; got {weights.min()} to {weights.max()} with "
+            f"the sum {total}"
         )
     check_names(names, "L")
     if has.dtype != bool or has.shape != (len(weights), len(names)):
@@ -312,18 +312,18 @@ def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def apply_by_part(function: Callable[[Any, Any], Any], of_parts: Any, part: jax.Array, rows: Any) -> Any:
-    """Apply a function to rows together with what belongs to the part of each.
+    """Apply a function to rows, each together with the values of its part.
 
     Parameters
     ----------
     function : callable ``(of_part, rows) -> pytree of arrays``
-        Function that gives a row for each that it is given, which depends on that one alone.
+        Function that maps rows to as many rows, each independent of the others.
     of_parts : pytree of arrays, shape (M, ...)
         Values for each part.
     part : array, shape (n,), int32
         Number of the part that each row belongs to.
     rows : array, shape (n, ...)
-        Rows.
+        Rows to map.
 
     Returns
     -------
@@ -332,7 +332,7 @@ def apply_by_part(function: Callable[[Any, Any], Any], of_parts: Any, part: jax.
     """
     if _n_parts(of_parts) == 1:
         return function(_take(of_parts, 0), rows)
-    # A batched product with gathered matrices takes twice as long on a CPU as one product after the other.
+    # On a CPU, a batched product with gathered matrices takes twice as long as one product after the other.
     return lax.platform_dependent(
         of_parts,
         part,
@@ -347,7 +347,7 @@ def _n_parts(of_parts: Any) -> int:
 
 
 def _take(of_parts: Any, index: Any) -> Any:
-    """Values of the part of this number."""
+    """Return the values of the part of this number."""
     return jax.tree.map(lambda leaf: leaf[index], of_parts)
 
 
@@ -359,13 +359,13 @@ def _in_tiles(
     part: jax.Array,
     rows: Any,
 ) -> Any:
-    """Bring the rows of each part together, and work on them a tile at a time.
+    """Gather the rows of each part, and map them tile by tile.
 
-    The last tile of a part is padded, so that the number of tiles depends on nothing but the shapes; those
-    that are left over are skipped.
+    The last tile of a part is padded. The number of tiles therefore depends on shapes alone; unused tiles
+    are skipped.
     """
     n, n_parts = part.shape[0], _n_parts(of_parts)
-    # Half a tile of each part is padding: so a tile has at most half of the rows that a part has on average.
+    # Each part pads half a tile on average, so a tile has at most half of the rows of an average part.
     tile_rows = 1 << (min(max(n // (2 * n_parts), 16), max_tile_rows).bit_length() - 1)
     n_tiles = -(-n // tile_rows) + n_parts
     parts, positions, tiles = (lax.iota(np.int32, count) for count in (n_parts, n, n_tiles))
@@ -374,7 +374,7 @@ def _in_tiles(
     first_position = jnp.searchsorted(sorted_part, parts).astype(np.int32)
     tiles_of_part = -(-jnp.diff(first_position, append=np.int32(n)) // tile_rows)
     end_tile = jnp.cumsum(tiles_of_part)
-    # A slot is a row of a tile. Where the sorted rows go, the row in each slot, and the slot of each row:
+    # A slot is a row of a tile. These are the slot of each sorted row, the row in each slot, and the inverse:
     slot = positions + ((end_tile - tiles_of_part) * tile_rows - first_position)[sorted_part]
     row_in_slot = jnp.zeros(n_tiles * tile_rows, np.int32).at[slot].set(row)
     slot_of_row = jnp.zeros(n, np.int32).at[row].set(slot)
@@ -395,8 +395,8 @@ def _in_tiles(
 
 
 def _sorted(part: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Parts in ascending order, and the number of the row that each belongs to."""
-    # Single words are sorted three times as fast as pairs.
+    """Return the parts in ascending order, and the number of the row that each belongs to."""
+    # Single words sort three times as fast as pairs.
     with jax.enable_x64(True):
         half = np.uint64(32)
         words = jnp.sort(part.astype(np.uint64) << half | rows.astype(np.uint64))

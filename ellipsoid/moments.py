@@ -1,13 +1,13 @@
-"""Mean and scatter of latents in one pass: streamed in batches, merged across shards.
+"""Mean and scatter of latents in one pass, streamed in batches and merged across shards.
 
 Two summaries are merged by the formula of Chan, Golub and LeVeque (1979): with delta = mean_b - mean_a,
 
     mean    = mean_a + delta n_b / n
     scatter = scatter_a + scatter_b + delta delta^T n_a n_b / n.
 
-Each batch is centred on its own mean before its cross product is taken, all in float64, so that nothing is
-lost where the mean is many standard deviations away from zero. (The sum of z z^T, less n mean mean^T, would
-lose as many digits as mean^2 / variance has.)
+Each batch is centred on its own mean before its cross product is taken, in float64. No digits are lost if the
+mean is many standard deviations away from zero. (The sum of z z^T minus n mean mean^T would lose as many
+digits as mean^2 / variance has.)
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ from ellipsoid.blocks import row_slices
 from ellipsoid.checks import check_count, check_rows
 from ellipsoid.trees import has_values, repr_of_numbers, repr_of_shapes
 
-# NumPy rows are summed up this many at a time: 8 MB in float64 at D = 256. Four times as many take three
-# times as long, as they no longer stay in the cache.
+# Number of NumPy rows that are summed at a time: 8 MB in float64 at D = 256. Four times as many rows exceed
+# the cache and take three times as long.
 _CHUNK_ROWS = 4096
 
 
@@ -33,8 +33,8 @@ _CHUNK_ROWS = 4096
 class Moments:
     """Number, mean and scatter of the latents seen so far.
 
-    Start from :meth:`empty`; :meth:`update` and :meth:`merge` return new objects. How the rows are ordered
-    and split does not matter, beyond rounding.
+    Start from :meth:`empty`; :meth:`update` and :meth:`merge` return new objects. The order and the split of
+    the rows change the result by rounding only.
 
     Attributes
     ----------
@@ -75,12 +75,12 @@ class Moments:
 
     @classmethod
     def empty(cls, n_features: int) -> Self:
-        """Moments of no rows, in `n_features` dimensions.
+        """Return the moments of no rows in `n_features` dimensions.
 
         Raises
         ------
         TypeError
-            If `n_features` is no integer.
+            If `n_features` is not an integer.
         ValueError
             If `n_features` is below 1.
         """
@@ -106,10 +106,10 @@ class Moments:
         return self.scatter / (self.count - 1)
 
     def update(self, batch: ArrayLike) -> Self:
-        """Moments with the rows of `batch` added.
+        """Return the moments with the rows of `batch` added.
 
-        A JAX array is summed up where it lies, a sharded one by all of its devices; anything else is streamed
-        through NumPy.
+        A JAX array is summed on its device, and a sharded one on all of its devices. Other arrays are
+        streamed through NumPy.
 
         Parameters
         ----------
@@ -138,12 +138,12 @@ class Moments:
         return total
 
     def merge(self, other: Self) -> Self:
-        """Moments of the rows of both.
+        """Return the moments of the rows of both.
 
         Parameters
         ----------
         other : Moments
-            Moments of other rows, in as many dimensions.
+            Moments of other rows with as many dimensions.
 
         Raises
         ------
@@ -162,7 +162,7 @@ class Moments:
 
 
 def _mean_and_scatter(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    # 1.4 times as fast as XLA on the CPU: NumPy computes one triangle of the symmetric product only.
+    # NumPy computes only one triangle of the symmetric product: it is 1.4 times as fast as XLA on a CPU.
     rows = rows.astype(np.float64)
     mean = rows.mean(axis=0)
     centred = rows - mean
@@ -174,6 +174,6 @@ def _device_mean_and_scatter(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
     rows = rows.astype(jnp.float64)
     mean = rows.mean(axis=0)
     centred = rows - mean[None, :]
-    # On a mesh with explicit axes, JAX refuses to guess where a product over sharded rows should lie.
+    # On a mesh with explicit axes, JAX requires the sharding of a product over sharded rows.
     everywhere = NamedSharding(jax.typeof(rows).sharding.mesh, PartitionSpec())
     return mean, jnp.matmul(centred.T, centred, out_sharding=everywhere)

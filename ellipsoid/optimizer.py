@@ -1,4 +1,4 @@
-"""The one optimiser of all that is trained here: Adam, a warm-up, a cosine decay, clipping, weight decay."""
+"""The optimiser of all training here: Adam with warm-up, cosine decay, gradient clipping and weight decay."""
 
 from typing import TYPE_CHECKING
 
@@ -19,21 +19,21 @@ def make_optimizer(
     Parameters
     ----------
     learning_rate : float
-        Learning rate at its highest, after the warm-up.
+        Highest learning rate, after the warm-up.
     n_steps : int
         Length of the schedule in steps, at least 1.
     warmup : float
         Share of the steps in which the learning rate rises, from 0 to below 1.
     weight_decay : float
-        Strength of the pull of kernels (arrays of two or more axes) towards zero: in a step they lose this
-        times the learning rate of themselves. Biases and scales keep all of themselves.
+        Rate of decoupled weight decay: each step multiplies kernels (arrays of two or more axes) by 1 minus
+        this times the learning rate. Biases and scales do not decay.
     clip_norm : float, optional
-        Norm that longer gradients are scaled down to; no gradient is scaled when absent.
+        Norm to which longer gradients are scaled down; by default gradients are not clipped.
 
     Returns
     -------
     optax.GradientTransformation
-        Its state has the same structure for every `n_steps`, so the state of one schedule fits another.
+        Optimiser, whose state has the same structure for every `n_steps` and so fits another schedule.
 
     Examples
     --------

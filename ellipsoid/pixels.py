@@ -1,8 +1,8 @@
-"""Pixels as decoders give them, held to one contract and turned into the uint8 images that are stored.
+"""Conversion of a decoder's images into the uint8 images that are stored.
 
-Images are ``(n, H, W, C)``: uint8, or floats whose black and white are known, 0 and 1 by default. Floats a
-little beyond are clipped, since a decoder without a final sigmoid overshoots. Numbers of another range would
-be clipped to ruins in silence. So the first batch is examined, and refused with what it looks like.
+Images are ``(n, H, W, C)``: uint8, or floats with known black and white, 0 and 1 by default. Floats slightly
+beyond are clipped, since a decoder without a final sigmoid overshoots. Images of another range would silently
+be clipped beyond recognition. The first batch is therefore checked, and refused with a guess at its range.
 """
 
 import functools
@@ -16,30 +16,30 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-#: Black and white of a decoder that gives floats.
+#: Default black and white of a decoder that returns floats.
 PIXEL_RANGE = (0.0, 1.0)
-#: Share of pixels that may lie beyond black and white by more than the overshoot.
+#: Share of pixels that may exceed black and white by more than the overshoot.
 MAX_SHARE_BEYOND = 0.05
-#: Overshoot that is always clipped in silence, as a share of the range.
+#: Overshoot that is always clipped without an error, as a share of the range.
 OVERSHOOT = 0.05
-#: Numbers of channels that images have: grey, colour, and colour with opacity.
+#: Allowed numbers of channels: grey, colour, and colour with opacity.
 CHANNELS = (1, 3, 4)
 
 
 @dataclass(eq=False)
 class ImageDecoder:
-    """A decoder whose images are uint8: its first batch is examined, and all are converted alike.
+    """Decoder that returns uint8 images: its first batch is checked, and all batches are converted alike.
 
     Attributes
     ----------
     decode : callable
-        Function from latents (n, D) to images (n, H, W, C): uint8, or floats in `pixel_range`. It is given
-        float32 latents of its own, which it may write to.
+        Function from latents (n, D) to images (n, H, W, C): uint8, or floats in `pixel_range`. Its argument
+        is a new float32 array, which it may overwrite.
     pixel_range : tuple of two float
-        Black and white of images that are floats.
+        Black and white of float images.
     shape : tuple of three int, optional
-        Height, width and channels that images must have. Any height and width, and 1, 3 or 4 channels, when
-        absent.
+        Height, width and channels that images must have; by default any height and width, and 1, 3 or 4
+        channels.
 
     Examples
     --------
@@ -62,7 +62,7 @@ class ImageDecoder:
         self.pixel_range = check_pixel_range(self.pixel_range)
 
     def __call__(self, latents: np.ndarray) -> np.ndarray | jax.Array:
-        """Images of some latents as uint8; a JAX array stays where it is.
+        """Decode latents to uint8 images; a JAX array stays on its device.
 
         Parameters
         ----------
@@ -75,29 +75,29 @@ class ImageDecoder:
         Raises
         ------
         TypeError
-            If the images are neither uint8 nor floats, or no array.
+            If the images are neither uint8 nor floats, or not an array.
         ValueError
-            If the images have another shape, or those of the first call another range.
+            If the images have another shape, or the images of the first call have another range.
         """
         images = self.decoded(latents)
         if not self._is_examined:
             check_range(images, self.pixel_range)
             self._is_examined = True
         converted = as_uint8(images, self.pixel_range)
-        # A copy again: a decoder may use the same memory for its next images.
+        # This is a copy too: a decoder may use the same memory for its next images.
         return np.array(converted) if converted is images and isinstance(images, np.ndarray) else converted
 
     def decoded(self, latents: np.ndarray) -> np.ndarray | jax.Array:
-        """Images of some latents as the decoder gives them, with nothing but their layout checked.
+        """Decode latents and check the layout of the images only.
 
         Raises
         ------
         TypeError
-            If they are no array.
+            If the images are not an array.
         ValueError
-            If they have another shape.
+            If the images have another shape.
         """
-        # A copy: a decoder may write to what it is given, and PyTorch warns of what it may not.
+        # The decoder gets a copy that it may overwrite; PyTorch warns of arrays that it may not.
         images = _as_array(self.decode(np.array(latents, np.float32)))
         self._check_layout(images, len(latents))
         return images
@@ -105,10 +105,10 @@ class ImageDecoder:
     def _check_layout(self, images: np.ndarray | jax.Array, n: int) -> None:
         got = tuple(images.shape)
         if self.shape is not None:
-            expected = f"({', '.join(map(str, (n, *self.shape)))}), as the real ones"
+            expected = f"({', '.join(map(str, (n, *self.shape)))}), like the real ones"
             fits = got == (n, *self.shape)
         else:
-            expected = f"({n}, H, W, C) of {n} latents, with 1, 3 or 4 channels"
+            expected = f"({n}, H, W, C) for {n} latents, with 1, 3 or 4 channels"
             fits = len(got) == 4 and got[0] == n and got[3] in CHANNELS and 0 not in got
         if not fits:
             raise ValueError(f"decode: expected images {expected}; got shape {got}{_layout_advice(got)}")
@@ -120,9 +120,9 @@ def check_pixel_range(pixel_range: Any) -> tuple[float, float]:
     Raises
     ------
     TypeError
-        If they are no two numbers.
+        If `pixel_range` is not two numbers.
     ValueError
-        If they are not finite, or white is not above black.
+        If the numbers are not finite, or white is not above black.
     """
     try:
         black, white = (float(value) for value in pixel_range)
@@ -131,21 +131,19 @@ def check_pixel_range(pixel_range: Any) -> tuple[float, float]:
             f"pixel_range: expected two numbers, black and white, such as (-1, 1); got {pixel_range!r}"
         ) from None
     if not (np.isfinite([black, white]).all() and black < white):
-        raise ValueError(
-            f"pixel_range: expected finite numbers, the second above the first; got {pixel_range!r}"
-        )
+        raise ValueError(f"pixel_range: expected finite numbers, with white above black; got {pixel_range!r}")
     return black, white
 
 
 def check_range(images: np.ndarray | jax.Array, pixel_range: tuple[float, float] = PIXEL_RANGE) -> None:
-    """Refuse float images that can't be of this range: not finite, or with many pixels well beyond it.
+    """Refuse float images that cannot be in this range: not finite, or with many pixels far beyond it.
 
-    Images in a narrow part of the range are as good as any: a dark photograph is one.
+    Images in a narrow part of the range are valid, like a dark photograph.
 
     Raises
     ------
     ValueError
-        If a pixel is not finite, or more than 5 % of the pixels lie beyond the range by more than 5 % of it.
+        If a pixel is not finite, or more than 5 % of the pixels exceed the range by more than 5 % of it.
     """
     if not jnp.issubdtype(images.dtype, jnp.floating):
         return
@@ -162,17 +160,17 @@ def check_range(images: np.ndarray | jax.Array, pixel_range: tuple[float, float]
     if beyond > MAX_SHARE_BEYOND:
         low, high = float(numbers.min()), float(numbers.max())
         raise ValueError(
-            f"decode: expected floats in {range_name}; got {low:.4g} to {high:.4g}, {beyond:.0%} of the "
-            f"pixels beyond; {_range_advice(low, high, pixel_range)}"
+            f"decode: expected floats in {range_name}; got {low:.4g} to {high:.4g}, with {beyond:.0%} of the "
+            f"pixels outside; {_range_advice(low, high, pixel_range)}"
         )
 
 
 def _range_advice(low: float, high: float, pixel_range: tuple[float, float]) -> str:
-    """Name the range that such numbers have, and the way to say so."""
+    """Name the range that such numbers probably have, and how to pass it."""
     for black, white, least_high, looks_like in (
         (0, 1, 0, "floats in [0, 1]"),
         (-1, 1, -1, "the output of tanh"),
-        (0, 255, 25, "levels from 0 to 255"),  # lower ones may be anything
+        (0, 255, 25, "levels from 0 to 255"),  # the smallest may be any level
     ):
         slack = OVERSHOOT * (white - black)
         fits = black - slack <= low and least_high <= high <= white + slack
@@ -196,29 +194,30 @@ def _as_array(images: Any) -> np.ndarray | jax.Array:
         return images
     try:
         array = np.asarray(images)
-    except Exception as error:  # each framework has errors of its own for its tensors
+    except Exception as error:  # each framework raises its own errors for its tensors
         raise TypeError(
-            f"decode: expected an array that NumPy can read; got {type(images).__name__} ({error}); of a "
-            "PyTorch tensor return images.detach().cpu().float().numpy()"
+            f"decode: expected an array that NumPy can read; got {type(images).__name__} ({error}); for a "
+            "PyTorch tensor, return images.detach().cpu().float().numpy()"
         ) from error
     return array
 
 
 def as_uint8(images: Any, pixel_range: tuple[float, float] = PIXEL_RANGE) -> np.ndarray | jax.Array:
-    """Images of a decoder as uint8: floats are rounded and clipped, uint8 stays.
+    """Convert a decoder's images to uint8: floats are rounded and clipped, uint8 images stay.
 
-    A JAX array is rounded where it lies; anything else becomes a NumPy array.
+    A JAX array stays on its device; others become NumPy arrays.
 
     Parameters
     ----------
     images : array
+        Images of a decoder.
     pixel_range : tuple of two float
-        Black and white of floats.
+        Black and white of float images.
 
     Raises
     ------
     TypeError
-        If they are neither uint8 nor floats.
+        If the images are neither uint8 nor floats.
     """
     on_device = isinstance(images, jax.Array)
     images = images if on_device else np.asarray(images)
@@ -236,7 +235,7 @@ def as_uint8(images: Any, pixel_range: tuple[float, float] = PIXEL_RANGE) -> np.
 
 
 def _round(images: Any, numpy: ModuleType) -> Any:
-    # 16 bits do not hold 255 steps; and fmax takes NaN, which has no integer, to 0.
+    # 16-bit floats do not hold 255 steps. NaN has no integer, and fmax turns it into 0.
     numbers = images.astype(numpy.promote_types(images.dtype, numpy.float32))
     return numpy.round(numpy.fmin(numpy.fmax(numbers, 0), 1) * 255).astype(numpy.uint8)
 

@@ -1,21 +1,21 @@
 r"""The source's procedures on the pairwise region: ``redraw`` and ``sequential``.
 
-Both start from numbers in [-1, 1], shrink some of them until all pair conditions hold, and have no
+Both start from numbers in [-1, 1] and shrink some of them until all pair conditions hold. Neither has a
 closed-form density.
 
 ``redraw``
-    The procedure of the source method: start from :math:`u \sim U(-1, 1)^K`, visit all pairs in
-    uniformly random order and orientation, and where a pair :math:`(i, j)` violates its ellipse
-    redraw :math:`u_j \sim U(-c, c)`, :math:`c = \sqrt{1 - u_i^2}`. A redraw only shrinks, so one
-    pass suffices. It is drawn here by its events, exactly: a visited pair never conflicts again, so
-    all pairs in conflict are unvisited, and the next one that the random order reaches is uniform
-    among them. Instead of 32,640 visits at K = 256 there are about 119 redraws.
+    The procedure of the source method. Start from :math:`u \sim U(-1, 1)^K`, and visit all pairs in uniformly
+    random order and orientation. If a pair :math:`(i, j)` violates its ellipse, redraw
+    :math:`u_j \sim U(-c, c)`, :math:`c = \sqrt{1 - u_i^2}`. A redraw only shrinks, so one pass suffices.
+    Here the procedure is drawn exactly by its events: a visited pair never conflicts again, so all pairs in
+    conflict are unvisited, and the next one that the random order reaches is uniform among them. At K = 256,
+    about 119 redraws replace 32,640 visits.
 ``sequential``
-    Components in random order, each uniform within the narrowest bound set by those before it,
-    :math:`|u_j| \le \sqrt{1 - \max u_i^2}`. One early large value squeezes all that follow: at
-    K = 256 about 7 % of these draws collapse towards the mean (rms of u below 0.2; none under
-    ``redraw``). It is drawn by its records, exactly: the bound changes only where a square exceeds
-    all earlier ones, which happens a few times, so no order has to be sorted out.
+    The components in random order, each uniform within the narrowest bound of the earlier ones,
+    :math:`|u_j| \le \sqrt{1 - \max u_i^2}`. One large value early on squeezes all that follow: at K = 256,
+    about 7 % of these draws collapse towards the mean (rms of u below 0.2; none do under ``redraw``). It is
+    drawn exactly by its records: the bound changes only if a square exceeds all earlier ones, which happens a
+    few times, so the order need not be sorted.
 """
 
 from collections.abc import Callable
@@ -38,26 +38,26 @@ T = TypeVar("T")
 
 
 def each_row(draw_one: Callable[..., T], philox_words: jax.Array, rows: RowHalves, k: int, *tables: Any) -> T:
-    """Apply a draw of one row to each of ``(n,)`` rows."""
+    """Apply a draw of one row to each of the rows ``(n,)``."""
     return jax.vmap(lambda row: draw_one(philox_words, row, k, *tables))(rows)
 
 
 # --- redraw ----------------------------------------------------------------------------------------
 
-# Steps between two looks at the whole vectors (their largest squares); each step is O(1).
+# Number of O(1) steps between two passes over the whole vectors for their largest squares.
 _STEPS = 16
-# Rows need 460 to 860 steps at K = 256. Once this share of a batch is left, it goes on by itself.
+# Rows need 460 to 860 steps at K = 256. When this share of a batch is left, it continues on its own.
 _LATE_SHARE = 8
 
 
 class _Events(NamedTuple):
-    """Where n vectors of K components stand on their way through the events of `redraw`.
+    """State of n vectors of K components on their way through the events of `redraw`.
 
-    Each vector is kept in three zones: ``n_large`` components of a square above 1/2, then others that
-    may still conflict with one of these, then, from ``n_active`` on, components that never will
-    again. Every pair in conflict has its larger member in the first zone and the other in the first
-    two. An item is a complex number, value + i position: two floats that move in one gather or
-    scatter take half of the time of two arrays, and less still if the rows lie in one flat array.
+    Each vector has three zones: ``n_large`` components with a square above 1/2, then components that may
+    still conflict with one of these, then, from ``n_active`` on, components that never will again. Every pair
+    in conflict has its larger member in the first zone, and the other in the first two. An item is a complex
+    number, value + i position: two floats that move in one gather or scatter take half of the time of two
+    arrays, and less still in one flat array.
     """
 
     items: jax.Array  # (n K,)
@@ -80,11 +80,11 @@ def _start_events(philox_words, row, k):
 
 
 def _step_events(events, words, largest):
-    """Propose a pair of each row: redraw if it conflicts, put aside if it never will, else do nothing.
+    """Propose a pair for each row, and redraw it if it conflicts or settle it if it never will again.
 
-    A pair of a large and any other active component is proposed until one conflicts, which makes the
-    next event uniform among the pairs in conflict; a pair of two large ones can be proposed in two
-    ways and is taken half of the time. `largest` bounds all squares from above.
+    Pairs of a large and any other active component are proposed until one conflicts, so the next event is
+    uniform among the pairs in conflict. A pair of two large components can be proposed in two ways, and is
+    accepted half of the time. `largest` bounds all squares from above.
     """
     items, n_large, n_active = events
     n = n_large.shape[0]
@@ -120,11 +120,11 @@ def _step_events(events, words, largest):
     item = lax.complex(jnp.where(conflict, redrawn, item_2.real), position)
 
     shrunk = conflict & (target < n_large) & (jnp.square(redrawn) <= 0.5)
-    # With one large component left the answer must be the exact opposite of `exceeds`: by another
-    # rounding a pair could be neither in conflict nor settled, and the loop would never end.
+    # With one large component left, this must be the exact opposite of `exceeds`: with another rounding, a
+    # pair could be neither in conflict nor settled, and the loop would never end.
     harmless = jnp.where(n_large == 1, ~exceeds, largest + square_2 <= 1)
     settled = harmless & ~both_large & ~events.done
-    # What leaves a zone changes places with the last one in it; else `last` is the target itself.
+    # An item that leaves a zone changes places with the last one in it; else `last` is the target itself.
     last = jnp.where(shrunk, n_large - 1, jnp.where(settled, n_active - 1, target))
     moved = jnp.where(target == last, item, look_up(items, last))
     items = put(put(items, target, moved), last, item)
@@ -132,13 +132,13 @@ def _step_events(events, words, largest):
 
 
 def _run_events(philox_words, rows, k, count, events, n_late):
-    """Step all rows until at most `n_late` are left with conflicts."""
+    """Step all rows until at most `n_late` have conflicts left."""
     n = rows[0].shape[0]
 
     def steps(carry):
         count, events = carry
         largest = jnp.max(jnp.square(events.items.real).reshape(n, k), axis=1)
-        # Made in one go: inside the inner loop XLA would compute each word again for every use of it.
+        # The words are made before the inner loop: inside, XLA would compute each word for every use of it.
         numbers = jnp.broadcast_to((count + lax.iota(np.uint32, _STEPS))[:, None], (_STEPS, n))
         words = jax.vmap(lambda number: row_block(philox_words, rows, CounterStream.REDRAW, number))(numbers)
 
@@ -163,7 +163,7 @@ def _draw_redraw_all(philox_words, rows, k):
     n_late = rows[0].shape[0] // _LATE_SHARE
     events = flat(each_row(_start_events, philox_words, rows, k))
     count, events = _run_events(philox_words, rows, k, np.uint32(0), events, n_late)
-    # Rows to fill up with are copies of row 0, which come out the same wherever they are stepped.
+    # The rows that fill up are copies of row 0, which come out the same wherever they are stepped.
     late = jnp.nonzero(~events.done, size=max(n_late, 1), fill_value=0)[0]
     late_rows, late_events = jax.tree.map(lambda part: part[late], (rows, by_rows(events)))
     _, late_events = _run_events(philox_words, late_rows, k, count, flat(late_events), 0)
@@ -174,24 +174,24 @@ def _draw_redraw_all(philox_words, rows, k):
 def _fixed_square(x):
     """Square in units of 2^-31.
 
-    The counts below are kept up to date, so a pair must be judged alike each time. Sums of floats are
-    not: XLA may fuse square and sum into one rounding here and two there, and the loop never ends.
+    The counts below are updated step by step, so a pair must be judged alike each time. Floats would not do:
+    XLA may fuse square and sum into one rounding in one place and two in another, and the loop never ends.
     """
     return (jnp.square(x) * np.float32(2**31)).astype(np.uint32)
 
 
 def _draw_redraw_masked(philox_words, row, k, pairs):
-    """Events among the pairs of a mask, by a count of each component's conflicts: O(K) an event."""
+    """Draw the events among the pairs of a mask, by each component's count of conflicts: O(K) per event."""
     positions = lax.iota(np.int32, k)
 
     def conflicts_with(squares, index, square):
-        """Which components would conflict with component `index`, were its square `square`."""
+        """Return which components would conflict with component `index` if its square were `square`."""
         return (squares + square > np.uint32(2**31)) & (positions != index) & pairs[index]
 
     def step(carry):
         event, u, squares, counts = carry
         choice, fill, _, _ = row_block(philox_words, row, CounterStream.REDRAW, event)
-        # An ordered pair (keep, redraw), uniform among those in conflict.
+        # An ordered pair (keep, redraw) is uniform among those in conflict.
         ends = jnp.cumsum(counts)
         rank = random_below(choice, ends[-1].astype(np.uint32)).astype(np.int32)
         keep = jnp.sum(ends <= rank)
@@ -215,7 +215,7 @@ def _draw_redraw_masked(philox_words, row, k, pairs):
 def draw_redraw(
     philox_words: jax.Array, rows: RowHalves, k: int, pairs: jax.Array | np.ndarray | None
 ) -> jax.Array:
-    """``(n, k)`` vectors of ``redraw``, over all pairs or those of a mask."""
+    """Draw ``(n, k)`` vectors of ``redraw``, over all pairs or those of a mask."""
     if pairs is None:
         return _draw_redraw_all(philox_words, rows, k)
     return each_row(_draw_redraw_masked, philox_words, rows, k, jnp.asarray(pairs))
@@ -225,11 +225,11 @@ def draw_redraw(
 
 
 def _arrival_times(philox_words, row, k):
-    """``(k,)`` distinct int32 times, whose order is a uniformly random permutation.
+    """Draw ``(k,)`` distinct int32 times, whose order is a uniformly random permutation.
 
-    Random bits above, the position below, which settles ties. It is masked with bits that all
-    components share, so that of two tied ones either comes first with the same chance. Only among
-    three, which tie in 4e-8 of all rows at K = 256 and in 4 % at K = 4,096, the order is a little off.
+    The high bits are random. The low bits hold the position, which settles ties. The position is masked with
+    bits that all components share, so either of two tied components comes first with the same probability.
+    Ties of three bias the order slightly; they occur in 4e-8 of all rows at K = 256, and in 4 % at K = 4,096.
     """
     n_bits = (k - 1).bit_length()
     mask = row_block(philox_words, row, CounterStream.ORDER, np.uint32(2**32 - 1))[0]
@@ -249,7 +249,7 @@ def _draw_sequential_all(philox_words, rows, k):
 
     def next_record(carry):
         values, largest, _ = carry
-        # Only a component that comes later can exceed the largest square so far.
+        # Only a later component can exceed the largest square so far.
         squares = jnp.square(values)
         exceeds = squares > largest[:, None]
         arrivals = jnp.where(exceeds, times, never), jnp.where(exceeds, squares, 0)
@@ -281,7 +281,7 @@ def _draw_sequential_masked(philox_words, row, k, pairs):
 def draw_sequential(
     philox_words: jax.Array, rows: RowHalves, k: int, pairs: jax.Array | np.ndarray | None
 ) -> jax.Array:
-    """``(n, k)`` vectors of ``sequential``, over all pairs or those of a mask."""
+    """Draw ``(n, k)`` vectors of ``sequential``, over all pairs or those of a mask."""
     if pairs is None:
         return _draw_sequential_all(philox_words, rows, k)
     return each_row(_draw_sequential_masked, philox_words, rows, k, jnp.asarray(pairs))

@@ -1,9 +1,9 @@
-"""One progress bar for all long work: rate and time left, on standard error, silent on request."""
+"""The progress bar of all long work: rate and time left, on standard error; it can be switched off."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-#: ``advance(count, note="")`` moves a bar on; the note stands behind it (a loss, say).
+#: ``advance(count, note="")`` moves a bar on; the note, such as a loss, follows the bar.
 Advance = Callable[..., None]
 
 
@@ -14,13 +14,13 @@ def progress_bar(label: str, total: int, *, enabled: bool = True, unit: str = "r
     Parameters
     ----------
     label : str
-        Word before the bar.
+        Text before the bar.
     total : int
-        Number of units at which the bar is full.
+        Number of units of the full bar.
     enabled : bool
-        Whether to show a bar at all.
+        Whether to show a bar.
     unit : str
-        Plural of what is counted, for the rate.
+        Plural of the counted unit, for the rate.
 
     Yields
     ------
@@ -44,7 +44,7 @@ def progress_bar(label: str, total: int, *, enabled: bool = True, unit: str = "r
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
-            # At the end over all of the time: steps that come in one burst would look too fast.
+            # A finished bar shows the mean rate: steps that end in one burst would look too fast.
             speed = task.completed / task.finished_time if task.finished_time else task.speed
             return Text(f"{speed:,.0f} {unit}/s" if speed else "", style="progress.data.speed")
 

@@ -1,4 +1,4 @@
-"""Provenance of results: when they were made, by which version, and by which command."""
+"""Provenance of results: their date, version and command."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ _command: ContextVar[str | None] = ContextVar("command", default=None)
 
 @contextmanager
 def commanded(words: Sequence[str]) -> Iterator[None]:
-    """Let results that are made in the block tell the command that asked for them.
+    """Record the command that asked for the results made in the block.
 
     Parameters
     ----------
@@ -28,12 +28,12 @@ def commanded(words: Sequence[str]) -> Iterator[None]:
 
 
 def provenance() -> dict[str, str]:
-    """Tell when and by what a result is made that is made now.
+    """Return the provenance of a result made now.
 
     Returns
     -------
     dict
-        ``date`` in UTC, as ISO 8601 writes it; ``version`` of this package; and ``command``, if there is one.
+        ``date`` in UTC, in ISO 8601; ``version`` of this package; and ``command``, if there is one.
 
     Examples
     --------
@@ -48,12 +48,12 @@ def provenance() -> dict[str, str]:
 
 
 def told(made: Mapping[str, str]) -> str:
-    """Tell it to a reader.
+    """Format a provenance for a reader.
 
     Parameters
     ----------
     made : mapping
-        Provenance, as :func:`provenance` gives it.
+        Provenance from :func:`provenance`.
 
     Examples
     --------

@@ -1,9 +1,9 @@
 """Counter-based random numbers: Philox4x32-10 as JAX keys and as row-addressed words.
 
 Philox (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011) maps a
-64-bit key and a 128-bit counter to 128 random bits. Nothing is carried from one number to the next,
-so a row of a sequence can be computed anywhere, alone, and always comes out the same. The four
-32-bit words of the counter are laid out as
+64-bit key and a 128-bit counter to 128 random bits. Nothing carries over from one number to the next, so any
+row of a sequence can be computed alone, anywhere, with the same result. The four 32-bit words of the counter
+are
 
     ==== =====================================================================
     word holds
@@ -11,12 +11,12 @@ so a row of a sequence can be computed anywhere, alone, and always comes out the
     0    low half of the 64-bit row number (or of the index within an array)
     1    high half of it
     2    block within the row: each block gives four words
-    3    stream: which use the numbers are put to, see :class:`CounterStream`
+    3    stream: the use of the numbers, see :class:`CounterStream`
     ==== =====================================================================
 
-Counters of different rows, blocks or streams differ in at least one word, so no two draws ever
-share a random number under one key. (A key folded from the row number would be shorter, but 64-bit
-folded keys repeat: among 10^9 rows two share a key with a chance of 3 %.)
+Counters of different rows, blocks or streams differ in at least one word, so no two draws under one key share
+a random number. (Keys folded from the row number would be simpler, but 64-bit folded keys repeat: among 10^9
+rows, two share a key with a probability of 3 %.)
 """
 
 import enum
@@ -45,21 +45,21 @@ Words = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
 
 
 class CounterStream(enum.IntEnum):
-    """Last word of the counter: it keeps numbers of different uses apart."""
+    """Last word of the counter, which separates numbers of different uses."""
 
     ARRAY = 0  # jax.random arrays
     SPLIT = 1  # jax.random.split
     FOLD = 2  # jax.random.fold_in
-    CONVERT = 3  # keys of another kind turned into Philox keys
+    CONVERT = 3  # conversion of other keys to Philox keys
     FILL = 4  # one number for each component of a row
-    PIECE = 5  # which piece of the region, and where in it
+    PIECE = 5  # piece of the region, and position in it
     REDRAW = 6  # events of redraw
     ORDER = 7  # random order of the components
-    PART = 8  # which part of a mixture
+    PART = 8  # part of a mixture
 
 
 def philox4x32(key: Sequence[ArrayLike] | jax.Array, counter: Sequence[ArrayLike]) -> Words:
-    """Philox4x32-10: the random function behind every number drawn here.
+    """Philox4x32-10, the random function behind every number drawn here.
 
     Parameters
     ----------
@@ -71,10 +71,10 @@ def philox4x32(key: Sequence[ArrayLike] | jax.Array, counter: Sequence[ArrayLike
     Returns
     -------
     tuple of four uint32 arrays
-        Random words, of the shape that the six broadcast to.
+        Random words, of the shape that all six arrays broadcast to.
     """
-    # Each word stays in a lane of 64 bits, where the product of two words is one instruction and its
-    # halves are a shift and a mask; packed and unpacked in every round it takes 1.4 times as long.
+    # Each word has a 64-bit lane, in which the product of two words is one instruction and its halves are a
+    # shift and a mask. Packing and unpacking in every round would take 1.4 times as long.
     # (jax.lax.mulhi fails to compile on several devices.)
     with jax.enable_x64(True):
 
@@ -94,12 +94,12 @@ def philox4x32(key: Sequence[ArrayLike] | jax.Array, counter: Sequence[ArrayLike
 
 
 def row_block(philox_words: jax.Array, row: RowHalves, stream: CounterStream, block: ArrayLike) -> Words:
-    """Four uint32 words of blocks of one row.
+    """Return four uint32 words for each of some blocks of one row.
 
     Parameters
     ----------
     philox_words : (2,) uint32 array
-        Key, from :func:`philox_words`.
+        Key from :func:`philox_words`.
     row : pair of uint32 scalars
         Low and high half of the row number.
     stream : CounterStream
@@ -110,7 +110,7 @@ def row_block(philox_words: jax.Array, row: RowHalves, stream: CounterStream, bl
     Returns
     -------
     tuple of four uint32 arrays
-        Each of the shape of `block`.
+        Random words, each array of the shape of `block`.
     """
     counter = (row[0], row[1], block, np.uint32(stream))
     return philox4x32(
@@ -119,12 +119,12 @@ def row_block(philox_words: jax.Array, row: RowHalves, stream: CounterStream, bl
 
 
 def row_words(philox_words: jax.Array, row: RowHalves, stream: CounterStream, count: int) -> jax.Array:
-    """``(count,)`` uint32 words of one row.
+    """Return ``(count,)`` uint32 words of one row.
 
-    From 128 words on they are those of the first ``count / 4`` blocks: all first words, then all second
-    words and so on, which XLA writes in place on a CPU (interleaved, they take twice as long). XLA
-    would join the parts of fewer words anew for each number, up to ten times as slowly; so those are
-    the first words, and beyond 64 the second words, of 64 blocks.
+    From 128 words on, they are the words of the first ``count / 4`` blocks: all first words, then all second
+    words, and so on. XLA writes this order in place on a CPU; interleaved words take twice as long. For fewer
+    words XLA would join the parts anew for each number, up to ten times as slowly. They are therefore the
+    first words, and beyond 64 the second words, of 64 blocks.
     """
     n_blocks = -(-count // 4) if count >= 128 else 64
     words = row_block(philox_words, row, stream, lax.iota(np.uint32, n_blocks))
@@ -132,18 +132,18 @@ def row_words(philox_words: jax.Array, row: RowHalves, stream: CounterStream, co
 
 
 def uniform01(words: ArrayLike) -> jax.Array:
-    """Uniform float32 numbers in (0, 1] from uint32 words; logarithms of them are finite."""
+    """Return uniform float32 numbers in (0, 1] from uint32 words; their logarithms are finite."""
     return (lax.convert_element_type(words, np.float32) + np.float32(0.5)) * np.float32(2**-32)
 
 
 def uniform_signed(words: ArrayLike) -> jax.Array:
-    """Uniform float32 numbers in [-1, 1], symmetric about zero, from uint32 words."""
+    """Return uniform float32 numbers in [-1, 1], symmetric about zero, from uint32 words."""
     integers = lax.convert_element_type(lax.bitcast_convert_type(words, np.int32), np.float32)
     return (integers + np.float32(0.5)) * np.float32(2**-31)
 
 
 def random_below(words: ArrayLike, bound: ArrayLike) -> jax.Array:
-    """Uniform integers in ``[0, bound)`` as uint32, from uint32 words (bias below ``bound / 2^32``)."""
+    """Return uniform uint32 integers in ``[0, bound)`` from uint32 words (bias below ``bound / 2^32``)."""
     with jax.enable_x64(True):
         product = lax.convert_element_type(words, np.uint64) * lax.convert_element_type(bound, np.uint64)
         return lax.convert_element_type(product >> np.uint64(32), np.uint32)
@@ -177,15 +177,15 @@ def _fold_in(key_data, data):
 def _random_bits(key_data, bit_width, shape):
     size = math.prod(shape)
     n_words = size * 2 if bit_width == 64 else size
-    # Lines of 64 blocks: joined along a flat array, XLA computes the words one at a time on a CPU.
+    # The words come in lines of 64 blocks: along one flat array, XLA computes them one at a time on a CPU.
     n_lines = -(-n_words // 256)
     if n_lines * 64 >= 2**32:
-        raise NotImplementedError(f"an array of {size} random numbers is too large: at most 2^34 words")
+        raise NotImplementedError(f"shape: expected at most 2^34 random words; got {size} numbers")
     index = lax.iota(np.uint32, n_lines * 64).reshape(n_lines, 64)
     zero = jnp.zeros_like(index)
     counter = (index, zero, zero, zero + np.uint32(CounterStream.ARRAY))
     words = jnp.concatenate(philox4x32((key_data[0], key_data[1]), counter), axis=1).reshape(-1)[:n_words]
-    if bit_width == 64:  # asked for only where 64-bit types are on
+    if bit_width == 64:  # this occurs only with 64-bit types enabled
         low, high = words[:size].astype(np.uint64), words[size:].astype(np.uint64)
         return (low | (high << np.uint64(32))).reshape(shape)
     return words.astype(f"uint{bit_width}").reshape(shape)
@@ -205,24 +205,24 @@ _philox = define_prng_impl(
 def key(seed: int | np.integer) -> jax.Array:
     """Make a typed JAX key of the Philox4x32-10 generator.
 
-    The key works everywhere in :mod:`jax.random`, and all 64 bits of the seed count.
+    The key works everywhere in :mod:`jax.random`, and uses all 64 bits of the seed.
 
     Parameters
     ----------
     seed : int
-        Number in ``[0, 2**64)``.
+        Seed in ``[0, 2**64)``.
 
     Returns
     -------
     jax.Array
-        A scalar typed key.
+        Scalar typed key.
 
     Raises
     ------
     TypeError
-        If the seed is no integer.
+        If the seed is not an integer.
     ValueError
-        If it is negative or has more than 64 bits.
+            If the seed is negative or has more than 64 bits.
 
     Examples
     --------
@@ -240,19 +240,19 @@ def key(seed: int | np.integer) -> jax.Array:
 def philox_words(key: jax.Array) -> jax.Array:
     """Turn any typed JAX key into the two words of a Philox key, ``(2,)`` uint32.
 
-    A key made by :func:`key` gives its own words; the data of any other kind is absorbed two words
-    at a time, each pair enciphered under the words so far.
+    A key made by :func:`key` gives its own words. The data of any other key is absorbed two words at a time,
+    each pair enciphered under the words so far.
 
     Raises
     ------
     TypeError
-        If the argument is no typed key (a seed, or one of the older raw ``PRNGKey`` arrays).
+        If `key` is not a typed key, but a seed or one of the older raw ``PRNGKey`` arrays.
     ValueError
-        If it is an array of several keys.
+        If `key` is an array of several keys.
     """
     if not (hasattr(key, "dtype") and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
         raise TypeError(
-            f"key: expected a typed JAX key, as made by ellipsoid.key(0) or jax.random.key(0); "
+            f"key: expected a typed JAX key, such as ellipsoid.key(0) or jax.random.key(0); "
             f"got {type(key).__name__}"
         )
     if key.shape != ():

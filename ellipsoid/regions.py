@@ -1,19 +1,19 @@
-r"""Regions that draws must stay in, in normalised coordinates ``u = scores / semi_axes``.
+r"""Regions that contain the draws, in normalised coordinates ``u = scores / semi_axes``.
 
-A region is convex and symmetric about zero, so it is the unit ball of a norm, its Minkowski functional or
-*gauge*: the smallest factor by which the region must be scaled to contain a point. A point is inside where
+A region is convex and symmetric about zero. It is therefore the unit ball of a norm, its *gauge* (Minkowski
+functional): the smallest factor by which the region must be scaled to contain a point. A point is inside if
 its gauge is at most 1.
 
 The region of the method is the intersection of the pairwise ellipses, :math:`u_i^2 + u_j^2 \le 1`
-for all :math:`i < j`. Only the two largest squares matter, so with :math:`s_1 \ge s_2` the two
-largest of :math:`u^2` the gauge is :math:`\sqrt{s_1 + s_2}`: an O(K) test of all K(K-1)/2 pairs.
-It consists of two disjoint pieces,
+for all :math:`i < j`. Only the two largest squares matter. With :math:`s_1 \ge s_2` the two largest of
+:math:`u^2`, the gauge is :math:`\sqrt{s_1 + s_2}`: an O(K) test of all K(K-1)/2 pairs. The region consists of
+two disjoint pieces,
 
 - the *cube*, :math:`\max|u| \le 1/\sqrt 2`, where every pair condition holds by itself, and
 - the *spikes*, where exactly one coordinate :math:`m` has :math:`|u_m| = \sin t > 1/\sqrt 2`,
-  :math:`t \in (\pi/4, \pi/2]`, and all the others lie within :math:`\pm\cos t`.
+  :math:`t \in (\pi/4, \pi/2]`, and all others lie within :math:`\pm\cos t`.
 
-Two coordinates can't both exceed :math:`1/\sqrt 2`, so nothing is left out. The volume follows:
+These pieces are complete, since two coordinates cannot both exceed :math:`1/\sqrt 2`. The volume is
 :math:`2^{K/2} + K 2^K \int_{\pi/4}^{\pi/2} \cos^K t\,dt` (K = 2: the unit circle, 2 + (pi - 2)).
 """
 
@@ -36,7 +36,7 @@ PAIRWISE, ELLIPSOID, BOX = "pairwise", "ellipsoid", "box"
 
 @jax.custom_jvp
 def _root(x):
-    """Square root whose derivative at 0 is 0, not infinite: a gauge has its minimum there."""
+    """Square root with derivative 0 at 0 instead of infinity: a gauge has its minimum there."""
     return jnp.sqrt(x)
 
 
@@ -44,25 +44,25 @@ def _root(x):
 def _root_jvp(primals, tangents):
     (x,), (dx,) = primals, tangents
     is_positive = x > 0
-    # Inside of the root too, or an infinite derivative times 0 would be NaN.
+    # Without this inner `where`, an infinite derivative times 0 would be NaN.
     rate = jnp.where(is_positive, 0.5 / jnp.sqrt(jnp.where(is_positive, x, 1)), 0)
     return _root(x), dx * rate
 
 
 def pairs_gauge(u: ArrayLike, pairs: jax.Array | np.ndarray | None = None) -> jax.Array:
-    """Gauge by the full masked K x K form: every pair is looked at.
+    """Gauge by the full masked K x K form, which checks every pair.
 
     Parameters
     ----------
     u : (..., K) array
         Normalised coordinates.
     pairs : (K, K) boolean array, optional
-        Pairs that count; symmetric, the diagonal is ignored. All of them when absent.
+        Pairs that count; the mask must be symmetric, and its diagonal is ignored. By default all count.
 
     Returns
     -------
     (...) array
-        ``max(max_i |u_i|, max_{i<j} sqrt(u_i^2 + u_j^2))`` over the pairs that count.
+        Gauge ``max(max_i |u_i|, max_{i<j} sqrt(u_i^2 + u_j^2))`` over the pairs that count.
     """
     u = jnp.asarray(u)
     k = u.shape[-1]
@@ -72,7 +72,7 @@ def pairs_gauge(u: ArrayLike, pairs: jax.Array | np.ndarray | None = None) -> ja
     return _root(jnp.max(sums, axis=(-2, -1)))
 
 
-# A reduction along the minor axis goes number by number on a CPU; one over groups of 16 goes 16 at once.
+# On a CPU, a reduction along the minor axis takes one number at a time; over groups of 16 it takes 16.
 _LANES = 16
 
 
@@ -92,7 +92,7 @@ def reduce_in_lanes(
 
 @jax.custom_jvp
 def _two_largest(x):
-    """Largest and second largest of non-negative ``(..., K)`` numbers in one pass (K = 1: and 0)."""
+    """Return the two largest of non-negative ``(..., K)`` numbers in one pass (the second of one is 0)."""
 
     def merge(a, b):
         return jnp.maximum(a[0], b[0]), jnp.maximum(jnp.minimum(a[0], b[0]), jnp.maximum(a[1], b[1]))
@@ -117,8 +117,8 @@ class PairwiseEllipses:
     Attributes
     ----------
     pairs : (K, K) boolean array, optional
-        Pairs that count (symmetric; the diagonal is ignored). A component that is in no pair
-        is bounded by ``|u| <= 1``. All pairs when absent.
+        Pairs that count; the mask must be symmetric, and its diagonal is ignored. By default all count. A
+        component without a pair is bounded by ``|u| <= 1``.
     """
 
     pairs: jax.Array | np.ndarray | None = None
@@ -144,14 +144,14 @@ class PairwiseEllipses:
         return pairwise_log_volume(k)
 
     def check(self, k: int) -> None:
-        """Do nothing if the region fits `k` components.
+        """Check that the region fits `k` components.
 
         Raises
         ------
         TypeError
             If the mask does not hold booleans.
         ValueError
-            If the mask is not of shape ``(k, k)``, or not symmetric.
+            If the mask does not have shape ``(k, k)``, or is not symmetric.
         """
         if self.pairs is None or isinstance(self.pairs, Tracer):
             return
@@ -161,16 +161,16 @@ class PairwiseEllipses:
         if pairs.shape != (k, k):
             raise ValueError(f"pairs: expected a mask of shape ({k}, {k}); got {pairs.shape}")
         if not np.array_equal(pairs, pairs.T):
-            raise ValueError("pairs: expected a symmetric mask; use pairs | pairs.T")
+            raise ValueError("pairs: expected a symmetric mask; got an asymmetric one; use pairs | pairs.T")
 
 
 _Class = TypeVar("_Class", bound=type)
 
 
 def _without_leaves(cls: _Class) -> _Class:
-    """Register a class of no fields as a pytree that differs from those of other such classes.
+    """Register a class without fields as a pytree that differs from those of other such classes.
 
-    As dataclasses they are equal to JAX, which then takes the program of one region for another.
+    JAX treats dataclasses without fields as equal, and would reuse the program of one region for another.
     """
     jax.tree_util.register_pytree_node(cls, lambda region: ((), cls.name), lambda name, leaves: cls())
     return cls
@@ -192,13 +192,13 @@ class Ellipsoid:
         return k / 2 * math.log(math.pi) - math.lgamma(k / 2 + 1)
 
     def check(self, k: int) -> None:
-        """Do nothing, as the region fits any number of components."""
+        """Check nothing, since the region fits any number of components."""
 
 
 @_without_leaves
 @dataclass(frozen=True)
 class Box:
-    """All points with every component within its own bound, whatever the others do."""
+    """All points with every component within its own bound, independently of the others."""
 
     name = BOX
 
@@ -211,7 +211,7 @@ class Box:
         return k * math.log(2)
 
     def check(self, k: int) -> None:
-        """Do nothing, as the region fits any number of components."""
+        """Check nothing, since the region fits any number of components."""
 
 
 Region = PairwiseEllipses | Ellipsoid | Box
@@ -220,14 +220,14 @@ _BY_NAME = {PAIRWISE: PairwiseEllipses(), ELLIPSOID: Ellipsoid(), BOX: Box()}
 
 
 def as_region(region: str | Region) -> Region:
-    """Region object of a name, or the object itself.
+    """Return the region object of a name, or the object itself.
 
     Raises
     ------
     ValueError
-        For an unknown name.
+        If the name is unknown.
     TypeError
-        For anything else that is no region.
+        If `region` is neither a name nor a region object.
     """
     if isinstance(region, PairwiseEllipses | Ellipsoid | Box):
         return region

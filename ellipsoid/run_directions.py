@@ -1,4 +1,4 @@
-"""Directions of a run: learned from what is known of its images, kept in its folder, and used on them."""
+"""Directions of a run: learned from the labels of its images, kept in its folder, and applied to images."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -28,34 +28,34 @@ def learn_run_directions(
     *,
     orthogonal: bool | Sequence[str] = False,
 ) -> Directions:
-    """Learn the directions of a run's attributes or classes, and keep them in its folder.
+    """Learn the directions of a run's attributes or classes, and save them in its folder.
 
     Parameters
     ----------
     folder : path
-        Run folder, or one with ``latents.npy`` from any framework.
+        Run folder, or a folder with ``latents.npy`` from any framework.
     labels : array or mapping of arrays, optional
-        Class of each latent vector, or booleans by the name of the attribute. By default what is known of the
-        images that the run was trained on.
+        Class of each latent vector, or booleans by the name of the attribute; by default the labels of the
+        run's training images.
     orthogonal : bool or sequence of str
-        Attributes that a step along any other one must not change, as for :func:`ellipsoid.directions`.
+        Attributes that a step along any other direction must not change; see :func:`ellipsoid.directions`.
 
     Returns
     -------
     Directions
-        Directions of all attributes that at least 10 rows have and 10 lack.
+        Directions of all attributes that at least 10 rows have and at least 10 lack.
 
     Raises
     ------
     FileNotFoundError
         If there are no latents in the folder.
     FileExistsError
-        If ``directions.npz`` is no file of directions.
+        If ``directions.npz`` is a file of another kind.
     TypeError, ValueError
-        If nothing is known of the images and no labels are given, if they do not fit the latents, or if none
-        of them is frequent enough; also if a file is damaged.
+        If no labels are given and the images have none, the labels do not fit the latents, no label is
+        frequent enough, or a file is damaged.
     OSError
-        If a file can't be read or written.
+        If a file cannot be read or written.
     """
     run = RunFolder(folder)
     check_output("run", run.directions, "a file of directions", Directions.load)
@@ -65,13 +65,13 @@ def learn_run_directions(
         known = training_attributes(folder)
     if known is None:
         raise ValueError(
-            f"labels: expected labels of the latents, since nothing is known of the images of {run.path}; "
-            f"got none"
+            f"labels: expected labels of the latents, since nothing is known of the training images of "
+            f"{run.path}; got none"
         )
     if labels is None and len(next(iter(known.values()))) != len(latents):
         raise ValueError(
-            f"run: expected as many images as latents, {len(latents):,}; "
-            f"got {len(next(iter(known.values()))):,}: they have changed"
+            f"run: expected as many training images as latents, {len(latents):,}; got "
+            f"{len(next(iter(known.values()))):,}, since the images have changed; encode them again"
         )
     learned = directions(latents, _frequent(known, len(latents)), orthogonal=orthogonal)
     learned.save(run.directions)
@@ -79,7 +79,7 @@ def learn_run_directions(
 
 
 def _frequent(labels: Any, n: int) -> dict[str, np.ndarray]:
-    """Attributes, or classes against the rest, that enough rows have and lack."""
+    """Return the attributes, or the classes against the rest, that enough rows have and lack."""
     if isinstance(labels, Mapping):
         groups = as_attributes(labels, n)
     else:
@@ -97,12 +97,12 @@ def _frequent(labels: Any, n: int) -> dict[str, np.ndarray]:
 
 
 def run_directions(folder: str | os.PathLike[str]) -> Directions:
-    """Load the directions of a run; the first time, they are learned from what is known of its images.
+    """Load the directions of a run; the first call learns them from the labels of its images.
 
     Raises
     ------
     FileNotFoundError, FileExistsError, TypeError, ValueError, OSError
-        As :func:`learn_run_directions`.
+        If :func:`learn_run_directions` would raise it.
     """
     run = RunFolder(folder)
     return Directions.load(run.directions) if run.directions.exists() else learn_run_directions(folder)
@@ -114,9 +114,9 @@ def run_direction(folder: str | os.PathLike[str], name: str) -> Direction:
     Raises
     ------
     ValueError
-        If there is none of this name.
+            If there is no direction of this name.
     FileNotFoundError, FileExistsError, TypeError, OSError
-        As :func:`learn_run_directions`.
+        If :func:`learn_run_directions` would raise it.
     """
     known = run_directions(folder)
     if name not in known:
@@ -134,7 +134,7 @@ def edited_decoder(
     edits: Sequence[tuple[Direction, float]],
     **region: Any,
 ) -> tuple[Callable[[np.ndarray], Any], str]:
-    """Give a decoder that moves latents along directions first, one after the other, and its digest.
+    """Return a decoder that first moves latents along directions, one after the other, and its digest.
 
     Rows that leave the region are pulled towards the centre of the shape.
 
@@ -143,19 +143,20 @@ def edited_decoder(
     decode : callable
         Function from latents to images.
     decoder_digest : str
-        Digest that tells it from others.
+        Digest that identifies the decoder.
     shape : PCAState, Mixture or Flow
+        Shape that defines the region.
     edits : sequence of (Direction, float)
         Directions and the number of steps along each.
     **region
-        Level, fact and region, as for :func:`ellipsoid.edit`.
+        Level, fact and region; see :func:`ellipsoid.edit`.
 
     Returns
     -------
     callable
         Function from latents to images.
     str
-        Digest that tells it from others.
+        Digest that identifies the new function.
     """
 
     def edited(latents):
@@ -173,13 +174,13 @@ class PictureStrip(NamedTuple):
     Attributes
     ----------
     original, reconstruction : (H, W, C) uint8 array
-        The picture as the encoder was given it, and as it comes back unmoved.
+        Picture as the encoder sees it, and its decoded latents without a move.
     images : (n, H, W, C) uint8 array
-        The picture after each number of steps.
+        Pictures after each number of steps.
     score : float
         Reading of the picture along the direction, in standard deviations.
     gauge : (n,) array
-        Gauge of each.
+        Gauge of each picture's latents.
     """
 
     original: np.ndarray
@@ -202,10 +203,13 @@ def edit_picture(
     Parameters
     ----------
     autoencoder : Autoencoder or ImportedAutoencoder
+        Encoder and decoder of the picture.
     shape : PCAState, Mixture or Flow
+        Shape that defines the region.
     picture : path
-        File of an image.
+        Image file.
     direction : Direction
+        Direction of the move.
     amounts : sequence of float
         Numbers of steps, in standard deviations of the latents.
     **options
@@ -214,11 +218,12 @@ def edit_picture(
     Returns
     -------
     PictureStrip
+        Picture, its reconstruction, and the moved pictures.
 
     Raises
     ------
     FileNotFoundError, TypeError, ValueError, OSError
-        If the picture can't be read, or for what :func:`ellipsoid.edit` refuses.
+        If the picture cannot be read, or :func:`ellipsoid.edit` refuses an argument.
     """
     from ellipsoid.models.autoencoder import decode_latents, encode_images
     from ellipsoid.models.images import load_image

@@ -1,7 +1,7 @@
-"""Drawing latents: the checked entry, and the three ways to draw the rows of a sequence.
+"""Drawing latents: the checked entry, and three ways to draw the rows of a sequence.
 
-Rows are drawn inside of a surrounding ``jax.jit``, by the threads of a host, or by devices, each of which may
-draw rows of its own. All three draw the same rows, see :mod:`ellipsoid.sequence`.
+Rows are drawn inside a surrounding ``jax.jit``, by the threads of a host, or by several devices, each with
+rows of its own. All three draw the same rows; see :mod:`ellipsoid.sequence`.
 """
 
 import math
@@ -60,12 +60,12 @@ def _check_index(index: ArrayLike) -> jax.Array | np.ndarray:
 
 
 def _check_sharding(sharding: Any, n: int) -> tuple[NamedSharding, int]:
-    """Sharding of the first axis alone, and its number of shards."""
+    """Return the sharding of the first axis alone, and its number of shards."""
     if not isinstance(sharding, NamedSharding):
         raise TypeError(f"sharding: expected a jax.sharding.NamedSharding; got {type(sharding).__name__}")
     axes, *others = sharding.spec or (None,)
     if axes is None or any(others):
-        raise ValueError(f"sharding: expected a spec of the rows alone, as P('rows'); got {sharding.spec}")
+        raise ValueError(f"sharding: expected a spec of the rows alone, like P('rows'); got {sharding.spec}")
     names = (axes,) if isinstance(axes, str) else axes
     n_shards = math.prod(sharding.mesh.shape[name] for name in names)
     if n % n_shards:
@@ -77,9 +77,9 @@ def _warn_of_collapse(sequence: RowSequence, stacklevel: int) -> None:
     k, radius = sequence.shape.n_components, sequence.radius
     if sequence.region.name == ELLIPSOID and not is_traced(radius) and radius < 0.5 * math.sqrt(k + 2):
         warnings.warn(
-            f"level: at {radius:.4g} standard deviations all draws from a {k}-dimensional ellipsoid collapse "
-            f"towards the mean; the data lie near {math.sqrt(k):.4g}, and matched_level gives "
-            f"{math.sqrt(k + 2):.4g}",
+            f"level: all draws from a {k}-dimensional ellipsoid at {radius:.4g} standard deviations "
+            f"collapse towards the mean; data lie near {math.sqrt(k):.4g} standard deviations, and "
+            f"matched_level gives {math.sqrt(k + 2):.4g}",
             stacklevel=stacklevel,
         )
 
@@ -88,18 +88,18 @@ def _warn_of_collapse(sequence: RowSequence, stacklevel: int) -> None:
 
 
 def _halves(rows):
-    """Low and high uint32 words of row numbers."""
+    """Return the low and high uint32 words of row numbers."""
     low = rows.astype(np.uint32)
     return low, (rows >> 32).astype(np.uint32) if rows.dtype.itemsize == 8 else low * np.uint32(0)
 
 
 def _numbers_at(positions: np.ndarray, index: np.ndarray | None) -> np.ndarray:
-    """Row numbers at positions in the result: those of `index`, or the positions themselves."""
+    """Return the row numbers at positions in the result, from `index` or else the positions themselves."""
     return positions.astype(np.uint64) if index is None else index[positions]
 
 
 def _draw_traced(sequence: RowSequence, n: int, index: ArrayLike | None) -> Draws | MixtureDraws:
-    """Draw inside of a surrounding program, block by block."""
+    """Draw inside a surrounding program, block by block."""
     sequence = sequence.as_data()
     size = sequence.block_rows(jax.default_backend())
     rows = np.arange(n, dtype=np.uint64) if index is None else index
@@ -113,7 +113,7 @@ def _draw_traced(sequence: RowSequence, n: int, index: ArrayLike | None) -> Draw
 
 
 def _host_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Uninitialised array at a 64-byte boundary, which JAX takes over on a CPU without a copy."""
+    """Return an uninitialised array at a 64-byte boundary, which JAX on a CPU adopts without a copy."""
     n_bytes = math.prod(shape) * dtype.itemsize
     memory = np.empty(n_bytes + 64, np.uint8)
     start = -memory.ctypes.data % 64
@@ -123,9 +123,9 @@ def _host_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 def _draw_on_host(
     sequence: RowSequence, n: int, index: np.ndarray | None, *, verify: bool
 ) -> Draws | MixtureDraws:
-    """Draw with one thread a core, each a block at a time.
+    """Draw with one thread per core, each a block at a time.
 
-    The blocks are copied into the result: no program is compiled for a new `n`.
+    Blocks are copied into the result, so a new `n` compiles no program.
     """
     size, k, d = sequence.block_rows("cpu"), sequence.shape.n_components, sequence.shape.n_features
     memory = threading.local()
@@ -145,9 +145,9 @@ def _draw_on_host(
             rows = target[start : start + size]
             rows[:] = np.asarray(array)[: len(rows)]
 
-    first = draw(0)  # compiles, once
+    first = draw(0)  # this compiles, once
     result = [_host_empty((n, *array.shape[1:]), array.dtype) for array in first]
-    # JAX runs what one thread asks of a CPU one after the other, and loops over rows on one core.
+    # On a CPU, JAX runs the calls of one thread one after the other, and loops over rows on one core.
     with ThreadPoolExecutor(n_cores()) as pool:
         others = pool.map(lambda start: copy(start, draw(start)), range(size, n, size))
         copy(0, first)
@@ -159,7 +159,7 @@ def _draw_on_host(
 def _draw_on_devices(
     sequence: RowSequence, n: int, index: np.ndarray | None, *, verify: bool, sharding: Sharding | None
 ) -> Draws | MixtureDraws:
-    """Draw with one device, or with those of a sharding, each its own rows, without traffic between them."""
+    """Draw with one device, or with those of a sharding, each its own rows without communication."""
     shards, n_shards = None, 1
     if sharding is not None:
         shards, n_shards = _check_sharding(sharding, n)
@@ -167,7 +167,7 @@ def _draw_on_devices(
     size, shard_rows = sequence.block_rows(sequence.platform), n // n_shards
 
     def draw(start):
-        """Draw a block of each device."""
+        """Draw one block per device."""
         positions = np.minimum(np.arange(start, start + size), shard_rows - 1)
         positions = (np.arange(n_shards)[:, None] * shard_rows + positions).ravel()
         rows = _halves(_numbers_at(positions, index))
@@ -187,17 +187,17 @@ def draw_rows(
     verify: bool = False,
     sharding: Sharding | None = None,
 ) -> Draws | MixtureDraws:
-    """Draw the `n` rows of a sequence that `index` names, or the first `n` rows where it is None.
+    """Draw the rows of a sequence at `index`, or its first `n` rows if `index` is None.
 
     Raises
     ------
     TypeError, ValueError, RuntimeError
-        As for :func:`sample`.
+        See :func:`sample`.
     """
     if sequence.is_traced or is_traced(index):
         if verify:
             raise ValueError(
-                "verify: expected False under jit, where nothing can be raised; got True; check afterwards"
+                "verify: expected False under jit, where no error can be raised; got True; check the result"
             )
         if sharding is not None:
             raise ValueError(
@@ -242,62 +242,63 @@ def sample(
     key : typed JAX key
         Key from :func:`ellipsoid.key` or ``jax.random.key``.
     shape : PCAState, Mixture or Flow
-        Shape to draw from. In a mixture each row first chooses its part, by the weights, and is then drawn
-        inside that part's own region. In a flow rows are drawn as scores, and carried to latents along it.
+        Shape to draw from. For a mixture, each row first chooses a part by the weights, and is then drawn
+        inside the region of that part. For a flow, rows are drawn as scores and mapped to latents.
     n : int
         Number of vectors.
     law : {"redraw", "sequential", "uniform", "normal"}
-        Distribution of the draws inside the region, see :mod:`ellipsoid.laws`.
+        Distribution of the draws inside the region; see :mod:`ellipsoid.laws`.
     level : float
-        Half-width of each pair's ellipse in standard deviations of its components.
+        Half width of the ellipse of each pair, in standard deviations of its components.
     fact : float
-        Factor on the level; ``fact * level`` is what counts.
+        Factor on the level; only ``fact * level`` matters.
     region : {"pairwise", "ellipsoid", "box"} or a region object
-        Set that the draws stay in, see :mod:`ellipsoid.regions`. A region object with a mask restricts the
+        Set that contains the draws; see :mod:`ellipsoid.regions`. A region object with a mask restricts the
         pairs.
     label : str, number, sequence of these, or mapping of str to bool, optional
-        Label of the parts of a mixture to draw from, or of the latents of a flow, see
+        Label of the parts of a mixture, or of the latents of a flow, to draw from; see
         :meth:`ellipsoid.Mixture.select` and :meth:`ellipsoid.Flow.select`.
     verify : bool
         Whether every vector is checked by the full masked K x K form (for the other regions, by its gauge)
-        before it is handed out. Slow: for doubters.
+        before it is returned. Slow; meant for debugging and audits.
     dtype : {"float32", "float16", "bfloat16"}
-        Type of latents and scores. 16-bit scores are rounded inward, latents to nearest.
+        Data type of latents and scores. 16-bit scores are rounded inward, latents to nearest.
     sharding : jax.sharding.NamedSharding, optional
-        How the rows of the result are spread over devices, as ``NamedSharding(mesh, P("rows"))``:
-        each device draws its own rows, without traffic between them. `n` must be a multiple of the
+        Distribution of the rows over devices, such as ``NamedSharding(mesh, P("rows"))``. Each device draws
+        its own rows without communication. `n` must be a multiple of the number of shards. The rows are the
+        same, bit for bit on one backend.
         number of shards. The rows are the same, bit for bit on one backend.
 
     Returns
     -------
     Draws
-        ``latents`` (n, D), ``scores`` (n, K) and ``gauge`` (n,); :class:`MixtureDraws` also has ``part``
-        (n,). Every gauge is at most 1 in the scores as they are handed out.
+        Tuple of ``latents`` (n, D), ``scores`` (n, K) and ``gauge`` (n,); :class:`MixtureDraws` also has
+        ``part`` (n,). Every gauge of the returned scores is at most 1.
 
     Raises
     ------
     TypeError
-        If the key is no typed key, the shape none, `n` no integer, level or fact no number, the region
-        neither a name nor a region object, its mask not boolean, `label` of another kind, or the sharding no
-        ``NamedSharding``; if the level is traced where the law is normal.
+        If `key` is not a typed key, `shape` is not a shape, `n` is not an integer, `level` or `fact` is not a
+        number, `region` is neither a name nor a region object, its mask is not boolean, `label` has another
+        type, `sharding` is not a ``NamedSharding``, or `level` is traced where the law is normal.
     ValueError
-        If `n` is below 1, or no multiple of the number of shards; if level or fact is not finite and above 0;
-        for an unknown law, region, label or dtype, a law that the region doesn't have, a mask that is not
-        (K, K) or not symmetric, several keys in one array, or a sharding of other axes than the first; if
-        `dtype` can't hold a latent; if `verify` or `sharding` is given under ``jax.jit``.
+        If `n` is below 1 or not a multiple of the number of shards, `level` or `fact` is not finite and above
+        0, `law`, `region`, `label` or `dtype` is unknown, the region does not have the law, its mask is not
+        (K, K) and symmetric, `key` holds several keys, `sharding` shards other axes than the first, `dtype`
+        cannot hold a latent, or `verify` or `sharding` is given under ``jax.jit``.
     RuntimeError
-        If `verify` finds a vector outside, and in a process that was forked after JAX had been used.
+        If `verify` finds a vector outside, or if the process was forked after JAX had been used.
 
     Warns
     -----
     UserWarning
-        If all draws from an ellipsoid collapse towards the mean, since its level is far below the
+        If all draws from an ellipsoid collapse towards the mean, because its level is far below the
         ``sqrt(K)`` standard deviations at which data lie in K dimensions.
 
     Notes
     -----
-    Key, shape, level and fact may be traced by ``jax.jit``; `n` is static. Checks of values are skipped
-    there, so 16-bit latents may come out infinite.
+    Key, shape, level and fact may be traced by ``jax.jit``; `n` is static. Values are not checked there, so
+    16-bit latents may be infinite.
 
     Examples
     --------
@@ -326,7 +327,7 @@ def sample_at(
     dtype: DTypeLike = "float32",
     sharding: Sharding | None = None,
 ) -> Draws | MixtureDraws:
-    """Draw the rows that `index` names of the infinite sequence that :func:`sample` begins.
+    """Draw the rows at `index` of the infinite sequence that :func:`sample` begins.
 
     ``sample_at(key, shape, arange(n))`` equals ``sample(key, shape, n)``, bit for bit on one backend.
 
@@ -335,7 +336,7 @@ def sample_at(
     index : (n,) array of integers
         Row numbers in ``[0, 2**64)``, in any order; may be traced.
     key, shape, law, level, fact, region, label, verify, dtype, sharding
-        As for :func:`sample`.
+        Arguments of :func:`sample`.
 
     Returns
     -------
@@ -345,15 +346,15 @@ def sample_at(
     Raises
     ------
     TypeError, RuntimeError
-        As for :func:`sample`.
+        If :func:`sample` would raise it.
     ValueError
-        As for :func:`sample`; also if `index` is not a one-dimensional, non-empty array of integers of at
-        least 0.
+        If :func:`sample` would raise it, or if `index` is not a one-dimensional, non-empty array of integers
+        of at least 0.
 
     Warns
     -----
     UserWarning
-        As for :func:`sample`.
+        If :func:`sample` would warn.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """The infinite sequence of rows that a key, a shape and settings define, and the programs that draw it.
 
-Row ``i`` depends on the key, ``i``, the shape and the settings alone. Rows are computed in fixed blocks of a
-size set by K, the last block padded: a new ``n`` compiles no new draw, and latents (matrix products, whose
-rounding depends on the shape) keep their bits too on one backend.
+Row ``i`` depends on the key, ``i``, the shape and the settings alone. Rows are computed in fixed blocks whose
+size depends on K; the last block is padded. A new ``n`` therefore compiles no new draw. Latents keep their
+bits on one backend too, although the rounding of matrix products depends on their shape.
 """
 
 import dataclasses
@@ -28,26 +28,26 @@ from ellipsoid.regions import PAIRWISE, Region, pairs_gauge
 from ellipsoid.settings import DrawSettings
 from ellipsoid.shapes import Shape, axes_of_rows, normalised, semi_axes
 
-# Draws fill the region up to 1e-6 of its boundary: the gauge recomputed from rounded float32 scores
-# errs by up to 4e-7 (sine, cosine, product, quotient, root), so none comes out above 1.
+# Draws stay 1e-6 inside the boundary. The gauge recomputed from rounded float32 scores errs by up to 4e-7
+# (sine, cosine, product, quotient, root), so none exceeds 1.
 _INWARD = np.float32(1 - 2**-20)
 
 Function = TypeVar("Function", bound=Callable)
 
 
 def block_rows(k: int, law: str, platform: str) -> int:
-    """Rows in a block for `k` components, a power of two.
+    """Return the number of rows in a block for `k` components, a power of two.
 
-    On a CPU a block holds about 2^20 numbers, where the start of a program no longer counts and the
-    cache still helps; the procedures loop over rows on one core, so smaller blocks share the work
-    better and serve a few rows sooner. An accelerator needs many rows at once.
+    On a CPU a block holds about 2^20 numbers: enough to hide the start of a program, and few enough for the
+    cache. The procedures loop over rows on one core, so smaller blocks balance the cores better and return a
+    few rows sooner. An accelerator needs many rows at once.
     """
     log_numbers = 25 if platform != "cpu" else 18 if law in ("redraw", "sequential") else 20
     return 2 ** max(log_numbers - math.ceil(math.log2(max(k, 64))), 8)
 
 
 def shape_block_rows(shape: Shape, law: str, platform: str) -> int:
-    """Rows in a block of draws from a shape, see :func:`block_rows`.
+    """Return the number of rows in a block of draws from a shape; see :func:`block_rows`.
 
     A row of a flow takes as long as thousands of numbers, so a few hundred rows keep all cores busy.
     """
@@ -68,14 +68,14 @@ def _round_inward(scores, dtype):
     """Round float32 to a 16-bit type towards zero, so that no rounded point leaves the region."""
     rounded = scores.astype(dtype)
     away = jnp.abs(rounded.astype(np.float32)) > jnp.abs(scores)
-    # One step towards zero is one less in the bits of a sign-magnitude float (and takes infinity
-    # to the largest finite number).
+    # In the bits of a sign-magnitude float, one less is one step towards zero (infinity becomes the largest
+    # finite number).
     bits = lax.bitcast_convert_type(rounded, np.uint16) - away.astype(np.uint16)
     return lax.bitcast_convert_type(bits, dtype)
 
 
 def _by_rows(function: Function, sharding: NamedSharding | None) -> Function:
-    """Let each device work on its own rows of the first argument; it gets the others whole."""
+    """Let each device work on its own rows of the first argument, with the other arguments whole."""
     if sharding is None:
         return function
 
@@ -88,8 +88,8 @@ def _by_rows(function: Function, sharding: NamedSharding | None) -> Function:
     return sharded  # pyright: ignore[reportReturnType]
 
 
-# Scores and what is made of them are two programs: in one, XLA draws the numbers anew for the gauge.
-# Both can write `into` the memory of an earlier block, as new pages cost as much as the draw itself.
+# Scores, and their latents and gauges, are two programs: in one, XLA would draw the numbers twice.
+# Both can write `into` the memory of an earlier block, since new pages cost as much as the draw itself.
 
 
 @functools.partial(jax.jit, static_argnames=("sharding",))
@@ -97,7 +97,7 @@ def _choose_parts(rows, philox_words, weights, *, sharding=None):
     def choose(rows, philox_words, weights):
         words, *_ = row_block(philox_words, rows, CounterStream.PART, jnp.zeros_like(rows[0]))
         part = jnp.searchsorted(jnp.cumsum(weights), uniform01(words)).astype(np.int32)
-        return jnp.minimum(part, weights.shape[0] - 1)  # where the sum is rounded to less than 1
+        return jnp.minimum(part, weights.shape[0] - 1)  # the sum may be rounded to less than 1
 
     return _by_rows(choose, sharding)(rows, philox_words, weights)
 
@@ -132,7 +132,7 @@ def _complete(rows, shape, semi_axes, region, into=None, *, sharding=None):
 
 @functools.partial(jax.jit, static_argnames=("sharding",))
 def _verifying_gauge(rows, semi_axes, region, *, sharding=None):
-    """Gauge of each row: for the pairwise region by the full masked pair form, row by row."""
+    """Return the gauge of each row; the pairwise region uses the full masked pair form, row by row."""
 
     def verify(rows, semi_axes, region):
         def one(row):
@@ -148,7 +148,7 @@ def _verifying_gauge(rows, semi_axes, region, *, sharding=None):
 def join_blocks(
     blocks: list[Draws | MixtureDraws], n: int, *, sharding: NamedSharding | None = None
 ) -> Draws | MixtureDraws:
-    """First `n` rows of all blocks; of each device, where there are several."""
+    """Return the first `n` rows of all blocks, or of each device's blocks if there are several devices."""
 
     def join(blocks):
         return type(blocks[0])(*(jnp.concatenate(arrays)[:n] for arrays in zip(*blocks, strict=True)))
@@ -166,28 +166,28 @@ def _all_finite(latents):
 
 @dataclass(frozen=True)
 class RowSequence:
-    """All that the rows of one sequence depend on, and the steps that draw some of them.
+    """Everything that the rows of one sequence depend on, and the steps that draw some of them.
 
     Attributes
     ----------
     shape : PCAState, Mixture or Flow
-        Shape as :func:`ellipsoid.shapes.check_shape` returns it.
+        Shape, as returned by :func:`ellipsoid.shapes.check_shape`.
     philox_words : (2,) uint32 array
         Words of the key.
     semi_axes : (K,) or (M, K) array
-        Semi-axes of the region in latent units, of each part in a mixture.
+        Semi-axes of the region in latent units, for each part of a mixture.
     tables : pytree of arrays
-        Arrays that the distribution is drawn by.
+        Tables of the law.
     region : region object
-        Set that the draws stay in, in normalised coordinates.
+        Set that contains the draws, in normalised coordinates.
     radius : float
-        Its size in standard deviations.
+        Size of the region in standard deviations.
     law : str
         Name of the distribution.
     dtype : {"float32", "float16", "bfloat16"}
-        Type of latents and scores.
+        Data type of latents and scores.
     sharding : NamedSharding, optional
-        How the rows of a block are spread over devices.
+        Distribution of the rows of a block over devices.
     """
 
     shape: Shape
@@ -202,12 +202,12 @@ class RowSequence:
 
     @classmethod
     def of(cls, key: jax.Array, shape: Shape, settings: DrawSettings, dtype: str = "float32") -> Self:
-        """Prepare a sequence; `shape` and `dtype` are checked already.
+        """Prepare a sequence; `shape` and `dtype` are already checked.
 
         Raises
         ------
         TypeError, ValueError
-            For a key or settings that can't be drawn by.
+            If the key or the settings are invalid.
         """
         k, radius = shape.n_components, settings.radius
         region = settings.region_of(k)
@@ -217,31 +217,31 @@ class RowSequence:
 
     @property
     def is_traced(self) -> bool:
-        """Whether the sequence is drawn inside of a surrounding program."""
+        """Whether the sequence is drawn inside a surrounding program."""
         return is_traced((self.philox_words, self.shape, self.radius, self.region))
 
     @property
     def platform(self) -> str:
-        """Kind of the devices that draw, where nothing is traced."""
+        """Kind of the devices that draw, if nothing is traced."""
         return next(iter(self.semi_axes.devices())).platform
 
     def block_rows(self, platform: str) -> int:
-        """Rows in a block, see :func:`block_rows`."""
+        """Return the number of rows in a block; see :func:`block_rows`."""
         return shape_block_rows(self.shape, self.law, platform)
 
     def as_data(self) -> Self:
-        """Keep a surrounding program from folding the tables into the arithmetic: other bits."""
+        """Hide the tables from a surrounding program, which would fold them into other bits."""
         return dataclasses.replace(self, tables=lax.optimization_barrier(self.tables))
 
     def spread_over(self, sharding: NamedSharding) -> Self:
-        """Give all devices what they need to draw rows of their own."""
+        """Copy to all devices what they need to draw their rows."""
         everywhere = NamedSharding(sharding.mesh, PartitionSpec())
         names = ("philox_words", "shape", "semi_axes", "tables", "region")
         values = jax.device_put([getattr(self, name) for name in names], everywhere)
         return dataclasses.replace(self, sharding=sharding, **dict(zip(names, values, strict=True)))
 
     def choose_parts(self, rows: RowHalves) -> jax.Array | None:
-        """Part of each row; None where the shape is no mixture."""
+        """Choose the part of each row; return None if the shape is not a mixture."""
         if not isinstance(self.shape, Mixture):
             return None
         return _choose_parts(rows, self.philox_words, self.shape.weights, sharding=self.sharding)
@@ -249,7 +249,7 @@ class RowSequence:
     def draw_scores(
         self, rows: RowHalves, part: jax.Array | None, into: jax.Array | None = None
     ) -> jax.Array:
-        """Scores of a block of rows, which may take over the memory of other scores."""
+        """Draw the scores of a block of rows, into the memory of other scores if given."""
         return _draw_scores(
             (rows, part),
             self.philox_words,
@@ -265,7 +265,7 @@ class RowSequence:
     def complete(
         self, scores: jax.Array, part: jax.Array | None, into: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
-        """Latents and gauges of a block of scores; the latents may take over the memory of others."""
+        """Compute latents and gauges of a block of scores; the latents may reuse the memory of others."""
         return _complete(
             (scores, part), self.shape, self.semi_axes, self.region, into, sharding=self.sharding
         )
@@ -273,7 +273,7 @@ class RowSequence:
     def draw_block(
         self, rows: RowHalves, into: tuple[jax.Array | None, jax.Array | None] = (None, None), *, verify: bool
     ) -> Draws | MixtureDraws:
-        """Draw a block of rows, which may take over the memory of other scores and latents.
+        """Draw a block of rows, into the memory of other scores and latents if given.
 
         Raises
         ------
@@ -287,11 +287,11 @@ class RowSequence:
             gauges = _verifying_gauge((scores, part), self.semi_axes, self.region, sharding=self.sharding)
             largest = float(jnp.max(gauges))
             if not largest <= 1:
-                raise RuntimeError(f"verify: a drawn vector has the gauge {largest:.9g}, above 1")
+                raise RuntimeError(f"verify: expected gauges of at most 1; got a draw with {largest:.9g}")
         return as_draws(latents, scores, gauge, part)
 
     def check_latents(self, draws: Draws | MixtureDraws) -> None:
-        """Do nothing if all latents are finite in their type; those of float32 are not looked at.
+        """Check that all 16-bit latents are finite; float32 latents are not checked.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Shapes, be it a state, a mixture or a flow: what drawing needs to know of them, and loading any of them."""
+"""The common view of states, mixtures and flows that drawing needs, and the loading of any of them."""
 
 import dataclasses
 import os
@@ -18,10 +18,10 @@ from ellipsoid.labels import Label
 from ellipsoid.mixture import Mixture
 from ellipsoid.state import PCAState
 
-#: Any description of a set of latents that draws can be made from.
+#: Any description of a set of latents from which draws can be made.
 Shape = PCAState | Mixture | Flow
 
-# By the name of the format in which they are saved.
+# Classes by the name of their saved format.
 _BY_FORMAT: dict[str, type[Shape]] = {
     state.FORMAT.name: PCAState,
     mixture.FORMAT.name: Mixture,
@@ -30,14 +30,14 @@ _BY_FORMAT: dict[str, type[Shape]] = {
 
 
 def load(path: str | os.PathLike[str]) -> Shape:
-    """Read the shape that a file holds, of whatever kind. Nothing is ever unpickled.
+    """Read a shape of any kind from a file. Pickled data is never loaded.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If the file is damaged, holds no shape, or is of another format version.
+        If the file is damaged, holds no shape, or has another format version.
 
     Examples
     --------
@@ -59,25 +59,25 @@ def load(path: str | os.PathLike[str]) -> Shape:
 
 
 def check_shape(shape: Any, label: Label | None = None) -> Shape:
-    """Shape as draws need it: of the parts that have a label, without what no draw depends on.
+    """Return a shape as draws need it: only the parts with a label, and only the data that draws depend on.
 
     Raises
     ------
     TypeError
-        If it is no shape, or for a label of the wrong kind.
+        If `shape` is not a shape, or `label` has the wrong type.
     ValueError
-        For a label that the shape does not have.
+        If the shape does not have the label.
     RuntimeError
-        In a process that was forked after JAX had been used.
+        If the process was forked after JAX had been used.
     """
     check_process()
     if not isinstance(shape, Shape):
         raise TypeError(
-            "shape: expected a PCAState, as made by ellipsoid.fit(latents), a Mixture or a Flow; "
+            "shape: expected a PCAState, such as ellipsoid.fit(latents), a Mixture or a Flow; "
             f"got {type(shape).__name__}"
         )
-    # No draw depends on the number of latents, which may be beyond the 32-bit integers that jit takes, nor on
-    # the labels, each of which would be compiled anew.
+    # Draws depend neither on the number of latents, which may exceed the 32-bit integers that jit takes, nor
+    # on the labels, each of which would compile a new program.
     if isinstance(shape, PCAState):
         if label is not None:
             raise ValueError(
@@ -93,28 +93,28 @@ def check_shape(shape: Any, label: Label | None = None) -> Shape:
 
 
 def semi_axes(shape: Shape, radius: float | jax.Array) -> jax.Array:
-    """Semi-axes of the region in latent units, ``(K,)``, or ``(M, K)`` of a mixture.
+    """Compute the semi-axes of the region in latent units, ``(K,)``, or ``(M, K)`` for a mixture.
 
     Raises
     ------
     ValueError
-        If they leave the range of float32; where they are traced, that is not noticed.
+        If they exceed the range of float32; traced ones are not checked.
     """
-    # Without the barrier XLA merges the radius with other factors under a surrounding jit: other bits.
+    # Without the barrier, XLA under a surrounding jit merges the radius with other factors and changes bits.
     axes = lax.optimization_barrier(jnp.asarray(shape.scale, np.float32) * jnp.float32(radius))
     if not isinstance(axes, Tracer) and not np.isfinite(np.asarray(axes)).all():
         raise ValueError(
-            f"level: expected semi-axes, fact * level * scale, that float32 holds; got infinity at "
+            f"level: expected semi-axes, fact * level * scale, in the range of float32; got infinity at "
             f"fact * level = {float(radius):g}"
         )
     return axes
 
 
 def axes_of_rows(semi_axes: jax.Array, part: jax.Array | None, shape: tuple[int, ...]) -> jax.Array:
-    """Semi-axes of each row: those of its part, or one for all."""
+    """Return the semi-axes of each row: those of its part, or one set for all."""
     return jnp.broadcast_to(semi_axes, shape) if part is None else semi_axes[part]
 
 
 def normalised(scores: jax.Array, semi_axes: jax.Array, part: jax.Array | None = None) -> jax.Array:
-    """Scores divided by the semi-axes, float32."""
+    """Divide scores by the semi-axes, in float32."""
     return scores.astype(np.float32) / axes_of_rows(semi_axes, part, scores.shape)

@@ -1,4 +1,4 @@
-"""The PCA state: what is learned from latents, and all that sampling needs to know about them."""
+"""The PCA state: the shape that is learned from latents, and all that sampling needs to know about them."""
 
 import dataclasses
 import os
@@ -25,13 +25,13 @@ FORMAT = Format("ellipsoid.PCAState", 1, "PCA state")
 class PCAState:
     """Principal axes of a set of latents, and the half width of the data along each of them.
 
-    A frozen pytree whose fields are all data: states pass through ``jit``, and can be stacked and mapped over
-    with ``vmap``. Made by :func:`ellipsoid.fit`, :func:`ellipsoid.fit_moments` and :meth:`load`, which check
-    what they make; the constructor does not.
+    The class is a frozen pytree of data fields: states pass through ``jit``, and can be stacked and mapped
+    over by ``vmap``. :func:`ellipsoid.fit`, :func:`ellipsoid.fit_moments` and :meth:`load` make and check
+    states; the constructor does not check.
 
     ``==`` is True for two states whose fields have the same shapes, types and values, and False for anything
-    else. Inside ``jit``, ``vmap`` or ``grad`` it raises ``TypeError``, as the values are not known there. A
-    state has no hash.
+    else. Inside ``jit``, ``vmap`` or ``grad`` it raises ``TypeError``, since values are not known there.
+    A state has no hash.
 
     Attributes
     ----------
@@ -41,11 +41,11 @@ class PCAState:
         Principal axes: orthonormal rows, by decreasing variance. The entry of largest magnitude in each row
         is positive.
     scale : Array, shape (K,)
-        Gaussian-equivalent standard deviation of each score, in latent units, by some half-width method.
+        Gaussian-equivalent standard deviation of each score, in latent units, by a half-width method.
     explained_variance : Array, shape (K,)
         Variance of each score, in squared latent units, with divisor n - 1.
     explained_variance_ratio : Array, shape (K,)
-        Share of the total variance of the latents that each component holds.
+        Share of each component in the total variance of the latents.
     n_samples : int
         Number of latents that the state was fitted on.
     """
@@ -92,7 +92,7 @@ class PCAState:
         return self.components.shape[-1]
 
     def project(self, z: ArrayLike) -> jax.Array:
-        """Scores of latents, ``(z - mean) @ components.T``.
+        """Compute scores of latents, ``(z - mean) @ components.T``.
 
         Parameters
         ----------
@@ -107,9 +107,9 @@ class PCAState:
         Raises
         ------
         ValueError
-            If the last axis of `z` does not have D entries, or some are masked.
+            If the last axis of `z` does not have D entries, or some values are masked.
         RuntimeError
-            In a process that was forked after JAX had been used.
+            If the process was forked after JAX had been used.
 
         Examples
         --------
@@ -121,13 +121,13 @@ class PCAState:
         (500, 3)
         """
         z = with_last_axis("z", z, self.n_features, self.mean.dtype)
-        # Centred first, as a large mean would cost digits in the product, and at the highest precision, as
-        # the default of some accelerators (TF32, bfloat16) keeps two or three digits only.
+        # Latents are centred first, since a large mean would cost digits in the product. The product has the
+        # highest precision, since the default of some accelerators (TF32, bfloat16) keeps only two or three.
         centred = z - jnp.broadcast_to(self.mean, z.shape)
         return jnp.matmul(centred, self.components.T, precision=jax.lax.Precision.HIGHEST)
 
     def reconstruct(self, y: ArrayLike) -> jax.Array:
-        """Latents of scores, ``mean + y @ components``.
+        """Compute latents from scores, ``mean + y @ components``.
 
         Parameters
         ----------
@@ -142,9 +142,9 @@ class PCAState:
         Raises
         ------
         ValueError
-            If the last axis of `y` does not have K entries, or some are masked.
+            If the last axis of `y` does not have K entries, or some values are masked.
         RuntimeError
-            In a process that was forked after JAX had been used.
+            If the process was forked after JAX had been used.
 
         Examples
         --------
@@ -170,16 +170,16 @@ class PCAState:
         Returns
         -------
         PCAState
-            State of the same latents, or a stack of states if this is one.
+            State of the same latents; a stack of states gives a stack.
 
         Raises
         ------
         TypeError
-            If `k` is no integer.
+            If `k` is not an integer.
         ValueError
             If `k` is not between 1 and K.
         RuntimeError
-            In a process that was forked after JAX had been used.
+            If the process was forked after JAX had been used.
 
         Examples
         --------
@@ -202,16 +202,16 @@ class PCAState:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the state to `path`, in NumPy's ``.npz`` format, completely or not at all.
+        """Write the state to `path` in NumPy's ``.npz`` format, completely or not at all.
 
-        The file appears under exactly this name, by a rename, and replaces one that is there.
+        The file appears by a rename under exactly this name, and replaces an existing one.
 
         Raises
         ------
         OSError
             If the file cannot be written.
         ValueError
-            If the fields do not make one valid state: a stack of states, say, or values that are not finite.
+            If the fields are not those of one valid state, such as a stack of states or non-finite values.
 
         Examples
         --------
@@ -230,14 +230,14 @@ class PCAState:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a state that :meth:`save` wrote. Nothing is ever unpickled.
+        """Read a state that :meth:`save` wrote. Pickled data is never loaded.
 
         Raises
         ------
         FileNotFoundError
-            If there is no such file.
+            If the file does not exist.
         ValueError
-            If the file is damaged, is not a PCA state, or is of another format version.
+            If the file is damaged, is not a PCA state, or has another format version.
         """
         return load_archive(path, FORMAT, cls._from_entries)
 
@@ -249,12 +249,12 @@ class PCAState:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, np.ndarray]) -> Self:
-        """Make a state, or a stack of them, of arrays by name, which are not checked.
+        """Make a state, or a stack of states, from arrays by name, without checks.
 
         Parameters
         ----------
         fields : mapping of str to array
-            Arrays by the names in `FIELDS`.
+            Arrays under the names in `FIELDS`.
         """
         n_samples = fields["n_samples"]
         values = {name: jnp.asarray(fields[name]) for name in FIELDS if name != "n_samples"}
@@ -266,21 +266,21 @@ FIELDS = tuple(field.name for field in dataclasses.fields(PCAState))
 
 
 def is_one_state(state: PCAState) -> bool:
-    """Whether the fields hold the values of a single state: no tracers, no shapes, no stack of states."""
+    """Return whether the fields hold one state's values: no tracers, no shapes, no stack of states."""
     values = [getattr(state, name) for name in FIELDS]
     n_axes = [np.ndim(value) for value in values] if has_values(values) else []
     return n_axes == [1, 2, 1, 1, 1, 0] and bool(values[2].size)
 
 
 def with_last_axis(name: str, value: ArrayLike, size: int, dtype: DTypeLike) -> jax.Array:
-    """Return `value` as an array of that type whose last axis has `size` entries.
+    """Return `value` as an array of type `dtype` whose last axis has `size` entries.
 
     Raises
     ------
     ValueError
-        If it has another last axis, or some values are masked.
+        If the last axis has another size, or some values are masked.
     RuntimeError
-        In a process that was forked after JAX had been used.
+        If the process was forked after JAX had been used.
     """
     check_process()
     array = jnp.asarray(check_unmasked(name, value), dtype)
@@ -310,21 +310,21 @@ def check_fields(fields: Mapping[str, np.ndarray]) -> None:
         largest = np.abs(value).max()
         if float(largest) > float(np.finfo(np.float32).max):
             raise ValueError(
-                f"{name}: expected numbers that float32 holds, up to {np.finfo(np.float32).max:.3g}; "
+                f"{name}: expected numbers in the range of float32, up to {np.finfo(np.float32).max:.3g}; "
                 f"got {largest:.3g}"
             )
-    # As numbers of float32, whose least one is far above that of float64.
+    # Scales are compared as float32, whose smallest number is far above that of float64.
     if not (fields["scale"] >= float(np.finfo(np.float32).smallest_subnormal)).all():
         raise ValueError(f"scale: expected positive values; got {fields['scale'].min()}")
     _check_orthonormal(components)
 
 
-# Axes that were rounded to float32 are orthonormal to about 1e-6, whatever K.
+# Axes rounded to float32 are orthonormal to about 1e-6 for any K.
 _ORTHONORMAL = 1e-3
 
 
 def _check_orthonormal(components: np.ndarray) -> None:
-    """Raise ``ValueError`` unless the rows are of length 1 and at right angles."""
+    """Raise ``ValueError`` unless the rows are orthonormal."""
     rows = components.astype(np.float64)
     apart = np.abs(rows @ rows.T - np.eye(len(rows))).max()
     if not apart < _ORTHONORMAL:
@@ -334,27 +334,27 @@ def _check_orthonormal(components: np.ndarray) -> None:
 
 
 def check_latents(state: PCAState, latents: ArrayLike, name: str = "latents") -> np.ndarray:
-    """Return latents as a matrix of at least 8 rows, with the columns that the state was fitted to.
+    """Return latents as a matrix of at least 8 rows with the columns that the state was fitted to.
 
     Parameters
     ----------
     state : PCAState
-        State that the latents are to be held against.
+        State that the latents are compared with.
     latents : array, shape (n, D)
         Latents of any real type.
     name : str
-        Name of the argument, for messages.
+        Name of the argument in messages.
 
     Raises
     ------
     TypeError
-        If `state` is no single state, or the latents do not hold real numbers.
+        If `state` is not one state, or the latents do not hold real numbers.
     ValueError
-        If the latents are no finite matrix, too few, or have other columns.
+        If the latents are not a finite matrix, are fewer than 8, or have another number of columns.
     """
     if not isinstance(state, PCAState):
         raise TypeError(
-            "state: expected one PCAState; of a mixture pass mixture.shared or mixture.part(i); "
+            "state: expected one PCAState; for a mixture, pass mixture.shared or mixture.part(i); "
             f"got {type(state).__name__}"
         )
     return check_matrix(name, latents, least=8, n_columns=state.n_features)

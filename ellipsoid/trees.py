@@ -1,4 +1,4 @@
-"""Pytrees of arrays as values: whether two are the same, and what they are printed as."""
+"""Pytrees of arrays as values: their equality, and their text."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 
 def has_values(tree: Any) -> bool:
-    """Whether all leaves are numbers and arrays that can be read: no tracers, shapes or donated arrays."""
+    """Return whether all leaves are readable numbers and arrays: no tracers, shapes or donated arrays."""
 
     def can_be_read(leaf):
         if isinstance(leaf, jax.Array):
@@ -22,7 +22,7 @@ def has_values(tree: Any) -> bool:
 
 
 def same_values(a: Any, b: Any) -> bool:
-    """Whether two pytrees have the same structure, and arrays of the same shapes, types and values.
+    """Return whether two pytrees have the same structure, and arrays of the same shapes, types and values.
 
     Integers are compared by value alone: a Python ``int`` equals the array that ``jit`` makes of it.
 
@@ -49,7 +49,7 @@ def _same_array(x: Any, y: Any) -> bool:
 
 
 def repr_of_shapes(record: Any) -> str:
-    """Type and shape of each field of a dataclass, whatever the fields hold."""
+    """Return the type and shape of each field of a dataclass, which may hold anything."""
 
     def text(value):
         if hasattr(value, "shape") and hasattr(value, "dtype"):
@@ -62,7 +62,7 @@ def repr_of_shapes(record: Any) -> str:
 
 
 def repr_of_numbers(values: ArrayLike, n_first: int = 5) -> str:
-    """Range of numbers, and the first few of them: "0.5 to 2 (2, 1.41, 0.5)"."""
+    """Return the range of numbers, and the first few of them: "0.5 to 2 (2, 1.41, 0.5)"."""
     numbers = np.asarray(values, np.float64)
     first = ", ".join(f"{number:.3g}" for number in numbers[:n_first])
     more = ", ..." if len(numbers) > n_first else ""
@@ -70,5 +70,5 @@ def repr_of_numbers(values: ArrayLike, n_first: int = 5) -> str:
 
 
 def repr_of_names(names: Sequence[str], n: int = 10) -> str:
-    """First few of some names, and how many more there are."""
+    """Return the first few names, and how many more there are."""
     return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "")

@@ -193,7 +193,7 @@ def test_bad_paths_are_named():
     for error, message, ends, n in (
         (ValueError, "n: expected at least 2; got 1", (z, z), 1),
         (TypeError, "n: expected an integer", (z, z), 2.5),
-        (ValueError, "z1: expected a shape that goes with z0", (z, z[[0, 0, 0]]), 3),
+        (ValueError, "z1: expected a shape that broadcasts with that of z0", (z, z[[0, 0, 0]]), 3),
         (ValueError, "z0: expected finite numbers", (np.full_like(z, np.inf), z), 3),
     ):
         with pytest.raises(error, match=message):

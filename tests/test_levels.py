@@ -213,9 +213,7 @@ def test_the_limit_of_sequential_is_that_of_its_records():
 
 
 def test_the_normal_law_has_no_matched_level():
-    with pytest.raises(
-        ValueError, match=r"law: expected one of .*; got 'normal', which cut off at any level has less"
-    ):
+    with pytest.raises(ValueError, match=r"law: expected one of .*; got 'normal', whose draws have less"):
         el.matched_level(5, "normal")
 
 

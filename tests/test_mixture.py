@@ -189,8 +189,12 @@ def test_labels_may_be_numbers(mixture):
     ("label", "error", "message"),
     [
         ("c", ValueError, "expected one of a, b; got 'c'"),
-        ({"a": False, "b": False}, ValueError, "expected what at least one part has; got {'a': False"),
-        ([], ValueError, "expected what at least one part has; got"),
+        (
+            {"a": False, "b": False},
+            ValueError,
+            "expected a combination that at least one part has; got {'a': False",
+        ),
+        ([], ValueError, "expected a combination that at least one part has; got"),
         ({"a": 1}, TypeError, "expected True or False for 'a'; got 1"),
         (2.5, ValueError, "expected one of a, b; got '2.5'"),
         (np.inf, ValueError, "expected one of a, b; got 'inf'"),
@@ -281,7 +285,7 @@ def test_files_are_not_taken_for_one_another(mixture, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"weights": jnp.array([0.5, 0.3, 0.3])}, "weights: expected positive numbers that sum up to 1"),
+        ({"weights": jnp.array([0.5, 0.3, 0.3])}, "weights: expected positive numbers with the sum 1"),
         ({"weights": jnp.array([0.5, 0.5, 0.0])}, "weights: expected positive numbers"),
         ({"weights": jnp.ones(2) / 2, "has": ((True, True),) * 2}, r"parts.mean: expected shape \(2, 8\)"),
         ({"weights": jnp.ones((3, 1))}, r"weights: expected numbers of shape \(M,\)"),

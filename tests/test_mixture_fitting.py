@@ -195,7 +195,7 @@ def test_parts_of_attributes():
     assert (np.abs(np.mean(draws.latents, axis=0) - rows.mean(axis=0)) < 4.5 / np.sqrt(len(rows))).all()
     assert chosen.n_parts == 1
     assert mixture.select("Bald").n_parts == 2
-    with pytest.raises(ValueError, match="label: expected what at least one part has"):
+    with pytest.raises(ValueError, match="label: expected a combination that at least one part has"):
         mixture.select({"Male": False, "Bald": True})
 
 

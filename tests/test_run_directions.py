@@ -54,7 +54,7 @@ def test_classes_of_an_array_file_and_given_labels(tmp_path):
     assert list(learn_run_directions(run, given)) == ["odd"]
     assert list(run_directions(run)) == ["odd"]
     configure(run, source="demo", n=81, seed=3)
-    with pytest.raises(ValueError, match="expected as many images as latents, 80; got 81: they have changed"):
+    with pytest.raises(ValueError, match="expected as many training images as latents, 80; got 81, since"):
         learn_run_directions(run)
 
 
@@ -98,7 +98,7 @@ def test_commands(run_copy, tmp_path, capsys):
     np.savez(labels, bright=run.read_latents()[:, 0] > 0, late=np.arange(n) > n // 2)
     edit = ["edit", str(run_copy), str(picture), "--along", "bright", "--out", str(strip)]
     assert main(edit) == 1  # nothing is known of these images
-    assert "nothing is known of the images" in capsys.readouterr().err
+    assert "nothing is known of the training images" in capsys.readouterr().err
     assert main(["directions", str(run_copy), "--labels", str(labels), "--orthogonal", "late"]) == 0
     output = capsys.readouterr().out
     assert "bright" in output

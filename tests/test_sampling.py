@@ -470,7 +470,7 @@ def test_a_wrong_shape_is_refused_everywhere():
         lambda: el.contains(np.zeros((3, 3)), np.zeros(3)),
         lambda: el.log_prob(np.zeros((3, 3)), np.zeros(3), law="uniform"),
     ):
-        with pytest.raises(TypeError, match=r"shape: expected a PCAState, as made by .*; got ndarray"):
+        with pytest.raises(TypeError, match=r"shape: expected a PCAState, such as .*; got ndarray"):
             call()
 
 

@@ -112,7 +112,7 @@ def test_diagnose_refuses_what_it_cannot_measure():
     latents = gaussian(100, 4)
     state = el.fit(latents)
     with pytest.raises(
-        TypeError, match=r"state: expected one PCAState; of a mixture pass mixture\.shared or"
+        TypeError, match=r"state: expected one PCAState; for a mixture, pass mixture\.shared or"
     ):
         dg.diagnose(el.fit_mixture(latents, 2), latents)
     with pytest.raises(ValueError, match="latents: expected 4 columns"):

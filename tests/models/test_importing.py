@@ -176,7 +176,7 @@ def test_a_range_that_cannot_be_told_is_asked_for(tmp_path, images):
 
 @pytest.mark.parametrize("pixel_range", [(1, 0), (0, np.nan)])
 def test_ranges_that_are_none(tmp_path, images, pixel_range):
-    with pytest.raises(ValueError, match="pixel_range: expected finite numbers, the second above the first"):
+    with pytest.raises(ValueError, match="pixel_range: expected finite numbers, with white above black"):
         load_onnx(*save_autoencoder(tmp_path, images), images, pixel_range=pixel_range)
 
 
