@@ -1,4 +1,4 @@
-"""A destination of a large batch is looked at once, and given one of five names for what lies there."""
+"""The destination of a large batch, and its status: one of five, by what lies there."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -14,15 +14,15 @@ from ellipsoid.version import __version__
 
 
 class Status(Enum):
-    """State of a destination."""
+    """Status of a destination."""
 
-    #: Nothing.
+    #: Nothing is there.
     NEW = "new"
-    #: Chunks of the same settings, in ``NAME.partial``.
+    #: Some chunks of the same settings lie in ``NAME.partial``.
     UNFINISHED = "unfinished"
-    #: All chunks; a run was cut while it gave the result its name.
+    #: All chunks are written, but a run was stopped while it gave the result its name.
     WRITTEN = "written"
-    #: The result, of the same settings.
+    #: The result of the same settings is complete.
     COMPLETE = "complete"
     #: Something else has the name, or a result, complete or not, of other settings.
     FOREIGN = "foreign"
@@ -30,29 +30,29 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Destination:
-    """A sink, the rows that it is to get, and those that it has.
+    """Sink, with the rows to write and the rows that it has.
 
     Attributes
     ----------
     sink : Sink
-        Sink that was opened with the plan.
+        Sink, opened with the plan.
     plan : WritePlan
-        Rows that are to be written.
+        Rows to write.
     configuration : dict
         Everything that fixes the bytes, by name.
     status : Status
-        State of the destination.
+        Status of the destination.
     processes : dict of str to Manifest
-        Records of an unfinished run, by number of process.
+        Records of an unfinished run, by the number of the process.
     complete : Manifest or None
-        Manifest of a result that is there and complete.
+        Manifest of a complete result.
     differences : list of str
-        Settings in which what lies there differs from what is asked for.
+        Settings in which the existing rows differ from the requested ones.
     outdated : list of str
-        Versions that made what lies there, where they are not those of today. They matter only for chunks
-        that are still to be drawn.
+        Versions of packages that made the existing rows, where they differ from the installed ones. They
+        matter only if chunks are still to be drawn.
     is_untidy : bool
-        Whether a run was cut when its result was complete, but not all else was removed.
+        Whether a run was stopped after its result was complete, but before the rest was removed.
     """
 
     sink: Sink
@@ -66,34 +66,39 @@ class Destination:
     is_untidy: bool
 
     def refusal(self, *, verify: bool) -> Exception:
-        """Error that says why nothing can be written there."""
+        """Return the error that says why nothing can be written there."""
         name = self.sink.name
-        # A complete result of any settings just has the name, unless it is expected to be what is asked for.
+        # A complete result of any settings is just in the way, unless it should be the requested one.
         if self.differences and (verify or self.is_untidy or self.complete is None):
             return self.mismatch(self.differences)
         if verify and not self.processes:
-            return FileExistsError(f"{name} exists and has no manifest to verify it by: choose another name")
-        return FileExistsError(f"{name} exists: choose another name, or remove it first")
+            return FileExistsError(
+                f"sink: expected a result with a manifest to verify; got {name}, which has none; choose "
+                f"another name"
+            )
+        return FileExistsError(
+            f"sink: expected a new name; got {name}, which exists; choose another name, or remove it first"
+        )
 
     def mismatch(self, differences: list[str]) -> ValueError:
-        """Error that says in which settings what lies there differs."""
+        """Return the error that says in which settings the existing rows differ."""
         return ValueError(
             f"sink: {self.sink.location()} was made with other settings ({'; '.join(differences)}); "
-            f"give those, choose another name, or remove it"
+            f"pass those, choose another name, or remove it"
         )
 
     def tidy(self) -> None:
-        """Remove what a run left that was cut when its result was complete."""
+        """Remove the rest of a run that was stopped after its result was complete."""
         if self.is_untidy:
             self.sink.tidy()
 
     def publish(self, records: Records) -> None:
-        """Give the result its name if these records, and those that are stored, are all.
+        """Give the result its name if these and the stored records make it complete.
 
         Raises
         ------
         RuntimeError
-            If they have not the right number of rows, or were drawn with other settings.
+            If the records have the wrong number of rows, or come from other settings.
         FileNotFoundError
             If rows were removed before the result was complete.
         """
@@ -109,29 +114,29 @@ class Destination:
             return
         if sum(record.rows for record in records.values()) != self.plan.n:
             raise RuntimeError(
-                f"{self.sink.name}: the chunks of the manifest do not add up to {self.plan.n:,} rows"
+                f"{self.sink.name}: expected chunks of {self.plan.n:,} rows in the manifest; got another sum"
             )
         self.sink.publish(manifest.dump(self.configuration, records))
 
 
 def look(sink: Sink, source: RowSource, chunk: int | None, decoder_digest: str | None) -> Destination:
-    """Look at a destination, and change nothing there.
+    """Inspect a destination without changing it.
 
     Parameters
     ----------
     sink : Sink
         Destination of the rows.
     source : RowSource
-        Rows that are to be written.
+        Rows to write.
     chunk : int or None
-        Rows that are written and recorded at a time; None goes on with what a run has begun.
+        Number of rows that are written and recorded at a time; None continues with that of an earlier run.
     decoder_digest : str or None
-        Anything that tells the decoder from others.
+        Text that identifies the decoder.
 
     Raises
     ------
     ValueError
-        If a manifest is damaged, or the sink cannot hold the rows; and for what the source refuses.
+        If a manifest is damaged, the sink cannot hold the rows, or the source refuses an argument.
     ImportError
         If the sink needs a package that is missing.
     """
@@ -162,14 +167,14 @@ def look(sink: Sink, source: RowSource, chunk: int | None, decoder_digest: str |
     n_recorded = len(manifest.merge_records(processes.values()))
     is_drawn = n_recorded == plan.n_chunks if processes else exists and complete is not None
     if exists and not is_drawn:
-        status, differences = Status.FOREIGN, []  # what has the name is not what was begun
+        status, differences = Status.FOREIGN, []  # another thing has the name
     elif differences or (outdated and not is_drawn):
         status, differences = Status.FOREIGN, differences or outdated
     elif processes or (claims and not exists):
         status = Status.WRITTEN if exists else Status.UNFINISHED
     else:
         status = Status.COMPLETE if exists else Status.NEW
-    complete = complete if exists else None  # a manifest alone is no result
+    complete = complete if exists else None  # a manifest without its rows is not a result
     if outdated and not differences:
         configuration = configurations[0]
     return Destination(
@@ -180,7 +185,7 @@ def look(sink: Sink, source: RowSource, chunk: int | None, decoder_digest: str |
 def _first_differences(
     begun: list[dict[str, Any]], asked: dict[str, Any], *, without: tuple[str, ...] = ()
 ) -> list[str]:
-    """Name what the first configuration that is not what is asked for differs in."""
+    """Name the differences of the first configuration that is not the requested one."""
     asked = {name: value for name, value in asked.items() if name not in without}
     for configuration in begun:
         kept = {name: value for name, value in configuration.items() if name not in without}

@@ -1,12 +1,12 @@
-"""Drawing many rows into files, a chunk at a time: in bounded memory, and so that a cut run can go on.
+"""Drawing many rows into files chunk by chunk, in bounded memory, so that a stopped run can continue.
 
-Each step of a call is a module of this room. A row source (:mod:`~ellipsoid.generation.rows`) makes what is
-to be written. The destination is looked at (:mod:`~ellipsoid.generation.destination`), and the share of this
-process taken, so that no other command writes the same rows or other ones. Chunks that are missing are
-written (:mod:`~ellipsoid.generation.writing`) and recorded (:mod:`~ellipsoid.generation.manifest`), or all
-are read back (:mod:`~ellipsoid.generation.verify`). Row ``i`` depends on the key, ``i``, the shape and the
-settings alone, and a chunk that is written again leaves the same bytes. A run may therefore be cut at any
-moment, and neither chunk, nor the number of processes, nor a restart changes the result.
+Each step of a call is a module of this room. A row source (:mod:`~ellipsoid.generation.rows`) makes the rows.
+The destination is inspected (:mod:`~ellipsoid.generation.destination`), and this process takes its share, so
+that no other command writes there. Missing chunks are written (:mod:`~ellipsoid.generation.writing`) and
+recorded (:mod:`~ellipsoid.generation.manifest`), or all chunks are read back
+(:mod:`~ellipsoid.generation.verify`). Row ``i`` depends on the key, ``i``, the shape and the settings alone,
+and writing a chunk again gives the same bytes. A run may therefore be stopped at any moment, and neither the
+chunk size, nor the number of processes, nor a restart changes the result.
 """
 
 import os
@@ -58,18 +58,18 @@ def generate(
 ) -> Path | str | None:
     """Write the first `n` rows of a sequence, as latents or as decoded images.
 
-    The result appears under its name when it is complete. Until then it lies in ``NAME.partial`` beside
-    it; the same call goes on there, whatever stopped the one before, and leaves the same bytes as a call
-    that was never stopped. The same call after the result is complete changes nothing, and gives its place
-    again. The file ``NAME.json`` beside a result, or ``manifest.json`` in a folder of images or
-    arrays, tells what a finished result was made of.
+    The result appears under its name when it is complete. Until then it lies in ``NAME.partial`` beside it.
+    After an interruption of any kind, the same call continues there, and leaves the same bytes as an
+    uninterrupted call. If the result is already complete, the same call changes nothing and returns its path.
+    The file ``NAME.json`` beside a result, or ``manifest.json`` in a folder of images or arrays, records the
+    settings of a finished result.
 
     Parameters
     ----------
     key, shape, n, law, level, fact, region, label
         Arguments of :func:`ellipsoid.sample`.
     sink : path, callable or Sink
-        Destination of the rows. A name is understood by its end:
+        Destination of the rows. The end of a name selects the format:
 
         ============ =========================================================================
         ``.npy``     one array, ``(n, D)`` latents or ``(n, H, W, C)`` uint8 images
@@ -79,76 +79,76 @@ def generate(
         other        a folder of numbered PNG images
         ============ =========================================================================
 
-        A function is called as ``function(start, columns)`` with the first row number and a dictionary
-        of arrays. Objects of :mod:`ellipsoid.generation.sinks` allow for more settings.
+        A function is called as ``function(start, columns)``, with the first row number and a dictionary of
+        arrays. The classes of :mod:`ellipsoid.generation.sinks` take more settings.
     dtype : {"float32", "float16", "bfloat16"}
-        Type of latents and scores; bfloat16 in ``.zarr`` only, since the other formats do not have it.
+        Data type of latents and scores. bfloat16 needs a ``.zarr`` sink, since the other formats lack it.
     decode : callable, optional
         Function from ``(batch, D)`` float32 latents to ``(batch, H, W, C)`` images: uint8, or floats in
-        `pixel_range`, which are rounded and clipped. The first batch is examined. It is given the values that
-        are written, also where those have 16 bits. Latents alone are written when it is absent.
+        `pixel_range`, which are rounded and clipped. Its latents are the written ones, also with a 16-bit
+        `dtype`. The first batch is checked. By default latents are written and no images.
     pixel_range : tuple of two float
-        Black and white of images that are floats: (-1, 1) for a decoder that ends in tanh.
+        Black and white of float images, such as (-1, 1) for a decoder that ends in tanh.
     decoder_digest : str, optional
-        Anything that tells the decoder from others. A run that goes on with another is refused; so is a call
-        for images that are complete already, unless this tells that the same decoder made them.
+        Text that identifies the decoder. A run cannot continue with another decoder. Without this text, a
+        call for images that are already complete is refused.
     batch : int
-        Rows that `decode` is given, always exactly so many.
+        Number of latents in each call of `decode`, the same in all calls.
     beside : sequence of {"latents", "scores", "gauge", "part"}
-        Columns to write beside the images or latents; the part that a row was drawn from only of a mixture.
-        The gauge is that of the scores as they are handed out, at most 1; with a 16-bit `dtype` it is that of
-        the latents as they are written. The manifest tells how many of those rounding has put outside, of all
-        or of 100,000 rows spread evenly.
+        Columns to write beside the images or latents; "part" is the part of a mixture that drew the row. The
+        gauge is that of the returned scores, at most 1. With a 16-bit `dtype` it is that of the written
+        latents, and the manifest counts those that rounding has put outside, among all rows or among 100,000
+        evenly spread ones.
     chunk : int, optional
-        Rows that are written and recorded at a time, about 16 MB by default. It changes no row.
+        Number of rows that are written and recorded at a time; by default about 16 MB. It changes no row.
     verify : bool
-        Whether to read back what earlier runs wrote, and to write again what does not have its checksum. A
-        complete result is read as a whole and compared.
+        Whether to read back the chunks of earlier runs, and to write those again whose checksums differ. A
+        complete result is read and compared as a whole.
     processes, process_id : int, optional
-        Number of processes that share the chunks, on one or several machines that see the same `sink`, and
-        the number of this one, from 0. By default they are what ``jax.distributed`` says, else 1 and 0.
-        Whichever process finishes last gives the result its name.
+        Number of processes that share the chunks, on one or several machines with access to the same `sink`,
+        and the number of this process, from 0. By default both come from ``jax.distributed``, or are 1 and 0.
+        The last process to finish gives the result its name.
     progress : bool
         Whether to show a progress bar.
 
     Returns
     -------
     path, URL or None
-        Place of the rows: the result, or ``NAME.partial`` while chunks of other processes are missing.
-        None for a function.
+        Place of the rows: the result, or ``NAME.partial`` while chunks of other processes are missing. None
+        for a function.
 
     Raises
     ------
     FileExistsError
-        If something else has the name of the sink: a file that was not made here, a complete result of other
-        settings, or complete images where no `decoder_digest` tells that the same decoder made them. Also if
-        a living process is writing the same rows; one that is dead is followed.
+        If something else has the name of the sink: a file of other origin, a complete result of other
+        settings, or complete images without a `decoder_digest` that shows that the same decoder made them;
+        or if a living process is writing the same rows.
     FileNotFoundError
         If rows were removed before the result was complete.
     ImportError
         If a ``.zarr`` or ``.parquet`` sink lacks its package.
     KeyboardInterrupt
-        After the chunks in hand are written.
+        If the user interrupts; the current chunks are written first.
     OSError
-        If the disk has too little space, or is full; then all that was written is kept.
+        If the disk has too little space or becomes full; all rows written so far are kept.
     RuntimeError
-        If `verify` finds a complete result damaged; if images change their shape on the way; or if the
-        records of a result do not add up to `n` rows, or are not of one configuration.
+        If `verify` finds a complete result damaged, images change their shape during the run, or the records
+        of a result do not add up to `n` rows or have several configurations.
     TypeError
-        For arguments of the wrong kind, and images that are neither uint8 nor floats.
+        If an argument has the wrong type, or images are neither uint8 nor floats.
     ValueError
-        For a sink that cannot hold what is asked for, a name that ends as files of other formats do, an
-        unfinished result of other settings, also one that another process has just begun, a damaged manifest,
-        images of another shape than ``(batch, H, W, C)`` with 1, 3 or 4 channels, images with NaN or with
-        many pixels beyond `pixel_range`, latents that a 16-bit `dtype` cannot hold, and for what
-        :func:`ellipsoid.sample` refuses.
+        If the sink cannot hold the requested columns, its name ends like a file of another format, an
+        unfinished result (perhaps of another process) has other settings, a manifest is damaged, images do
+        not have the shape ``(batch, H, W, C)`` with 1, 3 or 4 channels, hold NaN or have many pixels beyond
+        `pixel_range`, a 16-bit `dtype` cannot hold a latent, or :func:`ellipsoid.sample` refuses an argument.
     Exception
+        If `decode` or the function of a sink raises another error; a note says how many rows are kept.
         Whatever else `decode` or a function raises, with a note of what is kept.
 
     Warns
     -----
     UserWarning
-        If all draws from an ellipsoid collapse, as for :func:`ellipsoid.sample`.
+        If all draws from an ellipsoid collapse; see :func:`ellipsoid.sample`.
 
     Examples
     --------
@@ -162,7 +162,7 @@ def generate(
     ...     np.load(path, mmap_mode="r").shape
     (1000, 2)
 
-    Rows can also go to a function, a chunk at a time:
+    A function can also take the rows, chunk by chunk:
 
     >>> def count(start, columns):
     ...     print(start, len(columns["latents"]))
@@ -183,7 +183,7 @@ def generate(
     destination = look(choose_sink(sink), source, chunk, decoder_digest)
     if destination.status in (Status.NEW, Status.UNFINISHED):
         with share_taken(destination, source, share):
-            # Again: another process may have gone on, or come to the end, in between.
+            # It is inspected again: another process may have continued or finished in between.
             destination = look(destination.sink, source, chunk, decoder_digest)
             _finish(destination, source, share, verify=verify, progress=progress)
     else:

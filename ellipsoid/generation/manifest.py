@@ -1,8 +1,8 @@
-"""A JSON file tells what a large batch is made of and how far it is, so that a run goes on where it was cut.
+"""JSON files that record the settings and the finished chunks of a large batch, so that a run can continue.
 
-A manifest has the configuration that fixes every byte, and one record for each finished chunk. Each
-process of a run keeps records of its own, written after the data they speak of is on disk; all together
-they tell what is left to do. When nothing is left they are merged into the manifest of the result.
+A manifest has the configuration that fixes every byte, and one record for each finished chunk. Each process
+of a run keeps its own records, and writes them after their data is on disk. All records together tell which
+chunks are missing. When none is missing, they are merged into the manifest of the result.
 """
 
 import json
@@ -16,8 +16,8 @@ from ellipsoid.generation.sinks.base import Sink
 FORMAT = "ellipsoid.generation"
 FORMAT_VERSION = 1
 
-# Records are saved at most this often (seconds), and so seldom that composing them takes less than 1 % of
-# the time: with 10^5 chunks they have several megabytes.
+# Records are saved at most this often (seconds), and so rarely that composing them takes less than 1 % of the
+# time: 10^5 chunks have several megabytes of records.
 _INTERVAL = 1.0
 _INTERVAL_PER_COST = 100
 
@@ -28,12 +28,12 @@ class ChunkRecord(NamedTuple):
     Attributes
     ----------
     rows, n_bytes : int
-        How much was written.
+        Size of the chunk.
     crc32 : int
-        Checksum of those bytes.
+        Checksum of its bytes.
     judged, outside : int
-        Rows of a 16-bit type that were looked at as they are written, and those of them that rounding has put
-        outside of the region.
+        Number of rows of a 16-bit type whose written values were judged, and how many of these rounding has
+        put outside the region.
     """
 
     rows: int
@@ -48,7 +48,7 @@ Records = dict[int, ChunkRecord]
 
 
 class Manifest(NamedTuple):
-    """Settings that made a result, or the share of one process, and its finished chunks.
+    """Settings of a result, or of the share of one process, and its finished chunks.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Manifest(NamedTuple):
 
 
 def dump(configuration: Mapping[str, Any], records: Records) -> bytes:
-    """Compose a manifest."""
+    """Encode a manifest."""
     content = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -85,13 +85,12 @@ def _totals(records: Records) -> dict[str, int]:
 
 
 def load(content: bytes, where: str) -> Manifest:
-    """Read what :func:`dump` composed; `where` is for messages.
+    """Decode a manifest from :func:`dump`; `where` names it in messages.
 
     Raises
     ------
     ValueError
-        If it is something else, of another format version, or damaged: also if its totals are not those of
-        its chunks.
+        If the content has another format or version, or is damaged, which includes wrong totals.
     """
     try:
         manifest = json.loads(content)
@@ -101,7 +100,7 @@ def load(content: bytes, where: str) -> Manifest:
         records = {int(index): ChunkRecord(*fields) for index, fields in manifest["chunks"].items()}
         stored = {name: manifest[name] for name in _totals({})}
         if stored != _totals(records):
-            raise ValueError(f"totals {stored} of chunks that have {_totals(records)}")
+            raise ValueError(f"totals {stored} for chunks with {_totals(records)}")
         return Manifest(configuration, records)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
@@ -110,12 +109,12 @@ def load(content: bytes, where: str) -> Manifest:
 
 
 def load_processes(sink: Sink) -> dict[str, Manifest]:
-    """Read the records of an unfinished run, by number of process.
+    """Read the records of an unfinished run, by the number of the process.
 
     Raises
     ------
     ValueError
-        If one is damaged, or of another format version.
+        If a record is damaged, or has another format version.
     """
     return {
         process: load(content, f"{sink.name}, records of process {process}")
@@ -124,12 +123,12 @@ def load_processes(sink: Sink) -> dict[str, Manifest]:
 
 
 def merge_records(manifests: Iterable[Manifest]) -> Records:
-    """Put the records of all processes together."""
+    """Merge the records of all processes."""
     return {index: record for manifest in manifests for index, record in manifest.records.items()}
 
 
 def differences(begun: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Name what two configurations differ in, as ``level: 1.5, not 2.0``."""
+    """Name the differences of two configurations, like ``level: 1.5, not 2.0``."""
     return [
         f"{name}: {json.dumps(begun.get(name))}, not {json.dumps(asked.get(name))}"
         for name in sorted({*begun, *asked})
@@ -138,9 +137,10 @@ def differences(begun: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]
 
 
 class Recorder:
-    """Keeps the records of one process, and saves them beside the work.
+    """Keeper of the records of one process, which saves them beside the work.
 
-    A context, in which :meth:`add` may be called from any thread; at its end all records are saved.
+    It is a context manager: any thread may call :meth:`add` in the context, at whose end all records are
+    saved.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ class Recorder:
     configuration : dict
         Everything that fixes the bytes, by name.
     records : dict of int to ChunkRecord
-        Chunks that this process has finished before; new ones are added to it.
+        Chunks that this process has finished before; new ones are added.
 
     Attributes
     ----------
@@ -170,11 +170,11 @@ class Recorder:
         self._due = 0.0
 
     def add(self, index: int, record: ChunkRecord) -> None:
-        """Add the record of a chunk that was written."""
+        """Add the record of a written chunk."""
         self._records[index] = record
 
     def update(self) -> None:
-        """Start to save the records if the last time is long enough ago."""
+        """Start to save the records if the last time was long enough ago."""
         if time.monotonic() >= self._due and (self._saving is None or self._saving.done()):
             self._finish_saving()
             self._saving = self._thread.submit(self._save)
@@ -186,7 +186,7 @@ class Recorder:
         try:
             self._finish_saving()
         finally:
-            # Nothing to add means nothing to write: the result may be published by now.
+            # Without new records nothing is written, since the result may be published by now.
             if len(self._records) > len(self.saved):
                 self._save()
             self._thread.shutdown()

@@ -1,4 +1,4 @@
-"""The rows that a large batch has: drawn, judged, decoded, and brought to the host as columns of arrays."""
+"""The rows of a large batch: drawn, judged, decoded, and copied to the host as columns of arrays."""
 
 import functools
 from collections.abc import Callable, Iterable
@@ -26,25 +26,25 @@ from ellipsoid.settings import DrawSettings
 from ellipsoid.shapes import Shape
 
 _BESIDE = ("latents", "scores", "gauge", "part")
-# The C library hands blocks above 32 MB back to the system after each use; new pages for them cost a third of
-# the time (400,000 rows of 256 float32: 2.1 s of CPU time in chunks of 64 MB, 1.6 s in chunks of 16 MB).
+# The C library returns blocks above 32 MB to the system after each use, and new pages for them cost a third
+# of the time (400,000 rows of 256 float32: 2.1 s of CPU time in chunks of 64 MB, 1.6 s in chunks of 16 MB).
 _CHUNK_BYTES = 2**24
-# To judge a row of 16 bits takes longer than to draw it; from this many, the share outside has a standard
+# Judging a 16-bit row takes longer than drawing it. This many rows give the share outside with a standard
 # error of at most 0.16 %.
 _JUDGED_ROWS = 100_000
 _JUDGED_BATCH = 2048
 
 
 class Rows(NamedTuple):
-    """Some rows on the host.
+    """Rows on the host.
 
     Attributes
     ----------
     columns : dict of str to array
-        Values that are to be written, by column.
+        Values to write, by column.
     judged, outside : int
-        Rows of a 16-bit type that were looked at as they are written, and those of them that rounding has put
-        outside of the region.
+        Number of rows of a 16-bit type whose written values were judged, and how many of these rounding has
+        put outside the region.
     """
 
     columns: dict[str, np.ndarray]
@@ -54,14 +54,14 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class RowSource:
-    """The rows of one sequence, as they are to be written.
+    """Rows of one sequence, in the form in which they are written.
 
     Attributes
     ----------
     key : typed JAX key
         Key of the sequence.
     shape : PCAState, Mixture or Flow
-        Shape to draw from, without what no draw depends on.
+        Shape to draw from, without data that no draw depends on.
     settings : DrawSettings
         Distribution and region of the draws.
     n : int
@@ -69,13 +69,13 @@ class RowSource:
     names : list of str
         Columns to write, the main one first.
     dtype : {"float32", "float16", "bfloat16"}
-        Type of latents and scores.
+        Data type of latents and scores.
     batch : int
-        Rows that `decode` is given, always exactly so many.
+        Number of latents in each call of `decode`, the same in all calls.
     decode : callable or None
         Function from latents to images.
     pixel_range : tuple of two float
-        Black and white of images that are floats.
+        Black and white of float images.
     """
 
     key: jax.Array
@@ -90,7 +90,7 @@ class RowSource:
 
     @functools.cached_property
     def first(self) -> dict[str, np.ndarray]:
-        """First few rows, which show what all will be like; drawn when they are asked for."""
+        """First few rows, which show the types and shapes of all; they are drawn on first use."""
         return self.compute(0, min(self.n, self.batch))().columns
 
     @functools.cached_property
@@ -99,22 +99,22 @@ class RowSource:
         return {name: Column(values.dtype, values.shape[1:]) for name, values in self.first.items()}
 
     def default_chunk(self) -> int:
-        """Rows to write at a time: about 16 MB, and enough to share between cores or devices."""
+        """Return the number of rows to write at a time: about 16 MB, and enough for all cores or devices."""
         n_bytes = sum(values.nbytes for values in self.first.values())
         by_bytes = 2 ** int(np.log2(max(_CHUNK_BYTES * n_rows(self.first) / n_bytes, 1)))
         if IMAGES in self.names:
-            # They take long to decode and encode: a few of them already are shared between the cores.
+            # Images take long to decode and encode, so a few of them already keep all cores busy.
             return min(by_bytes, max(self.batch, self.n // 32))
         platform = jax.default_backend()
         n_parallel = n_cores() if platform == "cpu" else jax.local_device_count()
-        # Rows are drawn in whole blocks, one for each core or device at a time.
+        # Rows are drawn in whole blocks, one per core or device at a time.
         return max(by_bytes, n_parallel * shape_block_rows(self.shape, self.settings.law, platform))
 
     def configuration(self) -> dict[str, Any]:
-        """Everything that fixes the rows before they are decoded, by name, as a manifest keeps it."""
+        """Return everything that fixes the rows before they are decoded, by name, for a manifest."""
         region = as_region(self.settings.region)
         columns = {name: [column.dtype.name, list(column.shape)] for name, column in self.columns.items()}
-        # Named where it is not the usual one only: manifests of before do not have it.
+        # The usual range is not recorded, so that manifests of earlier versions still match.
         is_usual = self.decode is None or self.pixel_range == PIXEL_RANGE
         return {
             "columns": columns,
@@ -129,12 +129,12 @@ class RowSource:
         }
 
     def compute(self, start: int, stop: int) -> Callable[[], Rows]:
-        """Start to compute rows `start` to `stop`; gives a function that waits for them.
+        """Start to compute rows `start` to `stop`; return a function that waits for them.
 
         Raises
         ------
         TypeError, ValueError
-            For what :func:`ellipsoid.sample_at` refuses, and images that are none.
+            If :func:`ellipsoid.sample_at` refuses an argument, or the decoder's images are invalid.
         """
         size, draws = stop - start, self._draw(start, stop)
         pieces: dict[str, list[Any]] = {name: [values] for name, values in draws._asdict().items()}
@@ -159,7 +159,7 @@ class RowSource:
         return wait
 
     def _draw(self, start: int, stop: int) -> Draws | MixtureDraws:
-        """Draw rows `start` to `stop`, and a few more where several devices share them evenly."""
+        """Draw rows `start` to `stop`, and a few more if several devices need equal shares."""
         devices = jax.local_devices()
         options = {**self.settings.options, "dtype": self.dtype}
         if len(devices) > 1:
@@ -168,7 +168,7 @@ class RowSource:
         return sample_at(self.key, self.shape, np.arange(start, stop, dtype=np.uint64), **options)
 
     def _judge(self, question: Callable[..., jax.Array], latents: np.ndarray) -> list[jax.Array]:
-        """Ask `contains` or `gauge` of latents, always of so many: compiled once, and rounded alike."""
+        """Ask `contains` or `gauge` of latents in batches of one size: compiled once, and rounded alike."""
         settings = self.settings
         region = {"level": settings.level, "fact": settings.fact, "region": settings.region}
         return map_batches(functools.partial(question, self.shape, **region), latents, _JUDGED_BATCH)
@@ -179,22 +179,22 @@ class RowSource:
 
 
 def column_names(shape: Shape, *, has_images: bool, beside: Iterable[str]) -> list[str]:
-    """Columns to write, the main one first.
+    """Return the columns to write, the main one first.
 
     Raises
     ------
     ValueError
-        If `beside` has other names, or the part of a state that has none.
+        If `beside` has unknown names, or asks for the parts of a shape that has none.
     """
     if isinstance(beside, str) or not set(beside) <= set(_BESIDE):
         raise ValueError(f"beside: expected a sequence of {', '.join(_BESIDE)}; got {beside!r}")
     if "part" in beside and not isinstance(shape, Mixture):
-        raise ValueError("beside: expected no part, as this shape has none; fit a mixture")
+        raise ValueError("beside: expected no part, since this shape has none; got part; fit a mixture")
     return list(dict.fromkeys([IMAGES if has_images else "latents", *beside]))
 
 
 def _drawn_from(shape: Shape) -> list[Any]:
-    """Everything that draws from a shape depend on."""
+    """Return everything in a shape that draws depend on."""
     if isinstance(shape, Mixture):
         return [shape.weights, *_drawn_from(shape.parts)]
     if isinstance(shape, Flow):

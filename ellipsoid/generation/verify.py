@@ -1,4 +1,4 @@
-"""Reading back what was written, and comparing it with its checksums."""
+"""Reading back written rows, and comparing them with their checksums."""
 
 from collections.abc import Iterable
 
@@ -10,12 +10,12 @@ from ellipsoid.progress import progress_bar
 
 
 def confirm(destination: Destination, *, verify: bool, progress: bool) -> None:
-    """Accept a complete result of the same settings; and compare all of it, if that is asked for.
+    """Accept a complete result of the same settings, and compare all of it if `verify` is set.
 
     Raises
     ------
     FileExistsError
-        If nothing tells whether its images were made by the same decoder.
+        If nothing shows that the same decoder made its images.
     RuntimeError
         If the result is damaged.
     """
@@ -23,8 +23,8 @@ def confirm(destination: Destination, *, verify: bool, progress: bool) -> None:
     has_unknown_decoder = IMAGES in configuration["columns"] and configuration["decoder_digest"] is None
     if has_unknown_decoder and not (verify or destination.is_untidy):
         raise FileExistsError(
-            f"{destination.sink.name} exists, and without a decoder_digest nothing tells whether this "
-            f"decoder made it: choose another name, or remove it first"
+            f"sink: expected a new name; got {destination.sink.name}, which exists, and without a "
+            f"decoder_digest nothing shows that this decoder made it; choose another name, or remove it first"
         )
     destination.tidy()
     if not verify:
@@ -33,29 +33,29 @@ def confirm(destination: Destination, *, verify: bool, progress: bool) -> None:
     name, plan, records = destination.sink.name, destination.plan, destination.complete.records
     if files := destination.sink.damaged_files():
         raise RuntimeError(
-            f"{name} is damaged: {', '.join(files)} is not as it was written; remove the result and generate "
-            f"it again"
+            f"{name} is damaged: {', '.join(files)} has changed since it was written; remove the result and "
+            f"generate it again"
         )
     damaged = damaged_chunks(destination, records, progress=progress)
     if damaged or len(records) < plan.n_chunks:
         first, _ = plan.rows(min(damaged, default=len(records)))
         raise RuntimeError(
-            f"{name} is damaged: {len(damaged)} of {plan.n_chunks} chunks, of {plan.chunk:,} rows each, do "
-            f"not have their checksum, from row {first:,} on; remove it and generate it again"
+            f"{name} is damaged: {len(damaged)} of {plan.n_chunks} chunks, of {plan.chunk:,} rows each, "
+            f"differ from their checksums, from row {first:,} on; remove it and generate it again"
         )
     if sum(record.rows for record in records.values()) != plan.n:
         raise RuntimeError(f"{name} is damaged: the chunks of its manifest do not add up to {plan.n:,} rows")
 
 
 def forget_damaged(destination: Destination, chunks: Iterable[int], *, progress: bool) -> Records:
-    """Take the damaged ones of some chunks out of the records, and save those before anything is written.
+    """Drop the damaged ones of some chunks from the records, and save these before anything is written.
 
-    A run that is cut before the damaged chunks are written again then knows that they are missing.
+    If the run is then stopped before it rewrites the damaged chunks, they still count as missing.
 
     Returns
     -------
     dict of int to ChunkRecord
-        Records of all processes that remain.
+        Remaining records of all processes.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def forget_damaged(destination: Destination, chunks: Iterable[int], *, progress:
     mine = {index: recorded[index] for index in chunks if index in recorded}
     damaged = set(damaged_chunks(destination, mine, progress=progress))
     for process, stored in destination.processes.items():
-        # A process that ran among another number of processes may have recorded the same chunk.
+        # An earlier process, among another number of processes, may have recorded the same chunk.
         if damaged & stored.records.keys():
             for index in damaged:
                 stored.records.pop(index, None)
@@ -77,7 +77,7 @@ def forget_damaged(destination: Destination, chunks: Iterable[int], *, progress:
 
 
 def damaged_chunks(destination: Destination, records: Records, *, progress: bool) -> list[int]:
-    """Chunks that, read back, do not have the size and checksum of their record."""
+    """Return the chunks whose stored size or checksum differs from their record."""
     sink, plan = destination.sink, destination.plan
 
     def is_whole(index: int) -> bool:

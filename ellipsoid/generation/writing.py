@@ -1,8 +1,8 @@
 """The chunks of a large batch, written one after the other while the next ones are drawn.
 
-The calling thread draws and decodes, that is, it keeps the device supplied with work; threads of the
-sink bring what is ready to the host and write it. At most one chunk more than there are such threads is
-on its way, so memory does not depend on n. A chunk that is finished is recorded, after the data is on disk.
+The calling thread draws and decodes, which keeps the device supplied with work. The threads of the sink copy
+finished chunks to the host and write them. At most one chunk more than there are threads is in work, so
+memory does not depend on n. A chunk is recorded after its data is on disk.
 """
 
 import errno
@@ -44,22 +44,22 @@ class Share(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name under which the records of the process are kept."""
+        """Name of the records of the process."""
         return str(self.process)
 
     def chunks(self, plan: WritePlan) -> range:
-        """Numbers of its chunks."""
+        """Return the numbers of the chunks of this process."""
         return range(self.process, plan.n_chunks, self.processes)
 
 
 @contextmanager
 def share_taken(destination: Destination, source: RowSource, share: Share) -> Iterator[None]:
-    """Take the share of one process, from before its first row to after its last.
+    """Hold the share of one process, from before its first row to after its last.
 
     Raises
     ------
     FileExistsError
-        If a living process has it, or if something else has the name of the unfinished result.
+        If a living process holds it, or something else has the name of the unfinished result.
     ValueError
         If another process has begun with other settings.
     OSError
@@ -81,23 +81,23 @@ def share_taken(destination: Destination, source: RowSource, share: Share) -> It
 def write_missing_chunks(
     destination: Destination, source: RowSource, share: Share, *, verify: bool, progress: bool
 ) -> Records:
-    """Write the chunks of one process that no record speaks of, and those that prove damaged.
+    """Write the chunks of one process that have no record, and those that prove damaged.
 
     Returns
     -------
     dict of int to ChunkRecord
-        Records of this process, of this run and of earlier ones.
+        Records of this process, from this run and earlier ones.
 
     Raises
     ------
     OSError
         If the disk is full.
     ValueError
-        If damaged chunks are to be drawn again by other versions.
+        If damaged chunks would be drawn again by other versions of packages.
     KeyboardInterrupt
-        After the chunks in hand are written.
+        If the user interrupts; the current chunks are written first.
     Exception
-        Whatever the source or the sink raises, likewise, with a note of what is kept.
+        If the source or the sink raises another error; a note says how many rows are kept.
     """
     sink, plan = destination.sink, destination.plan
     mine = share.chunks(plan)
@@ -107,7 +107,7 @@ def write_missing_chunks(
         done = merge_records(destination.processes.values())
     before = destination.processes.get(share.name)
     own = {} if before is None else before.records.copy()
-    # Not a list: there may be billions of chunks.
+    # A list would be too long: there may be billions of chunks.
     n_missing = len(mine) - sum(index in mine for index in done)
     if n_missing:
         if destination.outdated:
@@ -144,7 +144,7 @@ def _write_chunks(
 
     n_bytes = 0
     computed = ((index, source.compute(*plan.rows(index))) for index in chunks)
-    # On the way out, whatever the reason, the threads finish the chunks in hand; then they are recorded.
+    # On exit for any reason, the threads finish their chunks, which are then recorded.
     written = map_ahead(write, computed, ahead=sink.workers, workers=sink.workers, finish=True)
     with (
         recorder,
@@ -162,21 +162,23 @@ def _check_columns(plan: WritePlan, columns: Columns, start: int, stop: int) -> 
         rows = columns[name]
         if rows.shape != (stop - start, *column.shape) or rows.dtype != column.dtype:
             raise RuntimeError(
-                f"{name}: expected {column.dtype} rows of shape {column.shape}, as the first were; "
+                f"{name}: expected {column.dtype} rows of shape {column.shape}, like the first ones; "
                 f"got {rows.dtype} {rows.shape} for rows {start} to {stop}"
             )
 
 
 @contextmanager
 def _saying_what_is_kept(destination: Destination, recorder: Recorder) -> Iterator[None]:
-    """Add to an interruption, a full disk, or any other error what is kept of the rows."""
+    """Add the number of rows that are kept to an interruption, a full disk, or any other error."""
 
     def kept() -> str:
         location = destination.sink.location()
         if location is None:
-            return "nothing was kept"
+            return "no rows are kept"
         rows = sum(record.rows for record in recorder.saved.values())
-        return f"{rows:,} of {destination.plan.n:,} rows are kept in {location}; the same call goes on there"
+        return (
+            f"{rows:,} of {destination.plan.n:,} rows are kept in {location}; the same call continues there"
+        )
 
     try:
         yield

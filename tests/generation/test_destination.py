@@ -80,7 +80,7 @@ def test_what_something_else_has_the_name_of_is_foreign(state, tmp_path):
     interrupt(state, tmp_path / "x.npy")
     (tmp_path / "x.npy").touch()
     assert look_at(state, tmp_path / "x.npy").status is Status.FOREIGN
-    with pytest.raises(FileExistsError, match=r"x\.npy exists: choose another name"):
+    with pytest.raises(FileExistsError, match=r"x\.npy, which exists; choose another name"):
         generate(state, 100, tmp_path / "x.npy", verify=True, **OPTIONS)
     (tmp_path / "y.npy").touch()
     assert look_at(state, tmp_path / "y.npy").status is Status.FOREIGN
@@ -92,9 +92,9 @@ def test_what_something_else_has_the_name_of_is_foreign(state, tmp_path):
 def test_what_exists_is_not_overwritten(state, tmp_path):
     path = tmp_path / "z.npy"
     path.write_bytes(b"precious")
-    with pytest.raises(FileExistsError, match=r"z\.npy exists: choose another name"):
+    with pytest.raises(FileExistsError, match=r"z\.npy, which exists; choose another name"):
         generate(state, 10, path)
-    with pytest.raises(FileExistsError, match="no manifest"):
+    with pytest.raises(FileExistsError, match="result with a manifest"):
         generate(state, 10, path, verify=True)
     assert path.read_bytes() == b"precious"
     (tmp_path / "x.gauge.npy").write_bytes(b"precious")
@@ -105,12 +105,12 @@ def test_what_exists_is_not_overwritten(state, tmp_path):
 @pytest.mark.parametrize("taken", ["x.npy", "x.gauge.npy", "x.npy.json"])
 def test_a_pipe_or_a_device_is_not_replaced(state, tmp_path, taken):
     os.mkfifo(tmp_path / taken)
-    with pytest.raises(FileExistsError, match=r"x\.npy exists: choose another name"):
+    with pytest.raises(FileExistsError, match=r"x\.npy, which exists; choose another name"):
         generate(state, 100, tmp_path / "x.npy", beside=("gauge",), **OPTIONS)
     assert (tmp_path / taken).is_fifo()
     (tmp_path / taken).unlink()
     (tmp_path / taken).symlink_to(os.devnull)
-    with pytest.raises(FileExistsError, match=r"x\.npy exists: choose another name"):
+    with pytest.raises(FileExistsError, match=r"x\.npy, which exists; choose another name"):
         generate(state, 100, tmp_path / "x.npy", beside=("gauge",), **OPTIONS)
     assert [path.name for path in tmp_path.iterdir()] == [taken]
 
@@ -139,7 +139,7 @@ def test_a_complete_result_is_not_written_again(state, tmp_path, sink):
     assert generate(state, 100, sink, **options | {"decode": again}) == path
     assert again.calls == 1  # one call looks at the first rows
     for change in ({"level": 2.0}, {"decoder_digest": "other"}, {"chunk": 20}, {"n": 101}):
-        with pytest.raises(FileExistsError, match=r"exists: choose another name"):
+        with pytest.raises(FileExistsError, match=r"which exists; choose another name"):
             generate(state, **{"n": 100, "sink": sink, **options} | change)
     assert contents(tmp_path) == before
 
@@ -274,6 +274,6 @@ def test_rows_are_not_put_among_other_files(state, tmp_path, sink):
     data.mkdir(parents=True)
     (data / "notes.txt").write_text("precious")
     before = contents(tmp_path)
-    with pytest.raises(FileExistsError, match=r"\.partial holds something else; choose another name"):
+    with pytest.raises(FileExistsError, match=r"\.partial, which holds other files; choose another name"):
         generate(state, 100, tmp_path / sink, **OPTIONS)
     assert contents(tmp_path) == before

@@ -28,13 +28,13 @@ def test_rows_go_to_a_function_in_order(state):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sink": "folder"}, r"latents are written to a \.npy file.*images need decode"),
+        ({"sink": "folder"}, r"name for latents; got .*; images need decode"),
         ({"n": 0}, "n: expected at least 1"),
         ({"chunk": 0}, "chunk: expected at least 1"),
         ({"batch": 0}, "batch: expected at least 1"),
         ({"law": "foo"}, "law: expected one of"),
         ({"level": -1.0}, "level: expected a finite number above 0"),
-        ({"dtype": "bfloat16"}, "npy files have no bfloat16"),
+        ({"dtype": "bfloat16"}, "for npy files; got bfloat16"),
         ({"dtype": "float64"}, "dtype: expected one of"),
         ({"beside": ("images",)}, "beside: expected"),
         ({"beside": "gauge"}, "beside: expected"),
@@ -42,7 +42,7 @@ def test_rows_go_to_a_function_in_order(state):
         ({"processes": 2}, "both or neither; got 2 and None"),
         ({"processes": 2, "process_id": 2}, "process_id: expected 0 to 1; got 2"),
         ({"processes": 0, "process_id": 0}, "processes: expected at least 1; got 0"),
-        ({"sink": "x.parquet", "decode": decode}, "for latents"),
+        ({"sink": "x.parquet", "decode": decode}, "which takes latents"),
         ({"sink": "x.tar", "decode": lambda z: decode(z)[..., :2]}, "1, 3 or 4 channels"),
     ],
 )

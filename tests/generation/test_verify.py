@@ -88,7 +88,7 @@ def test_files_that_describe_arrays_are_verified(state, tmp_path, file, damage):
     before = contents(path)
     generate(state, 100, tmp_path / "z.zarr", chunk=10, verify=True)
     hurt(path / file)
-    with pytest.raises(RuntimeError, match=rf"z\.zarr is damaged: {file} is not as it was written"):
+    with pytest.raises(RuntimeError, match=rf"z\.zarr is damaged: {file} has changed since it was written"):
         generate(state, 100, tmp_path / "z.zarr", chunk=10, verify=True)
     generate(state, 100, tmp_path / "y.zarr", chunk=10, processes=2, process_id=0)
     hurt(tmp_path / "y.zarr.partial" / "data" / file)

@@ -108,7 +108,7 @@ def test_latents_that_cannot_be_drawn_keep_those_before_them(state, tmp_path, mo
 def test_too_little_space_is_said_before_the_start(state, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000 * 12 * 4 - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(OSError, match=r"1,000 rows need about 0\.0 MB; 0\.0 MB are free"):
+    with pytest.raises(OSError, match=r"room for 1,000 rows, about 0\.0 MB; got 0\.0 MB in"):
         generate(state, 1000, tmp_path / "z.npy")
     assert list(tmp_path.iterdir()) == []
     usage = usage._replace(free=usage.free + 1)

@@ -1,4 +1,4 @@
-"""Where the rows of a large batch go: arrays, image files, archives, tables, or a function."""
+"""Sinks: the destinations of large batches, as arrays, image files, archives, tables, or a function."""
 
 from ellipsoid.generation.sinks.base import CallbackSink as CallbackSink
 from ellipsoid.generation.sinks.base import Checksum as Checksum

@@ -12,13 +12,13 @@ from ellipsoid.generation.sinks.base import Checksum, Column, raw_bytes
 class ArrayFile:
     """One ``.npy`` file that is written in any order.
 
-    Written by plain writes, not through a memory map: a full disk is an error then, not a bus error, and
+    It uses plain writes instead of a memory map. A full disk then raises an error instead of a bus error, and
     pages that wait for the disk do not count as memory of the process.
 
     Parameters
     ----------
     name : str
-        Name of the file; the folder is said at each call, since it is renamed at the end.
+        Name of the file. The folder is an argument of each call, since it is renamed at the end.
     n : int
         Number of rows.
     column : Column
@@ -37,8 +37,8 @@ class ArrayFile:
         self._size = len(self._header) + n * column.n_bytes
 
     def create(self, folder: Path) -> None:
-        """Make the file in its full size, or leave it as another process has made it."""
-        # Every process does all of this; each step leaves what another has written as it is.
+        """Make the file in its full size, or keep the one that another process has made."""
+        # Every process runs all of this; each step leaves what another process has written unchanged.
         (folder / self._name).touch()
         with open(folder / self._name, "r+b") as file:
             file.write(self._header)
@@ -60,6 +60,6 @@ class ArrayFile:
                 checksum.add(file.read((stop - start) * self._row_bytes))
 
     def flush(self, folder: Path) -> None:
-        """Return when all that was written is on disk."""
+        """Return when everything written is on disk."""
         with open(folder / self._name, "r+b") as file:
             os.fsync(file.fileno())

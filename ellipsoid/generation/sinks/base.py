@@ -1,9 +1,9 @@
-"""Base of all sinks: a sink takes the rows of a large batch a chunk at a time, and tells what became of them.
+"""Base of all sinks, which store the rows of a large batch chunk by chunk and record what is stored.
 
 Rows come as *columns*, arrays of one name, type and row shape each: ``latents`` (D,), ``scores`` (K,),
-``gauge`` (), ``part`` () or ``images`` (H, W, C). A sink takes them a chunk at a time, in any order, from
-several threads and processes at once. A chunk written twice leaves the same bytes, so nothing has to be
-undone after a run was cut.
+``gauge`` (), ``part`` () or ``images`` (H, W, C). A sink takes them in chunks, in any order, from several
+threads and processes at once. A chunk written twice leaves the same bytes, so nothing has to be undone after
+an interruption.
 """
 
 import importlib.util
@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-#: Rows of several columns, by the names of the columns.
+#: Rows of several columns, by column name.
 Columns = Mapping[str, np.ndarray]
 
-#: Name of the column that a decoder makes.
+#: Name of the column of decoded images.
 IMAGES = "images"
 
 
@@ -33,7 +33,7 @@ class Column(NamedTuple):
     dtype : numpy.dtype
         Type of each number.
     shape : tuple of int
-        Shape of one row, ``()`` where it is a single number.
+        Shape of one row; ``()`` for a single number.
     """
 
     dtype: np.dtype
@@ -41,20 +41,20 @@ class Column(NamedTuple):
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of one row."""
+        """Size of one row in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
 class WritePlan:
-    """Rows that are to be written, and how they are cut into chunks.
+    """Rows to write, and their division into chunks.
 
     Attributes
     ----------
     n : int
         Number of rows.
     chunk : int
-        Rows that are written and recorded at a time; the last chunk may have fewer.
+        Number of rows that are written and recorded at a time; the last chunk may have fewer.
     columns : dict of str to Column
         Columns of each row; the first one is the main one.
     """
@@ -69,17 +69,17 @@ class WritePlan:
         return -(-self.n // self.chunk)
 
     def rows(self, index: int) -> tuple[int, int]:
-        """First row of a chunk, and the one after its last."""
+        """Return the first row of a chunk, and the one after its last."""
         return index * self.chunk, min((index + 1) * self.chunk, self.n)
 
     def n_rows(self, chunks: range) -> int:
-        """Rows of some chunks together."""
+        """Return the number of rows of some chunks together."""
         last = self.n_chunks - 1
         return len(chunks) * self.chunk - ((last + 1) * self.chunk - self.n if last in chunks else 0)
 
 
 class Checksum:
-    """Size and checksum of bytes, which are added a piece at a time.
+    """Size and checksum of bytes that are added piece by piece.
 
     Attributes
     ----------
@@ -94,22 +94,22 @@ class Checksum:
         self.crc32 = 0
 
     def add(self, data: bytes | memoryview) -> None:
-        """Count some more bytes."""
+        """Add more bytes."""
         self.n_bytes += len(data)
         self.crc32 = zlib.crc32(data, self.crc32)
 
 
 class Sink:
-    """Base of all sinks, which keeps nothing; to write one, give `write` and what else it can do.
+    """Base of all sinks, which stores nothing. A subclass defines `write` and whatever else it supports.
 
     Attributes
     ----------
     name : str
-        Name that messages use.
+        Name in messages.
     format : str
-        Kind of thing that is written; a run that goes on must find the same.
+        Name of the stored format; a run can only continue with the same one.
     workers : int
-        Threads that may call `write` at the same time.
+        Number of threads that may call `write` at the same time.
 
     Examples
     --------
@@ -131,51 +131,51 @@ class Sink:
     workers = 1
 
     def open(self, plan: WritePlan) -> None:
-        """Learn what will be written and change nothing.
+        """Receive the plan of the rows, and change nothing.
 
         Raises
         ------
         ValueError
-            For columns that this sink cannot hold.
+            If this sink cannot hold the columns.
         ImportError
-            If it needs a package that is missing.
+            If a package that it needs is missing.
         """
 
     def claim(self, manifest: bytes) -> bytes:
-        """Say what will be written, once for all processes; give what the first of them has said."""
+        """Store the settings of a run if no process has; return those that the first process stored."""
         return manifest
 
     def claimed(self) -> bytes | None:
-        """Give what the first process of an unfinished run has said, if one has."""
+        """Return the settings that the first process of an unfinished run stored, or None."""
 
     def hold(self, process: str) -> AbstractContextManager[None]:
-        """Give a context in which no other living process has the same number."""
+        """Return a context in which no other living process has the same number."""
         return nullcontext()
 
     def create(self) -> None:
-        """Make the storage, or find it as an earlier run left it."""
+        """Make the storage, or open that of an earlier run."""
 
     def write(self, start: int, columns: Columns) -> Checksum:
-        """Write rows from number `start` on; give the size and checksum of what is stored."""
+        """Write rows from number `start` on; return the size and checksum of the stored bytes."""
         raise NotImplementedError
 
     def read(self, start: int, stop: int) -> Checksum:
-        """Size and checksum of rows as they are stored, to compare with what :meth:`write` gave."""
+        """Return the size and checksum of stored rows, to compare with those of :meth:`write`."""
         return Checksum()
 
     def damaged_files(self) -> list[str]:
-        """Names of files that hold no rows, and are not as :meth:`create` makes them."""
+        """Return the names of damaged files that hold no rows and differ from those of :meth:`create`."""
         return []
 
     def flush(self) -> None:
-        """Return when all that was written is on disk."""
+        """Return when everything written is on disk."""
 
     def exists(self) -> bool:
         """Whether something has the name of the complete result."""
         return False
 
     def records(self) -> dict[str, bytes]:
-        """Give what each process of an unfinished run has recorded, by number of process."""
+        """Return the records of each process of an unfinished run, by the number of the process."""
         return {}
 
     def record(self, process: str, content: bytes) -> None:
@@ -185,10 +185,10 @@ class Sink:
         """Give the complete result its name; several processes may do so at once."""
 
     def published(self) -> bytes | None:
-        """Manifest of a complete result, if there is one."""
+        """Return the manifest of a complete result, or None."""
 
     def is_untidy(self) -> bool:
-        """Whether a run was cut when its result was complete, but not all else was removed."""
+        """Whether a run was stopped after its result was complete, but before the rest was removed."""
         return False
 
     def tidy(self) -> None:
@@ -198,19 +198,19 @@ class Sink:
         """Raise ``OSError`` if `n` more rows like these do not fit."""
 
     def location(self) -> Path | str | None:
-        """Where the rows are now."""
+        """Return where the rows are now."""
 
 
 class CallbackSink(Sink):
-    """Rows go to a function, ``function(start, columns)``, in order, one call at a time.
+    """Sink that passes rows to a function, ``function(start, columns)``, in order, one call at a time.
 
-    The function runs in a thread of its own while the next rows are drawn. Nothing is kept, so a run
-    that is cut begins anew.
+    The function runs in its own thread while the next rows are drawn. Nothing is stored, so an interrupted
+    run starts again from the first row.
 
     Parameters
     ----------
     function : callable
-        Called with the number of the first row and a dictionary of arrays.
+        Function of the number of the first row and a dictionary of arrays.
     """
 
     name = format = "callback"
@@ -227,33 +227,33 @@ class CallbackSink(Sink):
 
 
 def n_rows(columns: Columns) -> int:
-    """Rows that some columns have."""
+    """Return the number of rows of some columns."""
     return len(next(iter(columns.values())))
 
 
 def raw_bytes(array: np.ndarray) -> memoryview:
-    """Bytes of an array, row by row."""
+    """Return the bytes of an array, row by row."""
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def record_file(process: str) -> str:
-    """Name under which the records of a process are stored."""
+    """Return the file name of a process's records."""
     return f"part-{process}.json"
 
 
 def process_of(file: str) -> str | None:
-    """Process whose records are stored under this name, by its number; None for any other name."""
+    """Return the number of the process whose records have this file name; None for any other name."""
     name = re.fullmatch(r"part-(\d+)\.json", file)
     return None if name is None else name[1]
 
 
 def require(module: str, extra: str) -> None:
-    """Check that a package is there.
+    """Check that a package is installed.
 
     Raises
     ------
     ImportError
-        If it is missing; the message says what to install.
+        If the package is missing; the message says what to install.
     """
     if importlib.util.find_spec(module) is None:
-        raise ImportError(f'sink: writing .{extra} needs {module}: pip install "ellipsoid[{extra}]"')
+        raise ImportError(f'sink: writing .{extra} needs {module}; run pip install "ellipsoid[{extra}]"')

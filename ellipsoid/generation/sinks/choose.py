@@ -1,4 +1,4 @@
-"""The sink that a name means."""
+"""The choice of a sink by name."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from ellipsoid.generation.sinks.zarr import RemoteZarrSink, ZarrSink
 
 _BY_SUFFIX = {".npy": NpySink, ".zarr": ZarrSink, ".tar": TarSink, ".parquet": ParquetSink}
 
-# Ends of names of files, for which nobody wants a folder of images.
+# Suffixes of other file formats; nobody wants a folder of images with such a name.
 _OTHER_FORMATS = re.compile(
     r"\.(npz|h5|hdf5?|mat|csv|tsv|txt|jsonl?|xlsx|feather|arrow|pq|pth?|pkl|pickle|ckpt|safetensors|tfrecord|onnx"
     r"|lmdb|mdb|db|sqlite|zip|gz|tgz|bz2|tbz|xz|txz|zst|7z|rar|png|jpe?g|gif|webp|bmp|tiff?|svg|pdf|html|mp4)"
@@ -23,16 +23,16 @@ _OTHER_FORMATS = re.compile(
 
 
 def choose_sink(sink: str | os.PathLike[str] | Callable[..., Any] | Sink) -> Sink:
-    """Choose a sink by the end of a name, in capital or small letters; give a sink back, and wrap a function.
+    """Choose a sink by the suffix of a name, in either case; wrap a function, and return a sink unchanged.
 
     Raises
     ------
     TypeError
-        For anything else.
+        If `sink` is not a path, a function or a sink.
     ValueError
-        For a URL that does not end in ``.zarr``, and for a name that ends as files of another format do.
+        If a URL does not end in ``.zarr``, or a name has the suffix of another format.
     ImportError
-        For a URL, if tensorstore is missing.
+        If `sink` is a URL and tensorstore is missing.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """Base of the sinks on a file system.
 
-Everything lies in ``NAME.partial`` beside the target until it is complete, and takes its own name by a
+Until a result is complete, everything lies in ``NAME.partial`` beside it. The result then gets its name by a
 rename.
 """
 
@@ -30,7 +30,7 @@ _MANIFEST = "manifest.json"
 _CLAIM = "claim.json"
 _RESERVED_BYTES = 2**14
 _RESERVED_BYTES_PER_CHUNK = 64
-# Files that runs make in the work folder, and what a kill leaves of one that is being replaced.
+# Files that runs make in the work folder, and temporary ones that a killed process leaves.
 _FILES = r"reserve|claim\.json|holder-\d+\.json|part-\d+\.json|_?manifest\.json\.\d+|zarr\.json\.\d+"
 _OURS = re.compile(rf"{_FILES}|\.({_FILES})\.({TEMPORARY}|[0-9a-f]{{8}}\.tmp)")
 
@@ -38,9 +38,9 @@ _OURS = re.compile(rf"{_FILES}|\.({_FILES})\.({TEMPORARY}|[0-9a-f]{{8}}\.tmp)")
 class LocalSink(Sink):
     """Base of the sinks on a file system.
 
-    The rows lie in ``NAME.partial/data`` and the records of the processes in ``NAME.partial`` until
-    everything is complete. A kind of sink says which columns are stored as one array each (`_array_files`),
-    and how the others become files (`_chunk_files`, `_encode`).
+    Until everything is complete, rows lie in ``NAME.partial/data`` and records of the processes in
+    ``NAME.partial``. A subclass says which columns are stored as one array each (`_array_files`), and how the
+    others become files (`_chunk_files`, `_encode`).
 
     Parameters
     ----------
@@ -49,8 +49,8 @@ class LocalSink(Sink):
     """
 
     workers = 2
-    _is_folder = True  # the result is one folder; otherwise files beside each other
-    _manifest_is_inside = True  # in the folder; otherwise beside the result
+    _is_folder = True  # the result is one folder, not files beside each other
+    _manifest_is_inside = True  # in the folder, not beside the result
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = followed(path)
@@ -58,32 +58,34 @@ class LocalSink(Sink):
         self._work = self.path.with_name(self.path.name + ".partial")
         self._data = self._work / "data"
 
-    # --- what a kind of sink says of itself ---
+    # --- defined by each subclass ---
 
     def _array_files(self) -> dict[str, str]:
-        """Columns that are stored as one array each, with the names of their files."""
+        """Return the columns that are stored as one array each, with their file names."""
         return {}
 
     def _chunk_files(self, start: int, stop: int) -> Iterable[str]:
-        """Names of the files that hold a chunk."""
+        """Return the names of the files of a chunk."""
         return ()
 
     def _encode(self, start: int, columns: Columns) -> Iterator[tuple[str, bytes | memoryview]]:
-        """Names and contents of the files that hold a chunk."""
+        """Yield the names and contents of the files of a chunk."""
         yield from ()
 
     # --- writing ---
 
     def open(self, plan: WritePlan) -> None:
-        """Learn what will be written.
+        """Receive the plan of the rows.
 
         Raises
         ------
         ValueError
-            For columns that this sink cannot hold.
+            If this sink cannot hold the columns.
         """
         if any(column.dtype.name == "bfloat16" for column in plan.columns.values()):
-            raise ValueError(f"dtype: {self.format} files have no bfloat16; use float16, or a .zarr sink")
+            raise ValueError(
+                f"dtype: expected float32 or float16 for {self.format} files; got bfloat16; use a .zarr sink"
+            )
         self.plan = plan
         self._arrays = {
             name: ArrayFile(file, plan.n, plan.columns[name]) for name, file in self._array_files().items()
@@ -96,8 +98,8 @@ class LocalSink(Sink):
         free = shutil.disk_usage(folder).free
         if needed > free:
             raise OSError(
-                f"sink: {n:,} rows need about {needed / 1e6:,.1f} MB; {free / 1e6:,.1f} MB are free in "
-                f"{folder}; make room, write fewer rows, or choose another place"
+                f"sink: expected room for {n:,} rows, about {needed / 1e6:,.1f} MB; got "
+                f"{free / 1e6:,.1f} MB in {folder}; make room, write fewer rows, or choose another place"
             )
 
     def _row_bytes(self, first: Columns) -> float:
@@ -106,37 +108,38 @@ class LocalSink(Sink):
         return arrays + files / n_rows(first)
 
     def claim(self, manifest: bytes) -> bytes:
-        """Say what will be written, once for all processes; give what the first of them has said.
+        """Store the settings of a run if no process has; return those that the first process stored.
 
         Raises
         ------
         FileExistsError
             If the work folder holds rows that no run made.
         OSError
-            If it cannot be made.
+            If the work folder cannot be made.
         """
-        # In this order: another process may be at the same step.
+        # The order matters, since another process may be at the same step.
         has_rows = self._data.exists() and any(self._data.iterdir())
         if has_rows and not any(_OURS.fullmatch(path.name) for path in self._work.iterdir()):
             raise FileExistsError(
-                f"sink: {self._work} holds something else; choose another name, or move it away"
+                f"sink: expected a free work folder; got {self._work}, which holds other files; choose "
+                f"another name, or move it away"
             )
         while True:
             self._work.mkdir(parents=True, exist_ok=True)
-            # Another process may just have removed the folder, since the result is complete.
+            # Another process may have removed the folder after completing the result.
             with contextlib.suppress(FileNotFoundError):
                 create_file(self._work / _CLAIM, manifest)
                 return (self._work / _CLAIM).read_bytes()
 
     def claimed(self) -> bytes | None:
-        """Give what the first process of an unfinished run has said, if one has."""
+        """Return the settings that the first process of an unfinished run stored, or None."""
         try:
             return (self._work / _CLAIM).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def hold(self, process: str) -> AbstractContextManager[None]:
-        """Give a context in which no other living process has the same number."""
+        """Return a context in which no other living process has the same number."""
         return held(self._work / f"holder-{process}.json", self.name)
 
     def create(self) -> None:
@@ -147,7 +150,7 @@ class LocalSink(Sink):
 
     def _make_work(self) -> None:
         self._data.mkdir(parents=True, exist_ok=True)
-        # Given up when the disk is full, for the records that say what is on it.
+        # This space is freed when the disk is full, so that the records of finished chunks still fit.
         reserve = self._work / "reserve"
         if not reserve.exists():
             reserve.write_bytes(bytes(_RESERVED_BYTES + _RESERVED_BYTES_PER_CHUNK * self.plan.n_chunks))
@@ -169,7 +172,7 @@ class LocalSink(Sink):
             os.fsync(file.fileno())
 
     def flush(self) -> None:
-        """Return when all that was written is on disk."""
+        """Return when everything written is on disk."""
         for array in self._arrays.values():
             array.flush(self._data)
 
@@ -178,14 +181,14 @@ class LocalSink(Sink):
         self._replace_file(self._work / record_file(process), content)
 
     def _replace_file(self, path: Path, content: bytes) -> None:
-        """Replace a file, on a full disk in the space that was kept for that."""
+        """Replace a file; on a full disk, use the space reserved for it."""
         try:
             replace_file(path, content)
         except OSError:
             (self._work / "reserve").unlink(missing_ok=True)
             replace_file(path, content)
 
-    # --- what is there ---
+    # --- existing files ---
 
     def exists(self) -> bool:
         """Whether the result, or a file of it, has its name."""
@@ -193,15 +196,15 @@ class LocalSink(Sink):
             return True
         if self._is_folder or not self.path.parent.is_dir():
             return False
-        # Not name by name: there may be billions of chunks.
+        # Names are not tried one by one: there may be billions of chunks.
         return any(self._is_target(name) for name in os.listdir(self.path.parent))
 
     def _is_target(self, name: str) -> bool:
-        """Whether the complete result has a file of this name beside its own."""
+        """Whether the complete result has a file of this name beside its main one."""
         return name in self._array_files().values()
 
     def _targets(self) -> Iterator[Path]:
-        """Paths of the complete result, the one that was asked for last."""
+        """Yield the paths of the complete result; the requested one comes last."""
         if self._is_folder:
             yield self.path
             return
@@ -212,10 +215,10 @@ class LocalSink(Sink):
             yield self.path.with_name(name)
 
     def records(self) -> dict[str, bytes]:
-        """Give what each process of an unfinished run has recorded, by number of process."""
+        """Return the records of each process of an unfinished run, by the number of the process."""
         contents = {}
         for path in sorted(self._work.glob(record_file("*"))):
-            # Another process may just be removing them, since the result is complete.
+            # Another process may be removing them after completing the result.
             process = process_of(path.name)
             with contextlib.suppress(FileNotFoundError):
                 if process is not None:
@@ -223,7 +226,7 @@ class LocalSink(Sink):
         return contents
 
     def read(self, start: int, stop: int) -> Checksum:
-        """Size and checksum of rows as they are stored; what is missing does not count."""
+        """Return the size and checksum of stored rows; missing rows do not count."""
         checksum, folder = Checksum(), self._folder
         with contextlib.suppress(FileNotFoundError):
             for array in self._arrays.values():
@@ -234,13 +237,13 @@ class LocalSink(Sink):
 
     @property
     def _folder(self) -> Path:
-        """Folder where the rows are, complete or not."""
+        """Folder of the rows, complete or not."""
         if self._data.exists():
             return self._data
         return self.path if self._is_folder else self.path.parent
 
     def location(self) -> Path:
-        """Where the rows are now."""
+        """Return where the rows are now."""
         is_begun = self._data.exists() or (self._work.exists() and not self._manifest.exists())
         return self._work if is_begun else self.path
 
@@ -253,12 +256,12 @@ class LocalSink(Sink):
         return self.path.with_name(f"{self.path.name}.json")
 
     def publish(self, manifest: bytes) -> None:
-        """Rename everything, and pass over what another process or an earlier run has renamed.
+        """Rename everything, except for what another process or an earlier run has renamed.
 
         Raises
         ------
         FileNotFoundError
-            If rows are neither where they were written nor where they belong.
+            If rows are neither where they were written nor at their final place.
         """
         own = self._work / f"{_MANIFEST}.{os.getpid()}"
         self._replace_file(own, manifest)
@@ -272,12 +275,12 @@ class LocalSink(Sink):
         missing = next((path for path in result if not path.exists()), None)
         if missing is not None:
             raise FileNotFoundError(
-                f"{missing}: its rows were removed from {self._data} before it was complete"
+                f"{missing}: its rows were removed from {self._data} before the result was complete"
             )
         self._remove_work()
 
     def _remove_work(self) -> None:
-        """Remove what runs make in the work folder, and the folder if nothing else is in it."""
+        """Remove the files of runs from the work folder, and the folder if nothing else is in it."""
         # Another process may do so at the same time.
         with contextlib.suppress(OSError):
             for path in self._work.iterdir():
@@ -288,11 +291,11 @@ class LocalSink(Sink):
                 folder.rmdir()
 
     def published(self) -> bytes | None:
-        """Manifest of a complete result, if there is one."""
+        """Return the manifest of a complete result, or None."""
         return self._manifest.read_bytes() if self._manifest.is_file() else None
 
     def is_untidy(self) -> bool:
-        """Whether there is a manifest of a complete result, and a work folder of a run without rows."""
+        """Whether a complete result has a manifest, and a work folder of a run without rows."""
         if not (self._manifest.is_file() and self._work.is_dir()):
             return False
         if self._data.exists() and any(self._data.iterdir()):
@@ -301,7 +304,7 @@ class LocalSink(Sink):
         return not names or any(name == self._data.name or _OURS.fullmatch(name) for name in names)
 
     def tidy(self) -> None:
-        """Remove what runs made in the work folder, if no rows are in it."""
+        """Remove the files of runs from the work folder if it holds no rows."""
         with contextlib.suppress(OSError):
             self._data.rmdir()
         if not self._data.exists():

@@ -1,12 +1,12 @@
-"""Arrays of NumPy: one ``.npy`` file for each column."""
+"""NumPy arrays: one ``.npy`` file for each column."""
 
 from ellipsoid.generation.sinks.local import LocalSink
 
 
 class NpySink(LocalSink):
-    """A ``.npy`` file, to be opened by ``np.load(path, mmap_mode="r")``.
+    """``.npy`` files, one for each column; open them by ``np.load(path, mmap_mode="r")``.
 
-    The first column has the name that was given, any other its own: ``x.npy``, ``x.latents.npy``.
+    The first column has the given name, and others add their own: ``x.npy``, ``x.latents.npy``.
 
     Parameters
     ----------

@@ -11,9 +11,9 @@ from ellipsoid.generation.sinks.local import LocalSink
 
 
 class ParquetSink(LocalSink):
-    """A folder of Parquet files, one for each chunk: the row number and all columns but images.
+    """Folder of Parquet files, one for each chunk, with the row number and all columns except images.
 
-    Needs pyarrow: ``pip install "ellipsoid[parquet]"``.
+    It needs pyarrow: ``pip install "ellipsoid[parquet]"``.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class ParquetSink(LocalSink):
     _manifest_is_inside = False  # some readers take every file of such a folder for a table
 
     def open(self, plan: WritePlan) -> None:
-        """Learn what will be written.
+        """Receive the plan of the rows.
 
         Raises
         ------
@@ -36,12 +36,14 @@ class ParquetSink(LocalSink):
         """
         require("pyarrow", "parquet")
         if IMAGES in plan.columns:
-            raise ValueError("sink: .parquet is for latents; write images to a folder, .npy, .zarr or .tar")
+            raise ValueError(
+                "sink: expected a folder, .npy, .zarr or .tar for images; got .parquet, which takes latents"
+            )
         super().open(plan)
 
     @property
     def _manifest(self) -> Path:
-        inside = self.path / "_manifest.json"  # where it was before
+        inside = self.path / "_manifest.json"  # earlier versions wrote it there
         return inside if inside.exists() else super()._manifest
 
     def _chunk_files(self, start: int, stop: int) -> list[str]:
@@ -59,6 +61,6 @@ class ParquetSink(LocalSink):
                 pa.FixedSizeListArray.from_arrays(flat, values.shape[1]) if values.ndim > 1 else flat
             )
         file = io.BytesIO()
-        # Neither a dictionary nor a compressor makes less of random digits.
+        # Neither dictionaries nor compressors shrink random digits.
         parquet.write_table(pa.table(table), file, compression="NONE", use_dictionary=False)
         yield self._chunk_files(start, stop)[0], file.getbuffer()

@@ -13,11 +13,11 @@ from ellipsoid.generation.sinks.local import LocalSink
 
 # Drawn faces of 64 pixels: 5.8, 5.5, 5.2 and 5.1 KB at levels 1, 3, 6 and 9, in 1.0, 0.9, 1.4 and 3.5 ms.
 COMPRESS_LEVEL = 3
-_BLOCK_BYTES = 4096  # what a file system gives a small file at least
+_BLOCK_BYTES = 4096  # smallest space of a file on a typical file system
 
 
 class PngSink(LocalSink):
-    """A folder of numbered PNG images, in subfolders of 10,000 where there are more.
+    """Folder of numbered PNG images, in subfolders of 10,000 if there are more.
 
     Other columns lie beside them as arrays: ``latents.npy``, ``gauge.npy``.
 
@@ -26,7 +26,7 @@ class PngSink(LocalSink):
     path : path
         Name of the complete result.
     compress_level : int
-        Level of zlib, 0 to 9.
+        Compression level of zlib, 0 to 9.
     """
 
     format = "png"
@@ -37,16 +37,16 @@ class PngSink(LocalSink):
         self._compress_level = compress_level
 
     def open(self, plan: WritePlan) -> None:
-        """Learn what will be written.
+        """Receive the plan of the rows.
 
         Raises
         ------
         ValueError
-            If there are no images, or if PNG has no images of so many channels.
+            If there are no images, or PNG does not support their number of channels.
         """
         if IMAGES not in plan.columns:
             raise ValueError(
-                f"sink: latents are written to a .npy file, .zarr, .tar or .parquet; got {self.name!r}; "
+                f"sink: expected a .npy, .zarr, .tar or .parquet name for latents; got {self.name!r}; "
                 f"images need decode"
             )
         check_channels(plan)
@@ -74,27 +74,27 @@ class PngSink(LocalSink):
             path.write_bytes(content)
 
     def flush(self) -> None:
-        """Return when all that was written is on disk."""
+        """Return when everything written is on disk."""
         super().flush()
-        # One call for all files: one a file takes longer than to encode it.
+        # One call covers all files: a call for each file takes longer than its encoding.
         os.sync()
 
     def _row_bytes(self, first: Columns) -> float:
-        # A file takes whole blocks.
+        # A file occupies whole blocks.
         sizes = [len(content) for _, content in self._encode(0, first)]
         blocks = sum(-(-size // _BLOCK_BYTES) * _BLOCK_BYTES for size in sizes)
         return super()._row_bytes(first) + (blocks - sum(sizes)) / len(sizes)
 
 
 def check_channels(plan: WritePlan) -> None:
-    """Raise ``ValueError`` unless PNG has images like those of a plan."""
+    """Raise ``ValueError`` unless PNG supports images like those of a plan."""
     shape = plan.columns[IMAGES].shape
     if shape[-1] not in (1, 3, 4):
-        raise ValueError(f"decode: expected images of 1, 3 or 4 channels, as PNG has; got shape {shape}")
+        raise ValueError(f"decode: expected images of 1, 3 or 4 channels for PNG; got shape {shape}")
 
 
 def encode_png(image: np.ndarray, compress_level: int) -> bytes:
-    """Content of a PNG file of one uint8 image, shape (H, W, C)."""
+    """Encode one uint8 image, shape (H, W, C), as a PNG file."""
     from PIL import Image
 
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Archives in the layout of WebDataset: one tar file a chunk."""
+"""Archives in the layout of WebDataset: one tar file per chunk."""
 
 import io
 import json
@@ -19,15 +19,15 @@ from ellipsoid.generation.sinks.png import COMPRESS_LEVEL, check_channels, encod
 class TarSink(LocalSink):
     """WebDataset shards, one for each chunk: ``x.tar`` gives ``x-000000.tar``, ``x-000001.tar``, ...
 
-    A row has the members ``ROW.json`` (row number, and gauge if it is asked for), ``ROW.png`` for an
-    image, and ``ROW.latents.npy`` and the like for other columns.
+    A row has the members ``ROW.json`` (row number, and the gauge if requested), ``ROW.png`` for an image, and
+    ``ROW.latents.npy`` and similar ones for other columns.
 
     Parameters
     ----------
     path : path
-        Name of the complete result, from which the names of the shards are made.
+        Name of the complete result, which is the stem of the shards' names.
     compress_level : int
-        Level of zlib within the PNG images, 0 to 9.
+        Compression level of zlib in the PNG images, 0 to 9.
     """
 
     format = "tar"
@@ -39,12 +39,12 @@ class TarSink(LocalSink):
         self._compress_level = compress_level
 
     def open(self, plan: WritePlan) -> None:
-        """Learn what will be written.
+        """Receive the plan of the rows.
 
         Raises
         ------
         ValueError
-            If there are images of so many channels as PNG does not have, or columns of bfloat16.
+            If PNG does not support the images' number of channels, or there are columns of bfloat16.
         """
         if IMAGES in plan.columns:
             check_channels(plan)

@@ -1,6 +1,6 @@
-"""Zarr 3 groups of arrays, written through TensorStore: on a file system or in an object store.
+"""Zarr 3 groups of arrays, written by TensorStore to a file system or an object store.
 
-A chunk of rows is one shard of each array, so no two writers ever share one. Needs tensorstore:
+A chunk of rows is one shard of each array, so no two writers ever share one. TensorStore is needed:
 ``pip install "ellipsoid[zarr]"``.
 """
 
@@ -31,14 +31,14 @@ _GROUP = json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {}}).
 _GROUP_FILE = "zarr.json"
 _MANIFEST = "manifest.json"
 _CLAIM = "claim.json"
-# Names of the dimensions of a row, by which xarray reads a group.
+# Names of a row's dimensions, which xarray needs to read a group.
 _DIMENSIONS = {"latents": ("latent",), "scores": ("component",), IMAGES: ("height", "width", "channel")}
 _READ_BYTES = 2**20
-_INDEX_BYTES = 16  # of a block, at the end of its shard
+_INDEX_BYTES = 16  # for each block, at the end of its shard
 
 
 class _Arrays:
-    """The arrays of a group; `store` says where TensorStore finds each."""
+    """The arrays of a group; `store` tells TensorStore where each array lies."""
 
     def __init__(self, plan: WritePlan, store: Callable[[str], Any]) -> None:
         import tensorstore
@@ -47,11 +47,11 @@ class _Arrays:
         for name in plan.columns:
             spec = _spec(plan, name, store)
             try:
-                # Also arrays of runs that gave their dimensions no names.
+                # Arrays of earlier runs may have dimensions without names.
                 array = tensorstore.open(spec, open=True).result()
             except ValueError:
                 spec["metadata"]["dimension_names"] = ["row", *_DIMENSIONS.get(name, ())]
-                # Safe for several processes at once: one makes it, the others open it.
+                # Several processes may do this at once: one makes the array, the others open it.
                 array = tensorstore.open(spec, open=True, create=True).result()
             self._arrays[name] = array
 
@@ -68,20 +68,20 @@ class _Arrays:
         for array in self._arrays.values():
             try:
                 checksum.add(raw_bytes(array[start:stop].read().result()))
-            except ValueError:  # a damaged shard, which does not count
+            except ValueError:  # a damaged shard does not count
                 continue
         return checksum
 
 
 def _damaged_files(plan: WritePlan, group: bytes, store: Callable[[str], Any]) -> list[str]:
-    """Files that describe a group and its arrays, and do not say what belongs there."""
+    """Return the files that describe a group and its arrays, and have a wrong content."""
     import tensorstore
 
     damaged = [] if group == _GROUP else [_GROUP_FILE]
     for name in plan.columns:
         try:
             tensorstore.open(_spec(plan, name, store), open=True).result()
-        except ValueError:  # it is missing, no description, or one of another array
+        except ValueError:  # it is missing, damaged, or describes another array
             damaged.append(f"{name}/{_GROUP_FILE}")
     return damaged
 
@@ -91,7 +91,7 @@ def _spec(plan: WritePlan, name: str, store: Callable[[str], Any]) -> dict[str, 
 
 
 def _block_rows(plan: WritePlan, column: Column) -> int:
-    """Rows of a block, the least that is read of a shard: the most that divide it and are a megabyte."""
+    """Return the rows of a block, the smallest unit of reading: a divisor of the shard, up to a megabyte."""
     most = min(plan.chunk, max(_READ_BYTES // column.n_bytes, 1))
     return next(size for size in range(most, 0, -1) if plan.chunk % size == 0)
 
@@ -116,7 +116,7 @@ def _metadata(plan: WritePlan, column: Column) -> dict[str, Any]:
 
 
 class ZarrSink(LocalSink):
-    """A Zarr 3 group on a file system, with one array for each column.
+    """Zarr 3 group on a file system, with one array for each column.
 
     Parameters
     ----------
@@ -125,10 +125,10 @@ class ZarrSink(LocalSink):
     """
 
     format = "zarr"
-    workers = 4  # each waits for the disk after its shard
+    workers = 4  # a worker waits for the disk after each shard
 
     def open(self, plan: WritePlan) -> None:
-        """Learn what will be written.
+        """Receive the plan of the rows.
 
         Raises
         ------
@@ -148,7 +148,7 @@ class ZarrSink(LocalSink):
     def create(self) -> None:
         """Make the group and its arrays."""
         self._make_work()
-        # Made outside of what will be the result: a temporary file that a kill leaves is no part of it then.
+        # This is made outside the result, so that a temporary file of a killed process is not part of it.
         own = self._work / f"zarr.json.{os.getpid()}"
         self._replace_file(own, _GROUP)
         own.replace(self._data / _GROUP_FILE)
@@ -160,22 +160,22 @@ class ZarrSink(LocalSink):
         """Write rows from number `start` on; they are on disk on return."""
         try:
             return self._group.write(start, columns)
-        except ValueError as error:  # TensorStore's errors have no number
+        except ValueError as error:  # the errors of TensorStore have no number
             if str(error).startswith("RESOURCE_EXHAUSTED"):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
             raise
 
     def read(self, start: int, stop: int) -> Checksum:
-        """Size and checksum of rows, unpacked; what is damaged does not count."""
+        """Return the size and checksum of stored rows, uncompressed; damaged rows do not count."""
         return self._group.read(start, stop)
 
     def damaged_files(self) -> list[str]:
-        """Names of files that describe the arrays, and are not as they were written."""
+        """Return the names of files that describe the arrays and have a wrong content."""
         file = self._folder / _GROUP_FILE
         return _damaged_files(self.plan, file.read_bytes() if file.exists() else b"", self._store)
 
     def flush(self) -> None:
-        """Nothing is left to wait for."""
+        """Do nothing, since a write returns when its rows are on disk."""
 
     def _row_bytes(self, first: Columns) -> float:
         columns = self.plan.columns.values()
@@ -185,15 +185,15 @@ class ZarrSink(LocalSink):
 
 
 class RemoteZarrSink(Sink):
-    """A Zarr 3 group in a store that TensorStore opens by a URL: ``gs://bucket/x.zarr``, ``s3://bucket/x.zarr``.
+    """Zarr 3 group in a store that TensorStore opens by URL: ``gs://bucket/x.zarr``, ``s3://bucket/x.zarr``.
 
-    Object stores have no rename: the arrays have their names from the beginning, and the result is complete
-    when it has a ``manifest.json``. Tested with ``file://`` alone.
+    Object stores have no rename. The arrays therefore have their names from the beginning, and the result is
+    complete when it has a ``manifest.json``. Only ``file://`` is tested.
 
     Parameters
     ----------
     url : str
-        Address of the group.
+        URL of the group.
     """
 
     format = "zarr"
@@ -218,7 +218,7 @@ class RemoteZarrSink(Sink):
         return f"{self._url}{name}/"
 
     def open(self, plan: WritePlan) -> None:
-        """Learn what will be written."""
+        """Receive the plan of the rows."""
         self.plan = plan
 
     def create(self) -> None:
@@ -233,11 +233,11 @@ class RemoteZarrSink(Sink):
         return self._group.write(start, columns)
 
     def read(self, start: int, stop: int) -> Checksum:
-        """Size and checksum of rows, unpacked; what is damaged does not count."""
+        """Return the size and checksum of stored rows, uncompressed; damaged rows do not count."""
         return self._group.read(start, stop)
 
     def damaged_files(self) -> list[str]:
-        """Names of files that describe the arrays, and are not as they were written."""
+        """Return the names of files that describe the arrays and have a wrong content."""
         return _damaged_files(self.plan, self._files.read(_GROUP_FILE).result().value, self._store)
 
     def exists(self) -> bool:
@@ -247,24 +247,24 @@ class RemoteZarrSink(Sink):
     def _record_files(self) -> dict[str, str]:
         import tensorstore
 
-        # Not all keys: every shard has one.
+        # Not all keys are listed: every shard has one.
         names = tensorstore.KvStore.KeyRange("part-", "part.")
         files = sorted(key.decode() for key in self._files.list(names).result())
         return {process: file for file in files if (process := process_of(file))}
 
     def claim(self, manifest: bytes) -> bytes:
-        """Say what will be written, once for all processes; give what the first of them has said."""
+        """Store the settings of a run if no process has; return those that the first process stored."""
         absent = self._files.read(_CLAIM).result()
         if not absent.value:
             self._files.write(_CLAIM, manifest, if_equal=absent.stamp.generation).result()
         return self._files.read(_CLAIM).result().value or manifest
 
     def claimed(self) -> bytes | None:
-        """Give what the first process of an unfinished run has said, if one has."""
+        """Return the settings that the first process of an unfinished run stored, or None."""
         return self._files.read(_CLAIM).result().value or None
 
     def records(self) -> dict[str, bytes]:
-        """Give what each process of an unfinished run has recorded, by number of process."""
+        """Return the records of each process of an unfinished run, by the number of the process."""
         files = self._record_files().items()
         contents = {process: self._files.read(file).result().value for process, file in files}
         return {process: content for process, content in contents.items() if content}
@@ -274,23 +274,23 @@ class RemoteZarrSink(Sink):
         self._files.write(record_file(process), content).result()
 
     def publish(self, manifest: bytes) -> None:
-        """Write the manifest, by which the result is complete."""
+        """Write the manifest, which makes the result complete."""
         self._files.write(_MANIFEST, manifest).result()
         self.tidy()
 
     def published(self) -> bytes | None:
-        """Manifest of the complete result."""
+        """Return the manifest of a complete result, or None."""
         return self._files.read(_MANIFEST).result().value or None
 
     def is_untidy(self) -> bool:
-        """Whether something of the processes lies beside the manifest of the complete result."""
+        """Whether records of the processes lie beside the manifest of the complete result."""
         return self.published() is not None and bool(self._record_files() or self.claimed())
 
     def tidy(self) -> None:
-        """Remove the records of the processes, and what the first of them has said."""
+        """Remove the records and settings that the processes stored."""
         for file in [*self._record_files().values(), _CLAIM]:
             self._files.write(file, None).result()
 
     def location(self) -> str:
-        """Where the rows are."""
+        """Return where the rows are."""
         return self.name

@@ -64,7 +64,7 @@ def test_other_sinks_are_refused():
 @pytest.mark.parametrize(("module", "name"), [("pyarrow", "z.parquet"), ("tensorstore", "z.zarr")])
 def test_what_is_missing_is_named(state, tmp_path, monkeypatch, module, name):
     monkeypatch.setattr("importlib.util.find_spec", lambda wanted: None if wanted == module else "there")
-    with pytest.raises(ImportError, match=rf'needs {module}: pip install "ellipsoid\[{name[2:]}\]"'):
+    with pytest.raises(ImportError, match=rf'needs {module}; run pip install "ellipsoid\[{name[2:]}\]"'):
         generate(state, 10, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
