@@ -178,7 +178,7 @@ def check_number(name: str, value: Any, least: float, below: float = math.inf) -
     if not least <= value < below:
         limits = f"finite number of at least {least:g}"
         if below < math.inf:
-            limits = f"number of at least {least:g} and below {below:g}"
+            limits = f"number from {least:g} to below {below:g}"
         raise ValueError(f"{name}: expected a {limits}; got {value}")
     return float(value)
 

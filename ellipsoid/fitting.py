@@ -41,7 +41,7 @@ def fit(
         Method that estimates `scale` from the scores; see :mod:`ellipsoid.halfwidth`. "core" also replaces
         the mean, the axes and the explained variance.
     within : float, optional
-        Radius in standard deviations; a second fit uses only the rows within it of the first one.
+        Radius, in standard deviations of a first fit, inside which rows must lie to be used by a second fit.
     within_metric : {"mahalanobis", "component"}
         Distance that `within` bounds: the Mahalanobis distance of a row from the mean over its K scores
         (about sqrt(K) for a Gaussian), or each score by itself.

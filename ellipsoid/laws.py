@@ -245,7 +245,7 @@ def get_law(name: str, region: Region) -> Law:
     law = LAWS.get((name, region.name))
     if law is None:
         available = ", ".join(law for law, region_name in LAWS if region_name == region.name)
-        raise ValueError(f"law: expected one of {available} for the region {region.name!r}; got {name!r}")
+        raise ValueError(f"law: expected one that the region {region.name!r} has, {available}; got {name!r}")
     if getattr(region, "pairs", None) is not None and law.log_density is not None:
         raise ValueError(f"law: expected redraw or sequential on a subset of the pairs; got {name!r}")
     return law

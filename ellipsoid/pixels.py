@@ -105,7 +105,7 @@ class ImageDecoder:
     def _check_layout(self, images: np.ndarray | jax.Array, n: int) -> None:
         got = tuple(images.shape)
         if self.shape is not None:
-            expected = f"({', '.join(map(str, (n, *self.shape)))}), like the real ones"
+            expected = f"({', '.join(map(str, (n, *self.shape)))}), as the real ones"
             fits = got == (n, *self.shape)
         else:
             expected = f"({n}, H, W, C) for {n} latents, with 1, 3 or 4 channels"
@@ -160,7 +160,7 @@ def check_range(images: np.ndarray | jax.Array, pixel_range: tuple[float, float]
     if beyond > MAX_SHARE_BEYOND:
         low, high = float(numbers.min()), float(numbers.max())
         raise ValueError(
-            f"decode: expected floats in {range_name}; got {low:.4g} to {high:.4g}, with {beyond:.0%} of the "
+            f"decode: expected floats in {range_name}; got {low:.4g} to {high:.4g}, {beyond:.0%} of the "
             f"pixels outside; {_range_advice(low, high, pixel_range)}"
         )
 

@@ -1,4 +1,4 @@
-"""The autoencoder around the engine: images in, latents out, and back."""
+"""The autoencoder: from images to latents and back."""
 
 from ellipsoid.models.autoencoder import Autoencoder as Autoencoder
 from ellipsoid.models.autoencoder import AutoencoderConfig as AutoencoderConfig

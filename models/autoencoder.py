@@ -1,8 +1,8 @@
 """A plain convolutional autoencoder in Flax NNX, and its use on host arrays of any length.
 
-The encoder is a stack of strided convolutions and one dense layer, the decoder mirrors it. Nothing pulls
-the latents towards a chosen distribution, unless training is asked to; and there is no batch statistic, so a
-latent vector depends on its image alone.
+The encoder is a stack of strided convolutions and one dense layer; the decoder mirrors it. Nothing pulls the
+latents towards a chosen distribution, unless a training setting asks for it. There are no batch statistics,
+so a latent vector depends on its image alone.
 """
 
 import dataclasses
@@ -90,16 +90,16 @@ class AutoencoderConfig:
 
     @classmethod
     def celeba(cls) -> Self:
-        """64 x 64 colour images, 4 strided and 4 transposed convolutions, 256 latent dimensions."""
+        """Return the shape for 64 x 64 colour images: 4 strided, 4 transposed convolutions, 256 latents."""
         return cls(image_size=64, channels=3, filters=(32, 64, 128, 256), latent_dim=256)
 
     def to_json(self) -> dict[str, Any]:
-        """Give the configuration as a dictionary that JSON can hold."""
+        """Return the configuration as a dictionary for JSON."""
         return dataclasses.asdict(self) | {"filters": list(self.filters)}
 
     @classmethod
     def from_json(cls, mapping: dict[str, Any]) -> Self:
-        """Make the configuration that `to_json` gave.
+        """Make the configuration from the result of `to_json`.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class AutoencoderConfig:
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
-        """Height and width before and after each strided layer, ``len(filters) + 1`` numbers."""
+        """Height and width before and after each strided layer: ``len(filters) + 1`` numbers."""
         sizes = [self.image_size]
         for _ in self.filters:
             sizes.append(-(-sizes[-1] // 2))
@@ -179,10 +179,10 @@ class Decoder(nnx.Module):
         features = self.from_latent(latents).reshape(len(latents), size, size, -1)
         for norm, convolution, size in zip(self.norms, self.convolutions, sizes, strict=True):
             features = activation(features if norm is None else norm(features))
-            # Where the encoder rounded an odd size up, the last row and column are dropped.
+            # If the encoder rounded an odd size up, the last row and column are dropped.
             features = convolution(features)[:, :size, :size]
-        # The mean squared error after 700 steps was 14 % lower than with linear outputs, clipped.
-        # In float32 also where the layers are bfloat16, which has only 128 numbers between 1/2 and 1.
+        # Linear outputs with clipping had a mean squared error that was 14 % higher after 700 steps. The
+        # sigmoid is float32 even with bfloat16 layers, which have only 128 numbers between 1/2 and 1.
         return jax.nn.sigmoid(features.astype(jnp.float32))
 
 
@@ -196,7 +196,7 @@ class ImageShape(Protocol):
 
     @property
     def channels(self) -> int:
-        """Channels, 1 or 3."""
+        """Number of channels, 1 or 3."""
         ...
 
     @property
@@ -211,24 +211,24 @@ class ImageShape(Protocol):
 
 
 class ImageAutoencoder(Protocol):
-    """Any autoencoder of images: ours, or one that was imported."""
+    """Any autoencoder of images: this package's own, or an imported one."""
 
     @property
     def config(self) -> ImageShape:
-        """Sizes of images and latents."""
+        """Sizes of the images and latents."""
         ...
 
     @property
     def encoder(self) -> object | None:
-        """The encoder; None where there is a decoder alone."""
+        """Encoder; None if there is only a decoder."""
         ...
 
     def batch_encoder(self) -> Callable[[np.ndarray], ArrayLike]:
-        """Give the function from a batch of uint8 images to latents."""
+        """Return a function from a batch of uint8 images to latents."""
         ...
 
     def batch_decoder(self) -> Callable[[np.ndarray], ArrayLike]:
-        """Give the function from a batch of latents to uint8 images."""
+        """Return a function from a batch of latents to uint8 images."""
         ...
 
 
@@ -238,9 +238,9 @@ class Autoencoder(nnx.Module):
     Parameters
     ----------
     config : AutoencoderConfig
-        Shape of the network; kept as the attribute `config`.
+        Shape of the network; also the attribute `config`.
     rngs : nnx.Rngs
-        Source of the initial weights, for example ``nnx.Rngs(0)``.
+        Random generator of the initial weights, such as ``nnx.Rngs(0)``.
 
     Examples
     --------
@@ -263,22 +263,24 @@ class Autoencoder(nnx.Module):
         self.decoder = Decoder(config, rngs=rngs)
 
     def encode(self, images: ArrayLike) -> Array:
-        """Encode images, pixels in [0, 1].
+        """Encode images with pixels in [0, 1].
 
         Parameters
         ----------
         images : (n, height, width, channels) array
+            Images with pixels in [0, 1].
 
         Returns
         -------
         (n, latent_dim) float32 array
+            Latents.
 
         Raises
         ------
         TypeError
-            If the images are no numbers.
+            If the images are not numbers.
         ValueError
-            If the images have another shape than `config` says.
+            If the images do not have the shape in `config`.
         """
         images = jnp.asarray(images, dtype=jnp.float32)
         if images.ndim != 4 or images.shape[1:] != self.config.image_shape:
@@ -292,18 +294,19 @@ class Autoencoder(nnx.Module):
         Parameters
         ----------
         latents : (n, latent_dim) array
+            Latents to decode.
 
         Returns
         -------
         (n, height, width, channels) float32 array
-            Images, pixels in [0, 1].
+            Images with pixels in [0, 1].
 
         Raises
         ------
         TypeError
-            If the latents are no numbers.
+            If the latents are not numbers.
         ValueError
-            If the latents have another shape than ``(n, latent_dim)``.
+            If the latents do not have the shape ``(n, latent_dim)``.
         """
         latents = jnp.asarray(latents, dtype=jnp.float32)
         if latents.ndim != 2 or latents.shape[1] != self.config.latent_dim:
@@ -311,29 +314,29 @@ class Autoencoder(nnx.Module):
         return self.decoder(latents)
 
     def batch_encoder(self) -> Callable[[np.ndarray], Array]:
-        """Give the compiled function, with the weights of the moment, from uint8 images to latents."""
+        """Return a compiled function, with the present weights, from uint8 images to latents."""
         return partial(_encode_uint8, *nnx.split(self))
 
     def batch_decoder(self) -> Callable[[np.ndarray], Array]:
-        """Give the compiled function, with the weights of the moment, from latents to uint8 images."""
+        """Return a compiled function, with the present weights, from latents to uint8 images."""
         return partial(_decode_uint8, *nnx.split(self))
 
     def __call__(self, images: ArrayLike) -> Array:
-        """Reconstruct images `(n, height, width, channels)` with pixels in [0, 1]; raises as `encode`."""
+        """Reconstruct images `(n, height, width, channels)`, pixels in [0, 1]; see `encode` for errors."""
         return self.decode(self.encode(images))
 
 
 def decode_function(autoencoder: Autoencoder) -> Callable[[ArrayLike], Array]:
-    """Give the decoder as a pure, compiled function.
+    """Return the decoder as a pure, compiled function.
 
-    The weights of the moment are held as data: the function may be passed into and out of `jax.jit` and its
-    companions as an argument, and later training does not change it.
+    The present weights are data of the function. It can therefore be an argument or a result of functions
+    under `jax.jit` and similar transformations, and later training does not change it.
 
     Returns
     -------
     callable
-        Maps latents `(n, latent_dim)` to images `(n, height, width, channels)` with pixels in [0, 1]; raises
-        as :meth:`Autoencoder.decode`.
+        Function from latents `(n, latent_dim)` to images `(n, height, width, channels)` with pixels in
+        [0, 1]; see :meth:`Autoencoder.decode` for its errors.
 
     Examples
     --------
@@ -347,35 +350,37 @@ def decode_function(autoencoder: Autoencoder) -> Callable[[ArrayLike], Array]:
     (8, 8, 3)
     """
     graph, weights = nnx.split(autoencoder)
-    # Copied, since a training step hands its weights' memory on to the next.
+    # The weights are copied, since a training step donates their memory to the next one.
     return jax.tree_util.Partial(_decode, graph, jax.tree.map(jnp.copy, weights))
 
 
 def encode_images(
     autoencoder: ImageAutoencoder, images: np.ndarray, *, batch_size: int = 256, progress: bool = False
 ) -> np.ndarray:
-    """Encode images of any number, in batches of one fixed size.
+    """Encode any number of images in batches of one size.
 
     Parameters
     ----------
     autoencoder : Autoencoder or ImportedAutoencoder
+        Autoencoder whose encoder is used.
     images : (n, height, width, channels) uint8 array
-        May be memory-mapped.
+        Images; they may be memory-mapped.
     batch_size : int
-        The last batch is filled up, so that another n compiles nothing anew.
+        Number of images in a batch. The last batch is padded, so another n compiles nothing new.
     progress : bool
-        Show a progress bar.
+        Whether to show a progress bar.
 
     Returns
     -------
     (n, latent_dim) float32 array
+        Latents.
 
     Raises
     ------
     TypeError
-        If the images are no uint8 NumPy array, or `batch_size` is no integer.
+        If `images` is not a uint8 NumPy array, or `batch_size` is not an integer.
     ValueError
-        If the images have another shape than the autoencoder's config says, or `batch_size` is below 1.
+        If `images` does not have the shape in the autoencoder's `config`, or `batch_size` is below 1.
 
     Examples
     --------
@@ -396,12 +401,12 @@ def encode_images(
 def encoded_batches(
     autoencoder: ImageAutoencoder, images: np.ndarray, *, batch_size: int = 256, progress: bool = False
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Encode images as `encode_images` does, and yield the latents of each batch with their rows.
+    """Encode images like :func:`encode_images`, and yield the latents of each batch with their rows.
 
     Raises
     ------
     TypeError, ValueError
-        As `encode_images`, when the first batch is asked for.
+        If :func:`encode_images` would raise it; at the first batch.
     """
     check_images("images", images, autoencoder.config.image_shape)
     check_count("batch_size", batch_size)
@@ -413,29 +418,30 @@ def encoded_batches(
 def decode_latents(
     autoencoder: ImageAutoencoder, latents: np.ndarray, *, batch_size: int = 256, progress: bool = False
 ) -> np.ndarray:
-    """Decode latents of any number, in batches of one fixed size.
+    """Decode any number of latents in batches of one size.
 
     Parameters
     ----------
     autoencoder : Autoencoder or ImportedAutoencoder
+        Autoencoder whose decoder is used.
     latents : (n, latent_dim) array of finite numbers
-        May be memory-mapped.
+        Latents; they may be memory-mapped.
     batch_size : int
-        The last batch is filled up, so that another n compiles nothing anew.
+        Number of latents in a batch. The last batch is padded, so another n compiles nothing new.
     progress : bool
-        Show a progress bar.
+        Whether to show a progress bar.
 
     Returns
     -------
     (n, height, width, channels) uint8 array
-        Pixels rounded to the nearest of 0 to 255.
+        Images, with pixels rounded to the nearest of 0 to 255.
 
     Raises
     ------
     TypeError
-        If `batch_size` is no integer, or the latents are no numbers.
+        If `batch_size` is not an integer, or the latents are not numbers.
     ValueError
-        If the latents have another shape than ``(n, latent_dim)`` or are not all finite, or `batch_size` is
+        If the latents do not have the shape ``(n, latent_dim)`` or are not all finite, or `batch_size` is
         below 1.
 
     Examples
@@ -464,7 +470,7 @@ def decode_latents(
 
 
 def as_floats(images: Array) -> Array:
-    """Give uint8 images of any shape as float32 pixels in [0, 1]."""
+    """Convert uint8 images of any shape to float32 pixels in [0, 1]."""
     return images.astype(jnp.float32) / 255.0
 
 

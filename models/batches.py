@@ -1,4 +1,4 @@
-"""The order in which training sees its images, and batches that are ready before they are asked for."""
+"""The order of the images in training, and batches that are read ahead of their use."""
 
 import contextlib
 import mmap
@@ -8,10 +8,10 @@ import numpy as np
 
 from ellipsoid.blocks import map_ahead, row_slices
 
-#: Arrays of more bytes than these are memory-mapped where they can be, and then read by blocks. A constant,
-#: not a look at the free memory: the order, and with it the trained weights, must not depend on the machine.
+#: Size in bytes above which arrays are memory-mapped, if possible, and read by blocks. It is a constant and
+#: ignores the free memory: the order, and so the trained weights, must not depend on the machine.
 MAX_BYTES_IN_MEMORY = 2**30
-# A window has images of 256 blocks. Three windows are in memory at a time.
+# A window holds images of 256 blocks. Three windows are in memory at a time.
 _BLOCK_BYTES = 2**18
 _WINDOW_BYTES = 2**26
 
@@ -19,23 +19,23 @@ _WINDOW_BYTES = 2**26
 def batch_order(
     n: int, seed: int, epoch: int, *, block: int | None = None, window: int | None = None
 ) -> np.ndarray:
-    """Order of the images in one epoch, a function of the arguments alone.
+    """Return the order of the images in one epoch, a function of the arguments alone.
 
     Parameters
     ----------
     n : int
         Number of images.
     seed, epoch : int
-        Numbers that the order depends on; not negative.
+        Numbers that determine the order; not negative.
     block, window : int, optional
-        Numbers of images. Those that lie together are kept together in blocks of the first, which are put in
-        random order; then the images are shuffled within windows of the second. By default every order of the
-        images is equally likely.
+        Numbers of images. Neighbouring images stay together in blocks of the first size, and the blocks are
+        put in random order. The images are then shuffled within windows of the second size. By default every
+        order of the images is equally likely.
 
     Returns
     -------
     (n,) int64 array
-        A permutation of 0 to n - 1.
+        Permutation of 0 to n - 1.
     """
     rng = np.random.default_rng((seed, 2, epoch))
     if block is None or window is None:
@@ -58,11 +58,11 @@ def epoch_batches(
     n_batches: int | None = None,
     ahead: int = 2,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the batches of one epoch, read by a thread while those before them are used.
+    """Yield the batches of one epoch; a thread reads them ahead of their use.
 
-    Every order of the images is equally likely, but for a memory map of more than 1 GiB: that is read in
-    random order of its blocks of 256 KiB, and the images are shuffled within windows of 64 MiB, so that the
-    disk is read once, at its full rate, and 200 MB of memory are enough for images of any number.
+    Every order of the images is equally likely, except for a memory map of more than 1 GiB. That is read in
+    random order of its blocks of 256 KiB, and the images are shuffled within windows of 64 MiB. The disk is
+    then read once, at its full rate, and 200 MB of memory suffice for any number of images.
 
     Parameters
     ----------
@@ -71,22 +71,21 @@ def epoch_batches(
     batch_size : int
         Number of images in a batch.
     seed, epoch : int
-        Numbers that the order depends on; not negative.
+        Numbers that determine the order; not negative.
     rows : (m,) array of integers, optional
-        Rows of the images to use, all by default: the same batches as of ``images[rows]``, without the copy.
-        They stand in increasing order where they are to be read by blocks.
+        Rows of the images to use; by default all. Batches equal those of ``images[rows]``, without the copy.
+        Rows must increase if the images are read by blocks.
     n_batches : int, optional
-        Number of batches to end after.
+        Number of batches after which to end.
     ahead : int
-        Number of batches that are made ready before they are asked for; for a large memory map it is a
-        window.
+        Number of batches that are read ahead; for a large memory map a whole window is.
 
     Yields
     ------
     batch : (batch_size, H, W, C) uint8 array
-        The last one of an epoch is filled up with some of its own images.
+        Batch of images; the last one of an epoch is filled with some of its own images.
     weight : (batch_size,) float32 array
-        One, and zero for the images that only fill up.
+        Weight of each image: 1, or 0 for the images that only fill the batch.
     """
     n = len(images) if rows is None else len(rows)
     block = window = None
@@ -112,13 +111,13 @@ def epoch_batches(
 
 
 def _read(images: np.ndarray, rows: np.ndarray, near: int) -> np.ndarray:
-    """Give ``images[rows]`` of a memory map, read in spans that end where the next row is not `near`."""
+    """Read ``images[rows]`` from a memory map, in spans that end where the next row is not `near`."""
     by_row = np.argsort(rows)
     runs = np.split(by_row, np.flatnonzero(np.diff(rows[by_row]) > near) + 1)
     spans = [slice(rows[run[0]], rows[run[-1]] + 1) for run in runs]
-    # All at once: the disk then reads them side by side, and nothing else. Where the pages are only read
-    # as they are touched, each touch reads as much around it as the system reads ahead, up to megabytes:
-    # six times what was needed, at a sixth of the rate.
+    # All spans are announced at once, so the disk reads them in parallel and nothing else. Without this, each
+    # first touch of a page reads around it as far as the system reads ahead, up to megabytes: six times what
+    # is needed, at a sixth of the rate.
     for span in spans:
         _announce(images[span])
     out = np.empty((len(rows), *images.shape[1:]), images.dtype)
@@ -128,7 +127,7 @@ def _read(images: np.ndarray, rows: np.ndarray, near: int) -> np.ndarray:
 
 
 def _announce(span: np.ndarray) -> None:
-    """Tell the operating system that a span of a memory map will be read, as far as it can be told."""
+    """Announce to the operating system, if it can be told, that a span of a memory map will be read."""
     mapping = span
     while isinstance(mapping, np.ndarray):
         mapping = mapping.base
@@ -136,5 +135,5 @@ def _announce(span: np.ndarray) -> None:
         origin = np.frombuffer(mapping, np.uint8).ctypes.data
         low, high = (address - origin for address in np.lib.array_utils.byte_bounds(span))
         low -= low % mmap.PAGESIZE
-        with contextlib.suppress(OSError):  # it is advice
+        with contextlib.suppress(OSError):  # the system may refuse the advice
             mapping.madvise(mmap.MADV_WILLNEED, low, high - low)

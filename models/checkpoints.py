@@ -1,4 +1,4 @@
-"""Checkpoints of a training, written by Orbax in the background."""
+"""Checkpoints of a training run, written by Orbax in the background."""
 
 import contextlib
 import json
@@ -11,9 +11,9 @@ import jax
 
 
 class Checkpoints:
-    """The newest checkpoint of a training, and the one of the lowest validation loss.
+    """The newest checkpoint of a training run, and the one with the lowest validation loss.
 
-    Checkpoints are written in the background and take their names, the numbers of their epochs, when they are
+    Checkpoints are written in the background. They are named by the number of their epoch once they are
     complete.
 
     Parameters
@@ -21,14 +21,14 @@ class Checkpoints:
     path : path
         Folder of the checkpoints.
     create : bool
-        Whether to make the folder, and to remove what writers that were killed have left in it.
+        Whether to make the folder, and to remove what killed processes have left in it.
 
     Raises
     ------
     OSError
         If the folder can't be made or read.
     ValueError
-        If the record of a checkpoint's loss is damaged.
+        If the loss recorded with a checkpoint is damaged.
     """
 
     def __init__(self, path: Path, *, create: bool):
@@ -38,7 +38,7 @@ class Checkpoints:
         def loss(metrics):
             return metrics["validation_loss"]
 
-        # Without metrics: half removed when the process was killed.
+        # A checkpoint without metrics was half removed when the process was killed.
         best = BestN(get_metric_fn=loss, reverse=True, n=1, keep_checkpoints_without_metrics=False)
         options = ocp.CheckpointManagerOptions(
             best_fn=loss,
@@ -63,20 +63,20 @@ class Checkpoints:
 
     @property
     def best(self) -> int | None:
-        """Epoch of the checkpoint of the lowest validation loss; None if there is none."""
+        """Epoch of the checkpoint with the lowest validation loss; None if there is none."""
         return self._manager.best_step()
 
     def reload(self) -> None:
-        """Look again which checkpoints there are."""
+        """Look again for checkpoints."""
         self._manager.reload()
 
     def restore(self, epoch: int, like: Any) -> Any:
-        """Read a checkpoint: a tree of the structure, shapes and dtypes of `like`.
+        """Read a checkpoint as a tree with the structure, shapes and dtypes of `like`.
 
         Raises
         ------
         ValueError
-            If it is damaged, or of another structure; the message says which checkpoint there is besides.
+            If it is damaged or has another structure; the message names another checkpoint if there is one.
         """
         import orbax.checkpoint as ocp
 
@@ -86,31 +86,31 @@ class Checkpoints:
         try:
             with _silenced_event_loops():
                 leaves = self._manager.restore(epoch, args=arguments)
-            # By name: dictionaries come back sorted.
+            # Leaves are found by name, since dictionaries come back sorted.
             return jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in named])
         except Exception as error:  # Orbax and TensorStore raise a dozen kinds, bare Exception among them
             raise self._damaged(epoch, error) from error
 
     def _damaged(self, epoch: int, error: Exception) -> ValueError:
-        """Error that says in a line what is wrong with a checkpoint, and what to do."""
+        """Return an error of one line that says what is wrong with a checkpoint, and what to do."""
         others = [int(path.name) for path in self._path.iterdir() if path.name.isdecimal()]
         others = sorted(other for other in others if other != epoch and _has_loss(self._path / str(other)))
-        remedy = "train anew in another folder"
+        remedy = "train again in another folder"
         if others:
-            remedy = f"remove that folder to go on with the checkpoint of epoch {others[-1]}"
+            remedy = f"remove that folder to continue from the checkpoint of epoch {others[-1]}"
         reason = " ".join(str(error).split())[:120]
         return ValueError(
             f"{self._path / str(epoch)}: expected a checkpoint of this configuration; got a damaged one, or "
-            f"one of another ({type(error).__name__}: {reason}); {remedy}"
+            f"one of another configuration ({type(error).__name__}: {reason}); {remedy}"
         )
 
     def save(self, epoch: int, tree: Any, validation_loss: float) -> None:
-        """Begin to write a checkpoint of NumPy arrays, which must not change any more.
+        """Begin to write a checkpoint of NumPy arrays, which must no longer change.
 
         Raises
         ------
         OSError, ValueError, RuntimeError
-            If this or the checkpoint before can't be written.
+            If this checkpoint or the one before can't be written.
         """
         import orbax.checkpoint as ocp
 
@@ -118,22 +118,22 @@ class Checkpoints:
         self._manager.save(epoch, args=arguments, metrics={"validation_loss": validation_loss})
 
     def wait(self) -> None:
-        """Wait until the last checkpoint is written; raises as `save` if it can't be."""
+        """Wait until the last checkpoint is written; see `save` for errors."""
         self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Wait, and end the threads that write; raises as `save`."""
+        """Wait, and end the writing threads; see `save` for errors."""
         self._manager.close()
 
 
 def _named(tree: Any) -> dict[str, Any]:
-    """Leaves of a tree by the path to them, the form in which they are stored."""
+    """Return the leaves of a tree by their path, the form in which they are stored."""
     paths, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
 
 
 def _has_loss(checkpoint: Path) -> bool:
-    """Whether a folder is a checkpoint whose loss can be read, or no checkpoint at all."""
+    """Whether a folder is a checkpoint with a readable loss, or not a checkpoint at all."""
     record = checkpoint / "metrics" / "metrics"
     if not checkpoint.name.isdecimal() or not record.exists():
         return True
@@ -145,10 +145,10 @@ def _has_loss(checkpoint: Path) -> bool:
 
 @contextlib.contextmanager
 def _silenced_event_loops() -> Iterator[None]:
-    """Keep quiet threads that read on when the reading has failed already.
+    """Silence threads that still read after a failed read.
 
-    TensorStore's threads report to the event loop that Orbax has closed, and each prints a traceback, also
-    some time after the failure. So the hook, which lets all else pass, stays after one.
+    TensorStore's threads report to the event loop that Orbax has closed, and each prints a traceback, even
+    some time after the failure. The hook, which passes everything else on, therefore stays after a failure.
     """
     before = sys.unraisablehook
 

@@ -1,24 +1,24 @@
-"""Stride-2 convolution and transposed convolution in the form that is fast on the backend at hand.
+"""Stride-2 convolution and transposed convolution, in the form that is fast on the present backend.
 
-Both work on images `(n, height, width, channels)` with kernels `(kernel_height, kernel_width, in, out)` and
-pad as `padding="SAME"` does in Flax and Keras. They take the parameters of the stock layers `flax.nnx.Conv`
-and `flax.nnx.ConvTranspose` with `strides=(2, 2)` and give the same result.
+Both work on images `(n, height, width, channels)` with kernels `(kernel_height, kernel_width, in, out)`, and
+pad like `padding="SAME"` in Flax and Keras. They take the parameters of the stock layers `flax.nnx.Conv` and
+`flax.nnx.ConvTranspose` with `strides=(2, 2)`, and give the same result.
 
 With `low` zeros of padding in front, the convolution along one axis is
 
     y[i] = sum_t x[2 i + t - low] kernel[t]
 
 and the transposed convolution is its adjoint: `x` and `y` change places and the kernel is flipped. Each is
-therefore the other's derivative with respect to its images, and three forms serve both layers on a CPU:
+therefore the derivative of the other with respect to its images, and three forms serve both layers on a CPU:
 
 - the *patch form* of the convolution: all patches side by side in one matrix, then one matrix product;
 - the *phase form* of the transposed one: even and odd output pixels see different taps of the kernel, and
-  each of the 2 x 2 phases is an ordinary convolution of the small images with its own taps. No product with
-  an inserted zero is ever formed;
-- the derivative with respect to the kernel: the patch matrix, transposed, times the other images.
+  each of the 2 x 2 phases is an ordinary convolution of the small images with its own taps, so no product
+  with an inserted zero is ever formed;
+- the derivative with respect to the kernel: the transposed patch matrix times the other images.
 
-XLA's own derivatives of these operations are slow on a CPU: a training step of the stock layers takes several
-times as long (`benchmarks/autoencoder.py`). On other platforms the native operations are used.
+XLA's own derivatives of these operations are slow on a CPU: a training step with the stock layers takes
+several times as long (`benchmarks/autoencoder.py`). Other platforms use the native operations.
 """
 
 import math
@@ -31,24 +31,24 @@ from jax import Array, lax
 
 # He et al. 2015: variance 2 / fan-in.
 he_normal = jax.nn.initializers.he_normal()
-# A pixel of the transposed convolution sees a quarter of the taps: variance 2 / (fan-in / 4). Against
-# the initial values of the stock layers this lowered the error after 700 steps by 15 to 25 % at 32 pixels.
+# A pixel of the transposed convolution sees a quarter of the taps: variance 2 / (fan-in / 4). Compared with
+# the initial values of the stock layers, this lowered the error after 700 steps by 15 to 25 % at 32 pixels.
 _he_normal_transposed = jax.nn.initializers.variance_scaling(8.0, "fan_in", "truncated_normal")
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 class StridedConvolution(nnx.Module):
-    """Layer `strided_convolution` with a bias; parameters as in `flax.nnx.Conv`.
+    """Layer `strided_convolution` with a bias, and with the parameters of `flax.nnx.Conv`.
 
     Parameters
     ----------
     in_features, out_features : int
-        Channels before and after.
+        Numbers of channels before and after.
     kernel_size : int
         Height and width of the kernel, at least 2.
     rngs : nnx.Rngs
-        Source of the initial kernel, He et al. (2015); the bias starts at zero.
+        Random generator of the initial kernel, He et al. (2015); the bias starts at zero.
     """
 
     def __init__(self, in_features: int, out_features: int, kernel_size: int, *, rngs: nnx.Rngs):
@@ -62,16 +62,16 @@ class StridedConvolution(nnx.Module):
 
 
 class TransposedConvolution(nnx.Module):
-    """Layer `transposed_convolution` with a bias; parameters as in `flax.nnx.ConvTranspose`.
+    """Layer `transposed_convolution` with a bias, and with the parameters of `flax.nnx.ConvTranspose`.
 
     Parameters
     ----------
     in_features, out_features : int
-        Channels before and after.
+        Numbers of channels before and after.
     kernel_size : int
         Height and width of the kernel, at least 2.
     rngs : nnx.Rngs
-        Source of the initial kernel, He et al. (2015); the bias starts at zero.
+        Random generator of the initial kernel, He et al. (2015); the bias starts at zero.
     """
 
     def __init__(self, in_features: int, out_features: int, kernel_size: int, *, rngs: nnx.Rngs):
@@ -85,7 +85,7 @@ class TransposedConvolution(nnx.Module):
 
 
 def _drawn(initializer, shape, rngs):
-    # As a matrix: the same numbers, and an autoencoder is made in 0.6 of the time (benchmarks/results.md).
+    # A matrix takes the same numbers, and an autoencoder is made in 0.6 of the time (benchmarks/results.md).
     matrix = initializer(rngs.params(), (math.prod(shape[:-1]), shape[-1]), jnp.float32)
     return matrix.reshape(shape)
 
@@ -98,43 +98,45 @@ def strided_convolution(images: Array, kernel: Array) -> Array:
     Parameters
     ----------
     images : (n, height, width, in_channels) array
+        Images to convolve.
     kernel : (kernel_height, kernel_width, in_channels, out_channels) array
-        Both sides at least 2.
+        Kernel with both sides at least 2.
 
     Returns
     -------
     (n, ceil(height / 2), ceil(width / 2), out_channels) array
-        Equal to `flax.nnx.Conv(..., strides=(2, 2), padding="SAME")` without its bias.
+        Result of `flax.nnx.Conv(..., strides=(2, 2), padding="SAME")` without its bias.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit together or a side of the kernel is below 2.
+        If the shapes do not match, or a side of the kernel is below 2.
     """
     _check(images, kernel)
     return _convolution(images, kernel)
 
 
 def transposed_convolution(images: Array, kernel: Array) -> Array:
-    """Apply the transposed convolution with stride 2 and SAME padding: each side of the images is doubled.
+    """Apply the transposed convolution with stride 2 and SAME padding, which doubles each side of the images.
 
     Derivatives are available in reverse mode only (`jax.grad`, `jax.vjp`, `jax.jacrev`).
 
     Parameters
     ----------
     images : (n, height, width, in_channels) array
+        Images to enlarge.
     kernel : (kernel_height, kernel_width, in_channels, out_channels) array
-        Both sides at least 2.
+        Kernel with both sides at least 2.
 
     Returns
     -------
     (n, 2 * height, 2 * width, out_channels) array
-        Equal to `flax.nnx.ConvTranspose(..., strides=(2, 2), padding="SAME")` without its bias.
+        Result of `flax.nnx.ConvTranspose(..., strides=(2, 2), padding="SAME")` without its bias.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit together or a side of the kernel is below 2.
+        If the shapes do not match, or a side of the kernel is below 2.
     """
     _check(images, kernel)
     return _transposed_convolution(images, kernel)
@@ -156,7 +158,7 @@ def _convolution(images: Array, kernel: Array) -> Array:
 
 
 def _convolution_forward(images: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    # By itself the native operation is faster, on a CPU too: it encodes in 0.6 to 0.85 of the time. But the
+    # Alone, the native operation is faster, even on a CPU: it encodes in 0.6 to 0.85 of the time. But the
     # derivative with respect to the kernel needs the patches, and XLA makes them once for both.
     out = lax.platform_dependent(images, kernel, cpu=_patch_form, default=_native_convolution)
     return out, (images, kernel)
@@ -220,7 +222,7 @@ def _native_backward(function, images: Array, kernel: Array, cotangent: Array) -
 
 
 def _flipped(kernel: Array) -> Array:
-    """Kernel of the adjoint: turned by 180 degrees, input and output channels exchanged."""
+    """Return the kernel of the adjoint: turned by 180 degrees, with input and output channels exchanged."""
     return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
@@ -231,13 +233,13 @@ def _low_padding(size: int, kernel_size: int) -> int:
 
 
 def _patches(images: Array, kernel_height: int, kernel_width: int) -> Array:
-    """Give the patches that the strided convolution sees: `(n, out_height, out_width, taps * channels)`."""
+    """Return the patches of the strided convolution: `(n, out_height, out_width, taps * channels)`."""
     _, height, width, _ = images.shape
     out_height, out_width = -(-height // 2), -(-width // 2)
     low_height, low_width = _low_padding(height, kernel_height), _low_padding(width, kernel_width)
     high_height = max(2 * (out_height - 1) + kernel_height - height - low_height, 0)
     high_width = max(2 * (out_width - 1) + kernel_width - width - low_width, 0)
-    # The barrier keeps XLA from computing the layer before (bias, activation) again for each tap: a step at
+    # The barrier keeps XLA from computing the previous layer (bias, activation) again for each tap: a step at
     # 32 pixels took 55 instead of 75 ms of CPU time.
     padded = jnp.pad(
         lax.optimization_barrier(images), ((0, 0), (low_height, high_height), (low_width, high_width), (0, 0))
@@ -253,32 +255,32 @@ def _patches(images: Array, kernel_height: int, kernel_width: int) -> Array:
 
 
 def _patch_form(images: Array, kernel: Array) -> Array:
-    """Strided convolution as one matrix product."""
+    """Compute the strided convolution as one matrix product."""
     patches = _patches(images, *kernel.shape[:2])
-    # As matrices: of operands with four axes XLA's CPU backend makes transposed copies first.
+    # These are matrices, since XLA's CPU backend first makes transposed copies of operands with four axes.
     out = patches.reshape(-1, patches.shape[3]) @ kernel.reshape(-1, kernel.shape[3])
     return out.reshape(*patches.shape[:3], kernel.shape[3])
 
 
 def _kernel_derivative(images: Array, cotangent: Array, kernel: Array) -> Array:
-    """Give the cotangent of the kernel of a strided convolution, from that of its result."""
+    """Compute the cotangent of the kernel of a strided convolution from that of its result."""
     patches = _patches(images, *kernel.shape[:2])
     product = patches.reshape(-1, patches.shape[3]).T @ cotangent.reshape(-1, cotangent.shape[3])
     return product.reshape(kernel.shape)
 
 
 def _phase_form(images: Array, kernel: Array, size: tuple[int, int]) -> Array:
-    """Transposed convolution to images of the given size, as one small ordinary convolution for each phase.
+    """Compute the transposed convolution to images of the given size, as one small convolution per phase.
 
     Along one axis, with a kernel of `side` taps, output pixel `2 p + phase` is
 
         sum_t images[p + (phase + low + 1 - side + t) / 2] kernel[t]
 
-    over the taps with an even bracket, every second one.
+    over every second tap, those with an even bracket.
     """
 
     def phase_taps(phase: int, size: int, small: int, side: int) -> tuple[slice, tuple[int, int]]:
-        """Give the taps of a phase, and the padding with which `small` pixels become ceil(size / 2)."""
+        """Return the taps of a phase, and the padding that turns `small` pixels into ceil(size / 2)."""
         offset = phase + _low_padding(size, side) + 1 - side
         first = offset % 2
         taps = len(range(first, side, 2))

@@ -1,8 +1,9 @@
 """Images decoded once, in parallel, into one uint8 array in memory or on disk.
 
-On disk the array is a ``.npy`` file with a manifest beside it, ``NAME.json``, that says what it was made of.
-Until it is complete it lies in ``NAME.partial``, where an interrupted call goes on. The manifest has a
-checksum of the pixels, which is held against them whenever the file is opened; a damaged file is made again.
+On disk the array is a ``.npy`` file with a manifest beside it, ``NAME.json``, that records its sources and
+settings. Until the file is complete it lies in ``NAME.partial``, where an interrupted call continues. The
+manifest holds a checksum of the pixels, which is compared whenever the file is opened; a damaged file is made
+again.
 """
 
 import contextlib
@@ -32,32 +33,32 @@ from ellipsoid.progress import progress_bar
 
 FORMAT = "ellipsoid.images"
 FORMAT_VERSION = 1
-#: A larger share of damaged images is taken for a mistake.
+#: Largest share of damaged images; a larger one is taken for a mistake.
 MAX_DAMAGED = 0.1
 
-# Images in a task for a thread: tasks of one image each take a quarter longer.
+# Number of images in a task of a thread: tasks of one image each take a quarter longer.
 _BLOCK = 32
 _SAVE_INTERVAL = 2.0  # seconds
 
 
 @dataclass(frozen=True)
 class DecodingState:
-    """How far the decoding is; replaced as a whole, so that no interruption leaves a part of it behind.
+    """Progress of the decoding; replaced as a whole, so that no interruption leaves a part of it behind.
 
     Attributes
     ----------
     done : int
-        Images that were tried.
+        Number of images that were tried.
     shape : list of int
         Height, width and channels of an image; empty before the first one.
     grey : bool
-        None of the images has colours.
+        Whether all images are grey.
     damaged : list
         Index and reason of each image that can't be read.
     transparent : int or None
-        Images of which a part is transparent; None in a cache of before, which did not count them.
+        Number of images with transparent parts; None in a cache of an earlier version, which did not count.
     crc32 : int or None
-        Checksum of the pixels in a file; None in a cache of before.
+        Checksum of the pixels in a file; None in a cache of an earlier version.
     """
 
     done: int = 0
@@ -69,7 +70,7 @@ class DecodingState:
 
     @property
     def rows(self) -> int:
-        """Images that were read."""
+        """Number of images that were read."""
         return self.done - len(self.damaged)
 
 
@@ -82,36 +83,37 @@ def decode(
     on_error: Literal["skip", "raise"] = "skip",
     progress: bool = True,
 ) -> tuple[np.ndarray, DecodingState]:
-    """Decode the images of a source, cut to squares of `size` pixels.
+    """Decode the images of a source, cropped to squares of `size` pixels.
 
     Parameters
     ----------
     source : Source
+        Listed images.
     size : int, optional
-        Height and width to give; the images stay as they are when absent, and then all must have one size.
+        Height and width of the result. By default images keep their size, which must be the same for all.
     channels : {1, 3}, optional
-        Channels to give; by default colour, unless every image is grey.
+        Number of channels of the result; by default 3, or 1 if every image is grey.
     cache : path, optional
-        File, ``.npy``, to keep the images in, and to take them from if they were decoded before.
+        ``.npy`` file that keeps the decoded images, and provides them if they were decoded before.
     on_error : {"skip", "raise"}
-        Whether images that can't be read are left out, or the first one raises.
+        Treatment of images that can't be read: they are left out, or the first one raises an error.
     progress : bool
-        Show a progress bar.
+        Whether to show a progress bar.
 
     Returns
     -------
     images : (n, H, W, C) uint8 array
-        A read-only memory map if there is a cache.
+        Decoded images; a read-only memory map if there is a cache.
     state : DecodingState
-        Images that were left out, and the number of transparent ones, which are shown on white.
+        Record of the images that were left out, and of the number of transparent ones, shown on white.
 
     Raises
     ------
     ValueError
-        If the images have several sizes and no `size` is given, more than a tenth of them can't be read, one
+        If the images have several sizes and `size` is None, more than a tenth of them can't be read, one
         can't be read and `on_error` is "raise", or the name of the cache does not end in ``.npy``.
     FileExistsError
-        If `cache` is a file that was not made as one.
+        If `cache` is a file that was not made as a cache.
     OSError
         If files can't be read or written, or another process is making the cache.
     """
@@ -135,27 +137,28 @@ def decode(
 
 
 def decode_picture(content: bytes, size: int, channels: int, *, max_pixels: int) -> np.ndarray:
-    """Decode the content of one image file, cut to a square of `size` pixels.
+    """Decode the content of one image file, cropped to a square of `size` pixels.
 
     Parameters
     ----------
     content : bytes
-        Content of a file of any format that folders of images are read in.
+        Content of a file in any format that is read from folders of images.
     size : int
-        Height and width to give.
+        Height and width of the result.
     channels : {1, 3}
-        Channels to give.
+        Number of channels of the result.
     max_pixels : int
         Number of pixels above which the image is refused before it is decoded.
 
     Returns
     -------
     (size, size, channels) uint8 array
+        Decoded image.
 
     Raises
     ------
     ValueError
-        If it can't be read, or has more pixels.
+        If the image can't be read, or has more pixels.
     """
 
     def open_picture(_: int) -> Image.Image:
@@ -167,7 +170,7 @@ def decode_picture(content: bytes, size: int, channels: int, *, max_pixels: int)
     with _pillow_silenced():
         decoded = _decode_one(Source("picture", ["picture"], open_picture, str), 0, size, channels)
     if isinstance(decoded, str):
-        raise ValueError(f"picture: expected an image that can be read; got one that can't: {decoded}")
+        raise ValueError(f"picture: expected a readable image; got one that can't be read: {decoded}")
     return decoded.pixels
 
 
@@ -203,8 +206,8 @@ def _decode_into(
                 shape = shape or list(image.shape)
                 if list(image.shape) != shape:
                     raise ValueError(
-                        f"{source.label}: {source.names[index]} has {_pixels(image.shape)} pixels and those "
-                        f"before it {_pixels(shape)}; give size= to make them equal"
+                        f"{source.label}: {source.names[index]} has {_pixels(image.shape)} pixels, and those "
+                        f"before it {_pixels(shape)}; pass size= to make them equal"
                     )
                 images.append(image)
                 grey &= decoded.is_grey
@@ -224,10 +227,10 @@ _n_silencing = 0
 
 @contextlib.contextmanager
 def _pillow_silenced() -> Iterator[None]:
-    """Ignore what Pillow warns of, odd metadata for the most part, while any thread is in this context.
+    """Ignore Pillow's warnings, mostly about odd metadata, while any thread is in this context.
 
-    Filters are those of the whole process, and threads that each restore what they met would bring back each
-    other's. So one filter is put in by the first thread, and that one is taken out by the last.
+    Filters belong to the whole process, and threads that each restore the previous ones would bring back each
+    other's. The first thread therefore adds one filter, and the last one removes it.
     """
     global _n_silencing
     ours = r"PIL\.(?#ellipsoid)"  # no other filter has this pattern
@@ -252,13 +255,13 @@ class _Decoded(NamedTuple):
 
 
 def _decode_one(source: Source, index: int, size: int | None, channels: int | None) -> _Decoded | str:
-    """Pixels of an image with what is to be counted, or why it can't be read."""
+    """Return the pixels of an image and its properties, or the reason why it can't be read."""
     try:
         with source.open(index) as image:
             _check_size(image)
             if size is not None:
-                # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, but at twice what is needed at
-                # least: a quarter of the time for 12 megapixels, and the pixels differ by 1 of 255.
+                # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, but at no less than twice the needed
+                # size: 12 megapixels take a quarter of the time, and the pixels differ by 1 of 255.
                 image.draft(None, (2 * size, 2 * size))
             ImageOps.exif_transpose(image, in_place=True)
             is_grey = image.mode in ("1", "L", "LA", "La", "F", "I") or image.mode.startswith("I;16")
@@ -271,28 +274,28 @@ def _decode_one(source: Source, index: int, size: int | None, channels: int | No
         raise
     except UnidentifiedImageError:
         return "not in a known image format"
-    # Nearly anything may come from a damaged file: struct.error, SyntaxError, zlib.error, EOFError ...
+    # A damaged file may raise nearly anything: struct.error, SyntaxError, zlib.error, EOFError ...
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk or the network, not the image
+            raise  # the disk or the network failed, not the image
         return str(error) or type(error).__name__
 
 
 def _check_size(image: Image.Image) -> None:
-    """Refuse what Pillow only warns of; it is decoded later, so nothing is lost by now."""
+    """Refuse sizes that Pillow only warns of; pixels are decoded later, so nothing is lost by now."""
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
         raise ValueError(f"{image.width} x {image.height} pixels, more than {limit:,}")
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Bring grey levels of 16 bits, and floats in [0, 1], to 8 bits; Pillow would cut all above 255."""
+    """Convert grey levels of 16 bits, and floats in [0, 1], to 8 bits; Pillow would cut all above 255."""
     if image.mode == "F":
         floats = np.asarray(image)
         if not (floats.min() >= 0 and floats.max() <= 1):  # also refuses NaN
             raise ValueError(f"expected floats in [0, 1]; got {floats.min():.4g} to {floats.max():.4g}")
         return Image.fromarray(np.asarray(as_uint8(floats)))
-    # Pillow has 16 bits of a PGM file, whatever white is in it, as numbers up to 65535 of its mode I.
+    # Pillow reads a 16-bit PGM file with any white into mode I, as numbers up to 65535.
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         levels = np.asarray(image).astype(np.uint32)
         eight = Image.fromarray(((levels + 128) // 257).astype(np.uint8))
@@ -306,7 +309,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> tuple[Image.Image, bool]:
-    """Lay an image on white, and tell whether any of it is transparent."""
+    """Lay an image on white, and return whether any of it is transparent."""
     if not image.has_transparency_data:
         return image, False
     layer = image.convert("RGBA")
@@ -316,10 +319,10 @@ def _on_white(image: Image.Image) -> tuple[Image.Image, bool]:
 
 
 def _square(image: Image.Image, size: int) -> Image.Image:
-    """Cut out the largest centred square and resize it with an antialiasing filter."""
+    """Crop the largest centred square, and resize it with an antialiasing filter."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    # Cropped first: resize(box=...) lets pixels from outside of the box shine in at the border.
+    # The image is cropped first: resize(box=...) blends pixels from outside the box into the border.
     square = image.crop((left, top, left + side, top + side))
     return square.resize((size, size), Image.Resampling.LANCZOS)
 
@@ -341,7 +344,7 @@ def _check_damaged(source: Source, state: DecodingState, on_error: Literal["skip
         )
 
 
-# --- where the images go ---------------------------------------------------------------------------
+# --- storage of the images -------------------------------------------------------------------------
 
 
 class _Memory(contextlib.AbstractContextManager):
@@ -357,20 +360,20 @@ class _Memory(contextlib.AbstractContextManager):
         if rows == 0:
             self._images = np.empty((self._n, *images.shape[1:]), np.uint8)
         self._images[rows : rows + len(images)] = images
-        return 0  # what is in memory needs no checksum
+        return 0  # memory needs no checksum
 
     def update(self) -> None:
-        """Nothing to save."""
+        """Do nothing, since there is nothing to save."""
 
     def complete(self) -> np.ndarray:
         return self._images[: self.state.rows]
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to close."""
+        """Do nothing, since there is nothing to close."""
 
 
 class _File(contextlib.AbstractContextManager):
-    """One ``.npy`` file, written in order by plain writes: a full disk is an error then, not a bus error."""
+    """One ``.npy`` file, written in order by plain writes: a full disk is then an error, not a bus error."""
 
     def __init__(self, path: Path, configuration: dict[str, Any], n: int):
         self._path, self._configuration, self._n = path, configuration, n
@@ -411,8 +414,8 @@ class _File(contextlib.AbstractContextManager):
         needed, free = self._n * image_bytes, shutil.disk_usage(self._work).free
         if needed > free:
             raise OSError(
-                f"cache: {self._n:,} images need {needed / 1e6:,.1f} MB; {free / 1e6:,.1f} MB are free in "
-                f"{self._path.absolute().parent}; make room, or choose another folder"
+                f"cache: expected room for {self._n:,} images, {needed / 1e6:,.1f} MB; got "
+                f"{free / 1e6:,.1f} MB in {self._path.absolute().parent}; make room, or choose another folder"
             )
 
     def update(self) -> None:
@@ -432,7 +435,7 @@ class _File(contextlib.AbstractContextManager):
         self._file.write(header)
         self._file.truncate(len(header) + math.prod(shape))
         self._save()
-        # In this order an array under its name always has its own manifest beside it.
+        # In this order, an array under its name always has its own manifest beside it.
         self._path.unlink(missing_ok=True)
         replace_file(_manifest_of(self._path), _dump(self._configuration, self.state))
         os.replace(self._work / "images.npy", self._path)
@@ -452,7 +455,7 @@ class _File(contextlib.AbstractContextManager):
 
 
 def _lock(file: IO[bytes], path: Path) -> None:
-    """Let one process at a time make a cache."""
+    """Let only one process at a time make a cache."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -466,7 +469,7 @@ def _lock(file: IO[bytes], path: Path) -> None:
 
 
 def _npy_header(*shape: int) -> bytes:
-    """Header of a uint8 array; its length is the same for any number of images."""
+    """Return the header of a uint8 array; its length is the same for any number of images."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
     return header.getvalue()
@@ -482,7 +485,7 @@ def _dump(configuration: dict[str, Any], state: DecodingState) -> bytes:
 
 
 def _published(path: Path, configuration: dict[str, Any]) -> DecodingState | None:
-    """State of a complete cache that was made of these images; None if there is none."""
+    """Return the state of a complete cache of these images; None if there is none."""
     if path.suffix != ".npy":
         raise ValueError(f"cache: expected a name that ends in .npy; got {path}")
     if not path.exists():
@@ -494,19 +497,19 @@ def _published(path: Path, configuration: dict[str, Any]) -> DecodingState | Non
 
 
 def _intact(path: Path, state: DecodingState) -> np.ndarray | None:
-    """Images of a complete cache; None if it does not hold what its manifest says."""
+    """Return the images of a complete cache; None if they do not match its manifest."""
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception:  # a damaged header makes NumPy raise many kinds
         return None
     if images.dtype != np.uint8 or images.shape != (state.rows, *state.shape):
         return None
-    # Caches of before have no checksum.
+    # Caches of earlier versions have no checksum.
     return images if state.crc32 in (None, zlib.crc32(images.data)) else None
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    """Content of a manifest; nothing if there is none or it is damaged."""
+    """Return the content of a manifest; an empty one if it is missing or damaged."""
     try:
         return dict(json.loads(path.read_bytes()))
     except (FileNotFoundError, ValueError, TypeError, RecursionError):
@@ -514,8 +517,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _state_of(manifest: dict[str, Any], configuration: dict[str, Any]) -> DecodingState | None:
-    """State that a manifest tells of; None if it is of other images or settings."""
-    manifest = {"transparent": None, "crc32": None} | manifest  # caches of before do not tell
+    """Return the state in a manifest; None if it belongs to other images or settings."""
+    manifest = {"transparent": None, "crc32": None} | manifest  # earlier versions did not record these
     names = [field.name for field in fields(DecodingState)]
     state = DecodingState(**{name: value for name, value in manifest.items() if name in names})
     is_same = manifest == json.loads(_dump(configuration, state))
@@ -523,7 +526,7 @@ def _state_of(manifest: dict[str, Any], configuration: dict[str, Any]) -> Decodi
 
 
 def _is_sound(state: DecodingState) -> bool:
-    """Whether a state that was read has the types that it was written with."""
+    """Whether a state has the types that it was written with."""
     counts = [state.done, *state.shape] if isinstance(state.shape, list) else [None]
     if not all(isinstance(count, int) and count >= 0 for count in counts) or not isinstance(
         state.damaged, list

@@ -1,4 +1,4 @@
-"""The factors of a drawn face, correlated and normal, and the attributes that they show."""
+"""The factors of a drawn face, normal and correlated, and the attributes that they show."""
 
 from typing import NamedTuple
 
@@ -82,12 +82,12 @@ def _correlation_matrix() -> np.ndarray:
 FACTOR_CORRELATION = _correlation_matrix()
 FACTOR_ROOT = np.linalg.cholesky(FACTOR_CORRELATION).astype(np.float32)
 
-# Where a feature begins to show, in standard deviations.
+# Values at which a feature begins to show, in standard deviations.
 BEARD_FROM, GLASSES_FROM, CURLS_FROM = 0.6, 0.65, 0.85
 
 
 def attributes_of(factors: np.ndarray) -> dict[str, np.ndarray]:
-    """Attributes that can be seen on faces of these factors ``(n, n_factors)``: for each, ``(n,)`` bool."""
+    """Return the visible attributes of faces with factors ``(n, n_factors)``, each as booleans ``(n,)``."""
     factor = dict(zip(FACTOR_NAMES, factors.T, strict=True))
     return {
         "smiling": factor["smile"] > 0,

@@ -1,7 +1,7 @@
 """Procedural faces: drawn portraits in which every feature follows one normally distributed factor.
 
-A face is a function of a vector of correlated standard normal factors (`FACTOR_NAMES`, `FACTOR_CORRELATION`),
-so the images form a smooth manifold of known coordinates.
+A face is a function of a vector of correlated standard normal factors (`FACTOR_NAMES`, `FACTOR_CORRELATION`).
+The images therefore form a smooth manifold with known coordinates.
 """
 
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ from ellipsoid.models.portrait import Portrait
 
 
 def draw_face(factors: Array, size: int) -> Array:
-    """Draw one face; a pure JAX function, so `jax.vmap` draws many.
+    """Draw one face; this is a pure JAX function, so `jax.vmap` draws many.
 
     Parameters
     ----------
     factors : Array
-        Values, one for each of `FACTOR_NAMES`, in standard deviations, shape (n_factors,).
+        Value for each of `FACTOR_NAMES`, in standard deviations, shape (n_factors,).
     size : int
         Height and width in pixels.
 
@@ -40,7 +40,7 @@ def draw_face(factors: Array, size: int) -> Array:
     Raises
     ------
     ValueError
-        If the factors are not those of one face.
+        If `factors` does not have the shape (n_factors,).
     """
     if np.shape(factors) != (len(FACTOR_NAMES),):
         raise ValueError(f"factors: expected shape ({len(FACTOR_NAMES)},), one face; got {np.shape(factors)}")
@@ -49,7 +49,7 @@ def draw_face(factors: Array, size: int) -> Array:
 
 @dataclass(frozen=True)
 class ProceduralFaces:
-    """Drawn faces and what they were drawn from.
+    """Drawn faces, and their factors.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class ProceduralFaces:
         Standard normal factors with correlation `FACTOR_CORRELATION`, in the order of `FACTOR_NAMES`,
         shape (n, n_factors), float32.
     attributes : dict of str to np.ndarray
-        Attributes that can be seen on each face, shape (n,), bool.
+        Visible attributes of each face, shape (n,), bool.
     """
 
     images: np.ndarray
@@ -68,7 +68,7 @@ class ProceduralFaces:
 
 
 def _factors(key: Array, start: ArrayLike, block: int) -> Array:
-    """Factors (block, n_factors) of the faces from row `start` on."""
+    """Return the factors (block, n_factors) of the faces from row `start` on."""
     rows = start + jnp.arange(block, dtype=jnp.uint32)
     normals = jax.vmap(lambda row: jr.normal(jr.fold_in(key, row), (len(FACTOR_NAMES),), jnp.float32))(rows)
     return jnp.matmul(normals, FACTOR_ROOT.T, precision=jax.lax.Precision.HIGHEST)
@@ -79,7 +79,7 @@ _factors_alone = jax.jit(_factors, static_argnames="block")
 
 @partial(jax.jit, static_argnames=("block", "size"))
 def _draw_block(key: Array, start: ArrayLike, block: int, size: int) -> tuple[Array, Array]:
-    """Factors (block, n_factors) and uint8 planes (block, 3, size, size) of the faces from row `start` on."""
+    """Return the factors (block, n_factors) and uint8 planes (block, 3, size, size) from row `start` on."""
     factors = _factors(key, start, block)
     planes = jax.vmap(lambda one: Portrait(one, size).painted())(factors)
     return factors, (255 * planes + 0.5).astype(jnp.uint8)
@@ -88,7 +88,7 @@ def _draw_block(key: Array, start: ArrayLike, block: int, size: int) -> tuple[Ar
 def procedural_faces(n: int, size: int = 64, *, key: Array) -> ProceduralFaces:
     """Draw colourful portraits from correlated, normally distributed factors.
 
-    Face i depends on the key and i alone, not on n; its factors, but for rounding, not on the size either.
+    Face i depends on the key and i alone, not on n. Its factors do not depend on the size, up to rounding.
 
     Parameters
     ----------
@@ -121,7 +121,8 @@ def procedural_faces(n: int, size: int = 64, *, key: Array) -> ProceduralFaces:
     n, size = check_count("n", n), check_count("size", size, least=16)
     key = _own_key(key)
 
-    # Blocks this small stay in the second-level cache: 16 faces of 64 pixels take 2/3 of the time of 64.
+    # Blocks this small stay in the second-level cache: in blocks of 16, faces of 64 pixels take 2/3 of the
+    # time that they take in blocks of 64.
     block = max(1, 2**16 // size**2)
     images = np.empty((n, size, size, 3), np.uint8)
     factors = np.empty((n, len(FACTOR_NAMES)), np.float32)
@@ -131,14 +132,14 @@ def procedural_faces(n: int, size: int = 64, *, key: Array) -> ProceduralFaces:
         factors[rows] = values[: n - rows.start]
         images[rows] = np.moveaxis(planes[: n - rows.start], 1, -1)
 
-    # XLA runs elementwise code on one core.
+    # XLA runs elementwise code on one core, so threads draw the blocks.
     for _ in map_ahead(draw, row_slices(n, block), ahead=2 * n_cores(), workers=n_cores()):
         pass
     return ProceduralFaces(images, factors, attributes_of(factors))
 
 
 def face_attributes(n: int, *, key: Array) -> dict[str, np.ndarray]:
-    """Find the attributes of the faces that :func:`procedural_faces` draws, without drawing them.
+    """Return the attributes of the faces that :func:`procedural_faces` draws, without drawing them.
 
     Parameters
     ----------
@@ -150,7 +151,7 @@ def face_attributes(n: int, *, key: Array) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to np.ndarray
-        Attributes, shape (n,), bool.
+        Visible attributes of each face, shape (n,), bool.
 
     Raises
     ------
@@ -176,5 +177,5 @@ def _own_key(key: Array) -> Array:
     if not (isinstance(key, Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
         kind = f"{key.dtype} of shape {key.shape}" if isinstance(key, Array) else repr(key)
         raise TypeError(f"key: expected one typed JAX key, such as jax.random.key(0); got {kind}")
-    # Threefry, whatever the kind of key: numbers of the rbg kind depend on the batch that they are drawn in.
+    # Any key becomes a threefry key: numbers of the rbg kind depend on the batch in which they are drawn.
     return jr.wrap_key_data(jr.bits(key, (2,), jnp.uint32), impl="threefry2x32")

@@ -1,4 +1,4 @@
-"""Images as users have them: everything becomes one uint8 array ``(n, H, W, C)``."""
+"""Images as users have them, read into one uint8 array ``(n, H, W, C)``."""
 
 import contextlib
 import dataclasses
@@ -22,9 +22,9 @@ from ellipsoid.models.decoding import decode
 from ellipsoid.models.sources import Source, open_source
 from ellipsoid.pixels import as_uint8
 
-#: Embedded sets that need no file and no network.
+#: Embedded sets, which need no file and no network.
 EMBEDDED = ("faces", "digits")
-#: Sets that scikit-learn downloads when they are named.
+#: Sets that scikit-learn downloads on request.
 DOWNLOADED = ("olivetti", "lfw")
 
 Split = Literal["all", "train", "valid", "test"]
@@ -35,24 +35,24 @@ _N_FACES = 20_000
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images, and what is known of them.
+    """Images, with their labels and attributes.
 
     Attributes
     ----------
     images : (n, H, W, C) uint8 array
         Images in memory, or a read-only memory map.
     labels : (n,) array, optional
-        Class of each image: the number of its folder in `label_names`, or as an array file has it. It is -1
-        for an image beside the class folders.
+        Class of each image: the number of its folder in `label_names`, or the label in an array file. It is
+        -1 for an image beside the class folders.
     label_names : tuple of str
-        Names of the folders, where there are two or more.
+        Names of the class folders, if there are two or more.
     attributes : dict of str to (n,) bool array
         Attributes of each image, by name: CelebA's 40, or those of the embedded faces.
     partition : (n,) int8 array, optional
         Split of each image, by CelebA's list or its folder: 0 for train, 1 for valid, 2 for test, -1 for an
         image beside these folders.
     skipped : tuple of str
-        Names of damaged images, which are left out of all of these.
+        Names of damaged images, which are left out of all other fields.
     """
 
     images: np.ndarray
@@ -73,63 +73,67 @@ def load_images(
     on_error: OnError = "skip",
     progress: bool = True,
 ) -> np.ndarray:
-    """Read images from a folder, a zip file, CelebA, an array, or a set that is known by its name.
+    """Read images from a folder, a zip file, CelebA, an array, or a set with a name.
 
     Parameters
     ----------
     source : path, array or {"faces", "digits", "olivetti", "lfw"}
+        Images, as one of
+
         - a folder or a ``.zip`` file of images, read recursively and through links, in the order of the
-          names. Hidden files are passed over, and files of other kinds are counted in one warning. A zip file
-          is not unpacked. Transparent images are laid on white, and counted in one warning. Levels of 16
-          bits, and floats in [0, 1], are brought to 8 bits;
-        - CelebA as it is downloaded: a folder or zip file with ``img_align_celeba`` (or its zip file) and
+          names. Hidden files are ignored, and files of other kinds are counted in one warning. A zip file is
+          not unpacked. Transparent images are laid on white, and counted in one warning. 16-bit levels, and
+          floats in [0, 1], are converted to 8 bits;
+        - CelebA in its downloaded form: a folder or zip file with ``img_align_celeba`` (or its zip file) and
           ``list_attr_celeba`` or ``list_eval_partition``, as ``.txt`` or ``.csv``; or the images alone, with
           the lists beside them;
         - a ``.npy`` or ``.npz`` file (its array ``images``, or its only array), or an array, ``(n, H, W)``
           or ``(n, H, W, C)``, of uint8 or of floats in [0, 1]. A ``.npy`` file of more than 1 GiB is
           memory-mapped;
-        - 20,000 drawn faces, or scikit-learn's 1,797 handwritten digits of 8 x 8 pixels, both embedded;
-        - the 400 Olivetti faces or the 13,233 Labeled Faces in the Wild: scikit-learn downloads them into
-          its data folder (4 and 233 MB) if they are not there.
+        - "faces", 20,000 drawn faces, or "digits", scikit-learn's 1,797 handwritten digits of 8 x 8 pixels,
+          both embedded;
+        - "olivetti", the 400 Olivetti faces, or "lfw", the 13,233 Labeled Faces in the Wild: scikit-learn
+          downloads them into its data folder (4 and 233 MB) if they are not there.
     size : int, optional
-        Height and width to give: the largest centred square is cut out and resized, antialiased. The
-        images stay as they are when absent; then all must have one size.
+        Height and width of the result: the largest centred square is cropped and resized, with antialiasing.
+        By default images keep their size, which must be the same for all.
     channels : {1, 3}, optional
-        Channels to give: 1 for grey, 3 for colour. By default as the array has it, and colour for files
-        unless every image is grey.
+        Number of channels of the result: 1 for grey, 3 for colour. By default an array keeps its channels,
+        and files give colour unless every image is grey.
     split : {"all", "train", "valid", "test"}
         Split of CelebA, or of images in folders ``train``, ``valid`` and ``test`` with nothing beside them.
     cache : path, optional
-        File, ``.npy``, that decoded and resized images are kept in and memory-mapped from. They are taken
-        from there the next time if the files, by their names, sizes and times, and `size` and `channels` are
-        the same; otherwise it is made again. An interrupted call goes on where it was. Arrays that need no
-        change are not copied there.
+        ``.npy`` file that keeps the decoded and resized images, and from which they are memory-mapped. A
+        later call uses it if `size`, `channels` and the files (by name, size and time) are the same, and
+        makes it again otherwise. An interrupted call continues where it stopped. Arrays that need no change
+        are not copied there.
     on_error : {"skip", "raise"}
-        Whether images that can't be read are left out, with one warning, or the first one raises. Images of
-        more pixels than ``PIL.Image.MAX_IMAGE_PIXELS`` are among them.
+        Treatment of images that can't be read: they are left out with one warning, or the first one raises
+        an error. Images of more than ``PIL.Image.MAX_IMAGE_PIXELS`` pixels are among them.
     progress : bool
-        Show a progress bar while images are decoded.
+        Whether to show a progress bar while images are decoded.
 
     Returns
     -------
     (n, H, W, C) uint8 array
+        Images.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file or folder.
     FileExistsError
-        If `cache` is a file that was not made as one.
+        If `cache` is a file that was not made as a cache.
     TypeError
-        If `size` is no integer.
+        If `size` is not an integer.
     ValueError
-        For an option that is none of those described, a source without images, more than a tenth of them
-        damaged (or one, if `on_error` is "raise"), mixed sizes without `size`, fewer than two images, a zip
-        file that is damaged or encrypted, lists that don't fit the images, a split of a source without one,
-        or an array of another shape, type or range.
+        If an option is not one of those described, the source has no images or fewer than two, more than a
+        tenth of them are damaged (or one, if `on_error` is "raise"), sizes are mixed and `size` is None, a
+        zip file is damaged or encrypted, lists do not fit the images, the source has no splits, or an array
+        has another shape, type or range.
     OSError
-        If files can't be read or written, scikit-learn can't download what was named, or another process is
-        making the cache.
+        If files can't be read or written, scikit-learn can't download a set, or another process is making the
+        cache.
 
     Examples
     --------
@@ -154,18 +158,19 @@ def load_image_set(
     on_error: OnError = "skip",
     progress: bool = True,
 ) -> ImageSet:
-    """Read images with their labels, attributes and partition, as far as the source has them.
+    """Read images with their labels, attributes and partition, if the source has them.
 
-    Labels are the folders that the images of a folder or a zip file lie in, by the rules of
+    Labels are the folders of the images in a folder or a zip file, by the rules of
     :mod:`ellipsoid.models.sources`, the array ``labels``, ``label``, ``target`` or ``y`` of an ``.npz`` file,
-    or those of scikit-learn's sets. Attributes are CelebA's; the embedded faces have some too. The partition
-    is that of CelebA, or of folders ``train``, ``valid`` and ``test``.
+    or those of scikit-learn's sets. CelebA and the embedded faces have attributes. The partition is that of
+    CelebA, or of folders ``train``, ``valid`` and ``test``.
 
     Parameters and errors are those of :func:`load_images`.
 
     Returns
     -------
     ImageSet
+        Images, labels, attributes and partition.
     """
     size = None if size is None else check_count("size", size)
     _check_options(channels, split, on_error)
@@ -207,31 +212,32 @@ def load_image_set(
 
 
 def load_image(path: str | os.PathLike[str], size: int, channels: int) -> np.ndarray:
-    """Read one picture, as :func:`load_images` reads those of a folder.
+    """Read one picture, like :func:`load_images` reads those of a folder.
 
     Parameters
     ----------
     path : path
-        File of an image that Pillow knows.
+        Image file in a format that Pillow reads.
     size : int
-        Height and width to give: the largest centred square is cut out and resized.
+        Height and width of the result: the largest centred square is cropped and resized.
     channels : {1, 3}
-        Channels to give: 1 for grey, 3 for colour.
+        Number of channels of the result: 1 for grey, 3 for colour.
 
     Returns
     -------
     (1, size, size, channels) uint8 array
+        Picture.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If it can't be read as an image, or has too many pixels.
+        If the file can't be read as an image, or has too many pixels.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"picture: expected a file of an image; got {path}, no such file")
+        raise FileNotFoundError(f"picture: expected an image file; got {path}, no such file")
     source = Source("picture", [path.name], lambda _: Image.open(path), lambda: "")
     return decode(source, check_count("size", size), channels, on_error="raise", progress=False)[0]
 
@@ -245,7 +251,7 @@ def _check_options(channels: Any, split: Any, on_error: Any) -> None:
 
 
 def _located(source: str | os.PathLike[str] | ArrayLike, size: int | None) -> Path | ImageSet:
-    """Give the folder or zip file that a source is, or the arrays in it."""
+    """Return the folder or zip file of a source, or its arrays."""
     if not isinstance(source, str | os.PathLike):
         return ImageSet(np.asarray(source))
     path = Path(source)
@@ -254,8 +260,8 @@ def _located(source: str | os.PathLike[str] | ArrayLike, size: int | None) -> Pa
             return _embedded(str(source), size)
         if source not in DOWNLOADED:
             raise FileNotFoundError(
-                f"{path}: no such file or folder; expected images, an array, or one of "
-                f"{', '.join(EMBEDDED + DOWNLOADED)}"
+                f"images: expected a folder, a zip file, an array, or one of "
+                f"{', '.join(EMBEDDED + DOWNLOADED)}; got {path}, no such file or folder"
             )
         try:
             path = _olivetti() if source == "olivetti" else _lfw()
@@ -282,7 +288,7 @@ def _olivetti() -> Path:
 
     path = Path(get_data_home()) / "olivetti.npz"
     if not path.exists():
-        # scikit-learn keeps a pickle and reads it again; in an empty folder there is none to be read.
+        # scikit-learn keeps a pickle and reads it again; an empty folder has none that it could read.
         with tempfile.TemporaryDirectory() as empty:
             faces: Any = fetch_olivetti_faces(data_home=empty)
         with published(path) as temporary, open(temporary, "xb") as file:
@@ -295,8 +301,8 @@ def _lfw() -> Path:
 
     folder = Path(get_data_home()) / "lfw_home" / "lfw_funneled"
     if not folder.is_dir():
-        # With people of so many pictures, of whom there are none, it stops after it has unpacked the
-        # pictures, before it reads or writes them as a pickle.
+        # scikit-learn finds no people with this many pictures. It therefore stops after unpacking, before it
+        # reads or writes the pictures as a pickle.
         with contextlib.suppress(ValueError):
             fetch_lfw_people(min_faces_per_person=1_000_000)
     return folder
@@ -323,7 +329,7 @@ def _read_array(path: Path) -> ImageSet:
 
 
 def _labels(arrays: Any, shape: tuple[int, ...], path: Path) -> np.ndarray | None:
-    """Labels in an archive of arrays; None, with a warning, where they can't be used."""
+    """Return the labels in an archive of arrays; None, with a warning, if they can't be used."""
     for name in ("labels", "label", "target", "y"):
         if name in arrays.files:
             try:
@@ -341,7 +347,7 @@ def _labels(arrays: Any, shape: tuple[int, ...], path: Path) -> np.ndarray | Non
 
 
 def _checked(images: np.ndarray) -> np.ndarray:
-    """Give an array of grey or colour images as uint8 of shape (n, H, W, C); refuse any other."""
+    """Return grey or colour images as uint8 of shape (n, H, W, C); refuse any other array."""
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape[:3]:
@@ -363,7 +369,7 @@ def _differs(shape: tuple[int, ...], size: int | None, channels: int | None) -> 
 
 
 def _in_memory(image_set: ImageSet, images: np.ndarray) -> Source:
-    """Source of images that are decoded but not of the size or number of channels asked for."""
+    """Return a source of images in memory that need another size or number of channels."""
 
     def open_image(index: int) -> Image.Image:
         image = images[index]

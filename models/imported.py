@@ -1,4 +1,4 @@
-"""Autoencoders of other frameworks, as ONNX models or Python functions, that answer what our own does."""
+"""Autoencoders of other frameworks, as ONNX models or Python functions, with the interface of our own."""
 
 import dataclasses
 import hashlib
@@ -21,7 +21,7 @@ from ellipsoid.pixels import PIXEL_RANGE, ImageDecoder, as_uint8, check_pixel_ra
 Layout = Literal["NCHW", "NHWC"]
 PixelRange = tuple[float, float]
 
-#: Variable that names the modules whose functions a run may call, separated by commas.
+#: Environment variable with the modules whose functions a run may call, separated by commas.
 TRUSTED_MODULES = "ELLIPSOID_TRUSTED_MODULES"
 
 _FUNCTION = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
@@ -29,7 +29,7 @@ _FUNCTION = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
 
 @dataclass(frozen=True)
 class ImportedConfig:
-    """Shape of an imported autoencoder, and how its arrays are read.
+    """Shape of an imported autoencoder, and the form of its arrays.
 
     Attributes
     ----------
@@ -40,13 +40,13 @@ class ImportedConfig:
     latent_dim : int
         Number of latent dimensions.
     pixel_range : tuple of two float
-        Black and white of decoded images that are floats.
+        Black and white of decoded float images.
     input_range : tuple of two float
-        Black and white of images that an ONNX encoder takes as floats.
+        Black and white of the float images that an ONNX encoder takes.
     encoder_layout, decoder_layout : {"NCHW", "NHWC"}
-        Places of height, width and channels in the images of ONNX models.
+        Order of height, width and channels in the images of ONNX models.
     encoder_output : str, optional
-        Name of the ONNX encoder's output that holds the latents.
+        Name of the ONNX encoder's output with the latents.
     """
 
     image_size: int
@@ -65,7 +65,7 @@ class ImportedConfig:
 
     @classmethod
     def from_json(cls, description: dict[str, Any]) -> Self:
-        """Make the configuration in what `describe_imported` gave.
+        """Make the configuration from the result of `describe_imported`.
 
         Raises
         ------
@@ -88,12 +88,14 @@ class ImportedConfig:
 
 @dataclass(frozen=True)
 class PythonFunction:
-    """A function of somebody's module, named ``module:function``.
+    """Function of a user's module, named ``module:function``.
 
     Attributes
     ----------
     name : str
+        Name of the function, ``module:function``.
     function : callable
+        Function itself.
     """
 
     name: str
@@ -109,19 +111,19 @@ def open_part(source: str | os.PathLike[str], name: str) -> Part:
     Parameters
     ----------
     source : path or str
-        An ONNX file, or a Python function by the name ``module:function``. A module is looked for in the
-        current folder too.
+        ONNX file, or the name of a Python function, ``module:function``. The current folder is searched for
+        the module too.
     name : {"encoder", "decoder"}
-        Name of the argument, for messages.
+        Name of the argument in messages.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ImportError
         If a package is missing, or the module can't be imported.
     ValueError
-        If the file is no ONNX model that can be run, or the module has no such function.
+        If the file is not an ONNX model that can be run, or the module has no such function.
     """
     text = os.fspath(source)
     if not Path(text).exists() and _FUNCTION.fullmatch(text):
@@ -132,10 +134,10 @@ def open_part(source: str | os.PathLike[str], name: str) -> Part:
 def _function(text: str, name: str) -> Callable[[np.ndarray], ArrayLike]:
     module_name, _, path = text.partition(":")
     if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # last, so that nothing of Python's own is replaced
+        sys.path.append(os.getcwd())  # last, so that no module of Python is replaced
     try:
         function: Any = importlib.import_module(module_name)
-    except Exception as error:  # whatever stands in the module
+    except Exception as error:  # code in the module may raise anything
         raise ImportError(
             f"{name}: expected a module that Python finds, in the current folder or on PYTHONPATH; got "
             f"{module_name} ({error})"
@@ -151,15 +153,17 @@ def _function(text: str, name: str) -> Callable[[np.ndarray], ArrayLike]:
 
 
 class ImportedAutoencoder:
-    """An autoencoder of another framework; `encode_images` and `decode_latents` take it as they take ours.
+    """Autoencoder of another framework; `encode_images` and `decode_latents` take it like our own.
 
     Parameters
     ----------
     config : ImportedConfig
+        Shapes and ranges of its arrays.
     encoder : OnnxNetwork, PythonFunction or None
-        A function is given uint8 images ``(n, H, W, C)``, and gives latents ``(n, D)``.
+        Encoder; a function takes uint8 images ``(n, H, W, C)`` and returns latents ``(n, D)``.
     decoder : OnnxNetwork or PythonFunction
-        A function is given float32 latents ``(n, D)``, and gives images ``(n, H, W, C)``, uint8 or floats.
+        Decoder; a function takes float32 latents ``(n, D)`` and returns images ``(n, H, W, C)``, uint8 or
+        floats.
     """
 
     def __init__(self, config: ImportedConfig, encoder: Part | None, decoder: Part):
@@ -172,16 +176,17 @@ class ImportedAutoencoder:
         Parameters
         ----------
         images : (n, height, width, channels) array
-            uint8, or floats in [0, 1], which are rounded to the levels of uint8.
+            Images as uint8, or as floats in [0, 1], which are rounded to the levels of uint8.
 
         Returns
         -------
         (n, latent_dim) float32 array
+            Latents.
 
         Raises
         ------
         TypeError, ValueError
-            If the images are others, if there is no encoder, or if it gives no such latents.
+            If the images are invalid, there is no encoder, or its latents have another shape.
         """
         return self.batch_encoder()(np.asarray(as_uint8(images)))
 
@@ -191,16 +196,17 @@ class ImportedAutoencoder:
         Parameters
         ----------
         latents : (n, latent_dim) array
+            Latents to decode.
 
         Returns
         -------
         (n, height, width, channels) float32 array
-            Images, pixels in [0, 1], each of one of 256 levels.
+            Images with pixels in [0, 1], each at one of 256 levels.
 
         Raises
         ------
         TypeError, ValueError
-            If the latents have another shape, or the decoder gives no such images.
+            If the latents have another shape, or the decoder returns invalid images.
         """
         latents = np.asarray(latents, np.float32)
         if latents.ndim != 2 or latents.shape[1] != self.config.latent_dim:
@@ -208,7 +214,7 @@ class ImportedAutoencoder:
         return self._uint8(latents) / np.float32(255)
 
     def batch_encoder(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Give the function from uint8 images to float32 latents.
+        """Return a function from uint8 images to float32 latents.
 
         Raises
         ------
@@ -220,34 +226,34 @@ class ImportedAutoencoder:
         return self.encoded
 
     def batch_decoder(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Give the function from latents to uint8 images."""
+        """Return a function from latents to uint8 images."""
         return self._uint8
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """Names of the modules whose functions are called."""
+        """Names of the modules that define the functions."""
         functions = [part.name for part in (self.encoder, self.decoder) if isinstance(part, PythonFunction)]
         return tuple(dict.fromkeys(name.partition(":")[0] for name in functions))
 
     def decoded(self, latents: np.ndarray) -> np.ndarray:
-        """Give images ``(n, H, W, C)`` of latents as the decoder does: uint8, or floats in its range.
+        """Return images ``(n, H, W, C)`` from the decoder: uint8, or floats in its range.
 
         Raises
         ------
         TypeError, ValueError
-            If they are no images of this shape.
+            If they are not images of this shape.
         """
         return np.asarray(self._images.decoded(latents))
 
     @property
     def decoder_digest(self) -> str:
-        """SHA-256 of all that images of latents depend on; for a function, of the file of its module."""
+        """Return the SHA-256 of all that decoding depends on; for a function, of the file of its module."""
         total = hashlib.sha256(_content(self.decoder))
         total.update(repr((self.config.decoder_layout, self.config.pixel_range)).encode())
         return total.hexdigest()
 
     def encoded(self, images: np.ndarray) -> np.ndarray:
-        """Give float32 latents of uint8 images, as many for each as the encoder has."""
+        """Encode uint8 images to float32 latents, of whatever size the encoder gives."""
         check_images("images", images, self.config.image_shape)
         if isinstance(self.encoder, OnnxNetwork):
             latents = self.encoder(self._input(images, self.encoder.dtype), self.config.encoder_output)
@@ -256,13 +262,13 @@ class ImportedAutoencoder:
             latents = np.asarray(self.encoder.function(np.array(images)))
             if latents.ndim != 2 or len(latents) != len(images):
                 raise ValueError(
-                    f"encoder: expected latents ({len(images)}, D) of {len(images)} images; got shape "
+                    f"encoder: expected latents ({len(images)}, D) for {len(images)} images; got shape "
                     f"{latents.shape}"
                 )
         return latents.reshape(len(images), -1).astype(np.float32)
 
     def _uint8(self, latents: np.ndarray) -> np.ndarray:
-        # Not examined again: the range was checked on real images.
+        # The range is not checked again: real images were checked at import.
         return np.asarray(as_uint8(self.decoded(latents), self.config.pixel_range))
 
     def _input(self, images: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -292,7 +298,7 @@ def _content(part: Part) -> bytes:
 
 
 def describe_imported(autoencoder: ImportedAutoencoder) -> dict[str, Any]:
-    """Describe an autoencoder as the configuration of a run notes it: plain values, without the models."""
+    """Describe an autoencoder for the configuration of a run: plain values, without the models."""
     parts = {"encoder": autoencoder.encoder, "decoder": autoencoder.decoder}
     return dataclasses.asdict(autoencoder.config) | {
         name: _described_part(part) for name, part in parts.items()
@@ -310,17 +316,19 @@ def _described_part(part: Part | None) -> dict[str, str] | None:
 def load_imported(
     description: dict[str, Any], encoder: str | os.PathLike[str], decoder: str | os.PathLike[str]
 ) -> ImportedAutoencoder:
-    """Load an autoencoder that was described by `describe_imported`.
+    """Load an autoencoder from the description by `describe_imported`.
 
     Parameters
     ----------
     description : dict
+        Result of `describe_imported`.
     encoder, decoder : path
-        Files of the ONNX models, if they are such.
+        Files of the ONNX models; not used for functions.
 
     Returns
     -------
     ImportedAutoencoder
+        Loaded autoencoder.
 
     Raises
     ------
@@ -329,10 +337,10 @@ def load_imported(
     ImportError
         If ONNX Runtime is not installed, or the module of a function can't be imported.
     PermissionError
-        If the module of a function is not among those that ``ELLIPSOID_TRUSTED_MODULES`` names: a run of
-        somebody else's could call anything.
+        If ``ELLIPSOID_TRUSTED_MODULES`` does not name the module of a function: a run from someone else could
+        call anything.
     TypeError, ValueError
-        If the description is damaged, or a model is not the one that was described.
+        If the description is damaged, or a model is not the described one.
     """
     config, described = ImportedConfig.from_json(description), description["encoder"]
     return ImportedAutoencoder(
@@ -348,7 +356,7 @@ def _loaded_part(described: dict[str, str], path: Path, name: str) -> Part:
         module = function.partition(":")[0]
         if module not in os.environ.get(TRUSTED_MODULES, "").split(","):
             raise PermissionError(
-                f"{name}: expected permission to call {function}, the {name} of this run; got none: if you "
+                f"{name}: expected permission to call {function}, the {name} of this run; got none; if you "
                 f"trust that module, set {TRUSTED_MODULES}={module}"
             )
         return open_part(function, name)

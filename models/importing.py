@@ -1,7 +1,7 @@
-"""Finding out how an autoencoder of another framework is used: layouts, sizes, pixel ranges.
+"""Detection of the layouts, sizes and pixel ranges of an autoencoder from another framework.
 
-Layout and sizes of an ONNX model are read off its arrays. The range of its pixels is found by encoding and
-decoding real images: with another black and white they don't come back.
+The arrays of an ONNX model show its layout and sizes. The pixel range is found by encoding and decoding real
+images, which a wrong black and white does not reconstruct.
 """
 
 import dataclasses
@@ -25,16 +25,16 @@ from ellipsoid.models.imported import (
 from ellipsoid.models.onnx_network import OnnxNetwork, read_onnx
 from ellipsoid.pixels import PIXEL_RANGE, check_pixel_range, check_range
 
-#: Black and white that networks are usually trained with.
+#: Usual black and white of trained networks.
 RANGES: tuple[PixelRange, ...] = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 
-# Channels of the images that a run may have.
+# Numbers of channels that the images of a run may have.
 _CHANNELS = (1, 3)
-# So many images tell the range of pixels.
+# Number of images from which the pixel range is found.
 _N_COMPARED = 32
-# An error is clearly the lower one of two if the other is so many times as large.
+# Factor by which a second error must exceed the lowest one to be clearly worse.
 _CLEARLY = 1.25
-# Errors below half a level of uint8 are alike.
+# Errors below half a level of uint8 count as equal.
 _LEAST_ERROR = 0.5 / 255
 
 
@@ -47,43 +47,45 @@ def load_onnx(
     pixel_range: PixelRange | None = None,
     input_range: PixelRange | None = None,
 ) -> ImportedAutoencoder:
-    """Load an autoencoder of any framework from ONNX files, to be run on the CPU.
+    """Load an autoencoder of any framework from ONNX files, to run on the CPU.
 
-    Layout, NCHW or NHWC, and sizes are those of the files. Real images tell the range of the pixels, and
-    which of several outputs of the encoder holds the latents: by those the images come back best.
+    Layout (NCHW or NHWC) and sizes are read from the files. Real images show the pixel range, and which of
+    several encoder outputs holds the latents: the choices that reconstruct them best.
 
     Parameters
     ----------
     encoder : path or None
-        ONNX file from images to latents. It may be of one batch size, of 16 bits, and have weights in files
+        ONNX file from images to latents. It may have a fixed batch size, 16-bit numbers, and weights in files
         beside it.
     decoder : path
         ONNX file from latents to images, its first output.
     images : (n, H, W, C) uint8 array, optional
-        Two or more real images, which an encoder needs.
+        Real images, at least two; required with an encoder.
     latents : (n, D) array, optional
-        Two or more real latents, for a decoder without an encoder.
+        Real latents, at least two, for a decoder without an encoder.
     pixel_range : tuple of two float, optional
-        Black and white of floats, such as (-1, 1): of the decoder's images, and of the encoder's too unless
-        `input_range` is given. By default it is found among (0, 1), (-1, 1) and (0, 255).
+        Black and white of float images, such as (-1, 1), for the decoder, and for the encoder too unless
+        `input_range` is given. By default it is chosen from (0, 1), (-1, 1) and (0, 255).
     input_range : tuple of two float, optional
-        Black and white of the images that the encoder takes.
+        Black and white of the encoder's float images.
 
     Returns
     -------
     ImportedAutoencoder
+        Loaded autoencoder.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If a file does not exist.
     ImportError
-        If ``onnx`` or ``onnxruntime`` is not installed: they are the extra ``ellipsoid[onnx]``.
+        If ``onnx`` or ``onnxruntime`` is not installed; both are in ``ellipsoid[onnx]``.
     TypeError
-        If the images are no uint8 array, or a range is no two numbers.
+        If `images` is not a uint8 array, or a range is not two numbers.
     ValueError
-        If a file is no ONNX model of one array that can be run, the models are no encoder and decoder of such
-        images, or the range is missing and can't be told, or is wrong; and if a model draws random numbers.
+        If a file is not a runnable ONNX model of one array, the models are not an encoder and a decoder of
+        such images, the range is missing and cannot be found, a given range is wrong, or a model draws random
+        numbers.
     """
     parts = [
         None if path is None else OnnxNetwork(read_onnx(path, name), name)
@@ -97,15 +99,16 @@ def load_onnx(
 
 @dataclass(frozen=True)
 class Found:
-    """An imported autoencoder, and how well real images come back from it.
+    """Imported autoencoder, and the quality of its reconstructions.
 
     Attributes
     ----------
     autoencoder : ImportedAutoencoder
+        Autoencoder with the detected layouts and ranges.
     error : float, optional
-        Root mean square of the differences between images and their reconstructions, pixels in [0, 1].
+        Root mean square error of the reconstructions, for pixels in [0, 1].
     mean_error : float, optional
-        The same with the mean image in the place of each reconstruction.
+        Root mean square error of the mean image in place of each reconstruction.
     """
 
     autoencoder: ImportedAutoencoder
@@ -114,7 +117,7 @@ class Found:
 
     @property
     def text(self) -> str:
-        """What was found, in one line."""
+        """Detected layouts, sizes and ranges, in one line."""
         autoencoder, config = self.autoencoder, self.autoencoder.config
         colour = "grey" if config.channels == 1 else "colour"
         found = [f"{colour} images of {config.image_size} x {config.image_size} pixels"]
@@ -144,34 +147,37 @@ def find_autoencoder(
     pixel_range: PixelRange | None = None,
     input_range: PixelRange | None = None,
 ) -> Found:
-    """Find layouts, sizes and pixel ranges of an autoencoder, and check them on real images.
+    """Find the layouts, sizes and pixel ranges of an autoencoder, and check them on real images.
 
     Parameters
     ----------
     encoder : OnnxNetwork, PythonFunction or None
+        Encoder, if there is one.
     decoder : OnnxNetwork or PythonFunction
+        Decoder.
     images : (n, H, W, C) uint8 array, optional
-        Real images, which an encoder needs. Up to 32 of them, evenly spaced, are encoded and decoded.
+        Real images; required with an encoder. Up to 32 of them, evenly spaced, are encoded and decoded.
     latents : (n, D) array, optional
         Real latents, for a decoder without an encoder.
     pixel_range : tuple of two float, optional
-        Black and white of decoded floats. By default the one of [0, 1], [-1, 1] and [0, 255] by which images
-        come back with the least error, if that is clearly the least.
+        Black and white of decoded floats. By default it is the one of [0, 1], [-1, 1] and [0, 255] with the
+        lowest reconstruction error, if that is clearly the lowest.
     input_range : tuple of two float, optional
-        Black and white of floats that the encoder takes; `pixel_range`, if that is given.
+        Black and white of the encoder's float images; by default `pixel_range`.
 
     Returns
     -------
     Found
+        Autoencoder and its errors.
 
     Raises
     ------
     TypeError
-        If the images are no uint8 array, or a range is no two numbers.
+        If `images` is not a uint8 array, or a range is not two numbers.
     ValueError
-        If encoder, decoder, images and latents don't go together; if a range is needed and can't be told; if
-        images come back clearly better by another range than the one that is given, or by none better than
-        their mean; or if the same images or latents give other results the second time.
+        If encoder, decoder, images and latents do not fit each other, a range is needed and cannot be found,
+        another range than the given one reconstructs images clearly better, no range reconstructs them better
+        than their mean, or the same rows give other results the second time.
     """
     pixel_range = None if pixel_range is None else check_pixel_range(pixel_range)
     input_range = pixel_range if input_range is None else check_pixel_range(input_range)
@@ -192,12 +198,12 @@ def find_autoencoder(
 
 
 def known_image_shape(encoder: Part | None, decoder: Part) -> tuple[int, int] | None:
-    """Read the size and the channels of the images off ONNX models; None if both are functions, say.
+    """Read the size and the channels of the images from ONNX models; return None for two functions.
 
     Raises
     ------
     ValueError
-        If they are no square images of 1 or 3 channels, or the decoder leaves the number of latents open.
+        If the images are not square with 1 or 3 channels, or the decoder leaves the number of latents open.
     """
     if isinstance(decoder, OnnxNetwork):
         return _image_shape("decoder", _decoded_dims(decoder))
@@ -235,7 +241,7 @@ def _latent_dim(decoder: OnnxNetwork) -> int:
 
 
 def _layout(name: str, dims: tuple[int | None, ...], shape: tuple[int, ...], default: Layout) -> Layout:
-    """Find the layout in which images of a shape have such sizes; the default if they have them in both."""
+    """Find the layout in which images of a shape have these sizes; return the default if both layouts fit."""
     height, width, channels = shape
     arranged: dict[Layout, tuple[int, ...]] = {
         "NCHW": (channels, height, width),
@@ -248,7 +254,7 @@ def _layout(name: str, dims: tuple[int | None, ...], shape: tuple[int, ...], def
     ]
     if not fitting:
         raise ValueError(
-            f"{name}: expected images of {height} x {width} pixels and {channels} channels; got a model of "
+            f"{name}: expected images of {height} x {width} pixels and {channels} channels; got a model for "
             f"images of shape {_written(dims)}"
         )
     return fitting[0] if len(fitting) == 1 else default
@@ -276,8 +282,8 @@ def _decoder_alone(
     images = ImportedAutoencoder(config, None, decoder).decoded(sample)
     if pixel_range is None and images.dtype != np.uint8:
         raise ValueError(
-            "pixel_range: expected black and white of the decoder's images, which only an encoder and real "
-            f"images can tell; got none, and images from {images.min():.4g} to {images.max():.4g}"
+            "pixel_range: expected black and white of the decoder's images, which can be found only with an "
+            f"encoder and real images; got none, and images from {images.min():.4g} to {images.max():.4g}"
         )
     config = dataclasses.replace(config, pixel_range=pixel_range or PIXEL_RANGE)
     check_range(images, config.pixel_range)
@@ -289,7 +295,7 @@ def _decoder_alone(
 def _described(
     encoder: Part | None, decoder: Part, shape: tuple[int, ...], latent_dim: int | None = None
 ) -> ImportedConfig:
-    """Describe layouts and sizes; the number of latents is the decoder's, or else what the encoder gives."""
+    """Describe layouts and sizes; the number of latents is the decoder's, or else the encoder's."""
     if len(shape) != 3 or shape[0] != shape[1] or shape[2] not in _CHANNELS:
         raise ValueError(f"images: expected square images of 1 or 3 channels; got images of shape {shape}")
     encoder_layout: Layout = "NHWC"
@@ -309,7 +315,7 @@ def _described(
         decoder_layout=decoder_layout,
     )
     if latent_dim is None:
-        assert encoder is not None  # without one the latents are given
+        assert encoder is not None  # without an encoder, latents are given
         black = ImportedAutoencoder(config, encoder, decoder).encoded(np.zeros((1, *shape), np.uint8))
         config = dataclasses.replace(config, latent_dim=black.shape[1])
     return config
@@ -322,9 +328,9 @@ def _errors(
     pixel_range: PixelRange | None,
     input_range: PixelRange | None,
 ) -> dict[ImportedConfig, float]:
-    """Errors of the reconstructions of some images in each way to use an autoencoder."""
+    """Compute the reconstruction errors of some images for each way to use an autoencoder."""
     config = _described(encoder, decoder, sample.shape[1:])
-    # Where an array is uint8, no range counts.
+    # A uint8 array needs no range.
     outputs, input_ranges = (None,), (input_range or PIXEL_RANGE,)
     if isinstance(encoder, OnnxNetwork):
         outputs = _fitting_outputs(encoder, decoder, config)
@@ -334,7 +340,7 @@ def _errors(
     for output, black_and_white in itertools.product(outputs, dict.fromkeys(input_ranges)):
         one = dataclasses.replace(config, encoder_output=output, input_range=black_and_white)
         autoencoder = ImportedAutoencoder(one, encoder, decoder)
-        with np.errstate(over="ignore", invalid="ignore"):  # a wrong range may be too large for 16 bits
+        with np.errstate(over="ignore", invalid="ignore"):  # a wrong range may exceed 16 bits
             images = autoencoder.decoded(autoencoder.encoded(sample))
         is_float = images.dtype != np.uint8
         pixel_ranges = (pixel_range or PIXEL_RANGE, *(RANGES if is_float else ()))
@@ -356,7 +362,7 @@ def _fitting_outputs(encoder: OnnxNetwork, decoder: Part, config: ImportedConfig
     if not fitting:
         got = ", ".join(f"{output} with {size}" for output, size in sizes.items())
         raise ValueError(
-            f"encoder: expected an output of the decoder's {config.latent_dim} latents; got {got}"
+            f"encoder: expected an output with the decoder's {config.latent_dim} latents; got {got}"
         )
     return fitting
 
@@ -367,16 +373,16 @@ def _chosen(
     pixel_range: PixelRange | None,
     input_range: PixelRange | None,
 ) -> ImportedConfig:
-    """Choose the ranges that are given, or those that are clearly the right ones."""
-    # One for each pair of ranges: of several outputs, the one by which images come back best.
+    """Choose the given ranges, or those that are clearly the right ones."""
+    # Each pair of ranges keeps the one of several outputs that reconstructs images best.
     best: dict[tuple[PixelRange, PixelRange], ImportedConfig] = {}
     for config in sorted(errors, key=errors.__getitem__):
         best.setdefault((config.input_range, config.pixel_range), config)
     first = next(iter(best.values()))
     if errors[first] >= mean_error:
         raise ValueError(
-            f"pixel_range: expected images to come back with an error below {mean_error:.3g}, that of their "
-            f"mean; got {_ways(best.values(), errors)}: check that encoder, decoder and images belong "
+            f"pixel_range: expected reconstructions with an error below {mean_error:.3g}, that of the mean "
+            f"image; got {_ways(best.values(), errors)}; check that encoder, decoder and images belong "
             "together, and scale standardised pixels inside the models"
         )
     given = [
@@ -392,7 +398,7 @@ def _chosen(
         )
     if others and errors[others[0]] <= _CLEARLY * max(errors[chosen], _LEAST_ERROR):
         raise ValueError(
-            "pixel_range: expected black and white, such as -1 1, since images come back alike by several, "
+            "pixel_range: expected black and white, such as -1 1, since several fit the images equally well, "
             f"{_ways([chosen, others[0]], errors)}; got none"
         )
     return chosen
@@ -422,6 +428,6 @@ def _check_repeatable(name: str, function: Callable[[np.ndarray], Any], rows: np
     first, second = (np.asarray(function(rows), np.float64) for _ in range(2))
     if np.sqrt(np.mean(np.square(first - second))) > 1e-3 * np.std(first):
         raise ValueError(
-            f"{name}: expected the same results for the same rows; got others the second time: export it for "
+            f"{name}: expected the same results for the same rows; got others the second time; export it for "
             "inference, without dropout, and with the mean of the latents instead of a draw"
         )

@@ -1,4 +1,4 @@
-"""One ONNX file as a function of one array, run by ONNX Runtime on the CPU."""
+"""One ONNX file as a function of one array, run on the CPU by ONNX Runtime."""
 
 import os
 from pathlib import Path
@@ -8,9 +8,9 @@ import numpy as np
 
 from ellipsoid.blocks import map_batches, n_cores
 
-# Most rows that a model of any batch size is given at a time.
+# Highest number of rows in a call of a model with any batch size.
 _BATCH = 64
-# Types that pixels and latents come in, by ONNX Runtime's names.
+# Types of pixels and latents, by ONNX Runtime's names.
 _TYPES = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -20,22 +20,23 @@ _TYPES = {
 
 
 class OnnxNetwork:
-    """A network from one array to others, row by row.
+    """Network from one array to others, row by row.
 
     Parameters
     ----------
     content : bytes
         ONNX model with all its weights.
     name : str
-        Name of the argument that it came by, for messages.
+        Name of the argument in messages.
 
     Attributes
     ----------
     content : bytes
+        ONNX model with all its weights.
     dtype : numpy.dtype
         Type of the input.
     dims : tuple of int or None
-        Sizes of the input after the batch; None where the model takes any.
+        Sizes of the input after the batch; None for a size that the model leaves open.
     outputs : tuple of str
         Names of the outputs.
     gives_uint8 : bool
@@ -46,27 +47,27 @@ class OnnxNetwork:
     ImportError
         If ONNX Runtime is not installed.
     ValueError
-        If this is no ONNX model, or one of several inputs or of others than numbers.
+        If this is not an ONNX model with one input of numbers.
     """
 
     def __init__(self, content: bytes, name: str):
         runtime = _imported("onnxruntime")
         options = runtime.SessionOptions()
-        options.log_severity_level = 3  # warnings are of its own optimiser
+        options.log_severity_level = 3  # its warnings concern its own optimiser
         options.intra_op_num_threads = n_cores()
         self.content, self._name = content, name
         try:
             self._session = runtime.InferenceSession(
                 content, sess_options=options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # its errors have no class of their own in common
+        except Exception as error:  # its errors share no class of their own
             raise ValueError(
                 f"{name}: expected an ONNX model that can be run; got {_reason(error)}"
             ) from error
         inputs = self._session.get_inputs()
         if len(inputs) != 1:
             names = ", ".join(value.name for value in inputs) or "none"
-            raise ValueError(f"{name}: expected a model of one input; got {len(inputs)}: {names}")
+            raise ValueError(f"{name}: expected a model with one input; got {len(inputs)}: {names}")
         (value,) = inputs
         if value.type not in _TYPES or len(value.shape) < 2:
             raise ValueError(
@@ -81,12 +82,12 @@ class OnnxNetwork:
         self.gives_uint8 = _TYPES.get(outputs[0].type) is np.uint8
 
     def __call__(self, rows: np.ndarray, output: str | None = None) -> np.ndarray:
-        """Give an output, by default the first one, for one or more rows.
+        """Compute an output, by default the first one, for one or more rows.
 
         Raises
         ------
         ValueError
-            If the model can't be run on such rows, or gives no array with a row for each.
+            If the model can't be run on such rows, or its output does not have one row for each.
         """
         size = self._batch or min(len(rows), _BATCH)
         batches = map_batches(lambda batch: self._run(batch, output or self.outputs[0]), rows, size)
@@ -98,8 +99,7 @@ class OnnxNetwork:
             (result,) = self._session.run([output], {self._input: batch})
         except Exception as error:
             raise ValueError(
-                f"{self._name}: expected a model that takes input of shape {batch.shape}; got "
-                f"{_reason(error)}"
+                f"{self._name}: expected a model for inputs of shape {batch.shape}; got {_reason(error)}"
             ) from error
         if not isinstance(result, np.ndarray) or result.shape[:1] != batch.shape[:1]:
             got = f"shape {result.shape}" if isinstance(result, np.ndarray) else type(result).__name__
@@ -110,34 +110,35 @@ class OnnxNetwork:
 
 
 def read_onnx(path: str | os.PathLike[str], name: str) -> bytes:
-    """Read an ONNX file, with the weights that lie in files beside it.
+    """Read an ONNX file with all weights, also those in files beside it.
 
     Parameters
     ----------
     path : path
+        ONNX file.
     name : str
-        Name of the argument, for messages.
+        Name of the argument in messages.
 
     Returns
     -------
     bytes
-        The model in one piece.
+        Model in one piece.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ImportError
         If the package ``onnx`` is not installed.
     ValueError
-        If it is no ONNX model, a file of weights is missing, or all together have more than 2 GiB.
+        If the file is not an ONNX model, a file of weights is missing, or all together exceed 2 GiB.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{name}: expected an ONNX file; got {path}, which is none")
+        raise FileNotFoundError(f"{name}: expected an ONNX file; got {path}, which is not a file")
     onnx = _imported("onnx")
     try:
         return onnx.load(path).SerializeToString()
-    except Exception as error:  # of protobuf, of onnx, and of the system
+    except Exception as error:  # protobuf, onnx or the system may raise it
         raise ValueError(
             f"{name}: expected an ONNX file of up to 2 GiB with its weights; got {path} ({_reason(error)})"
         ) from error
@@ -154,11 +155,11 @@ def _imported(module: str) -> ModuleType:
         return onnxruntime
     except ImportError as error:
         raise ImportError(
-            f"{module}: expected this package, which ONNX models need; got none; "
+            f"{module}: expected this package, which ONNX models need; got none; run "
             'pip install "ellipsoid[onnx]"'
         ) from error
 
 
 def _reason(error: Exception) -> str:
-    """First line of an error, which in ONNX Runtime's are many."""
+    """Return the first line of an error; those of ONNX Runtime have many."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,9 +1,9 @@
 """The painting of one face, one feature over another.
 
-Shapes are signed distance functions, negative inside, in a frame with x to the right and y down in which the
-head is about 1.1 wide and 1.2 high; their edges are antialiased over one pixel, so the same face can be drawn
-at any size. What a face may or may not have (glasses, a beard, curls) grows out of nothing as its factor
-passes a threshold, which keeps the images continuous in the factors.
+Shapes are signed distance functions, negative inside, in a frame with x to the right and y down; the head is
+about 1.1 wide and 1.2 high. Their edges are antialiased over one pixel, so the same face can be drawn at any
+size. Optional features (glasses, a beard, curls) grow from nothing as their factor passes a threshold, which
+keeps the images continuous in the factors.
 """
 
 import jax
@@ -23,12 +23,12 @@ _PALETTES = {  # sRGB
 
 
 def _rgb(red: float, green: float, blue: float) -> Array:
-    """Colour of shape (3, 1, 1), to go with planes of shape (1, size, size)."""
+    """Return a colour of shape (3, 1, 1), to combine with planes of shape (1, size, size)."""
     return jnp.array([red, green, blue], jnp.float32)[:, None, None]
 
 
 def _along(palette: str, factor: Array) -> Array:
-    """Colour on a palette; the sigmoid spreads a standard normal factor about evenly along it."""
+    """Return a colour on a palette; the sigmoid spreads a standard normal factor about evenly along it."""
     colours = np.frombuffer(bytes.fromhex(_PALETTES[palette]), np.uint8).reshape(-1, 3) / np.float32(255)
     steps = np.arange(len(colours), dtype=np.float32)
     weights = jnp.maximum(0, 1 - jnp.abs(jax.nn.sigmoid(1.6 * factor) * steps[-1] - steps))
@@ -40,16 +40,16 @@ def _over(image: Array, colour: Array | float, cover: Array) -> Array:
     return image + cover * (colour - image)
 
 
-# Below, polynomials stand in for bells and waves: drawing is nothing but these functions, and on the CPU an
-# exponential costs about 10 times, a cosine 50 times as much as a square root.
+# Below, polynomials replace bells and waves. Drawing consists of such functions alone, and on the CPU an
+# exponential costs about 10 times, and a cosine 50 times, as much as a square root.
 
 
 def _norm(x: Array, y: Array) -> Array:
-    return jnp.sqrt(x * x + y * y + 1e-9)  # finite gradients at the origin
+    return jnp.sqrt(x * x + y * y + 1e-9)  # this keeps gradients finite at the origin
 
 
 def _ellipse(x: Array, y: Array, width: Array | float, height: Array | float) -> Array:
-    """Distance to an ellipse with these semi-axes, exact to first order at its edge."""
+    """Return the distance to an ellipse with these semi-axes, exact to first order at its edge."""
     u, v = x / width, y / height
     level = jnp.sqrt(u * u + v * v + 1e-6)
     slope = jnp.sqrt((u / width) ** 2 + (v / height) ** 2 + 1e-6)
@@ -57,18 +57,18 @@ def _ellipse(x: Array, y: Array, width: Array | float, height: Array | float) ->
 
 
 def _box(x: Array, y: Array, width: Array | float, height: Array | float, radius: float) -> Array:
-    """Distance to a box with these half-widths and rounded corners."""
+    """Return the distance to a box with these half widths and rounded corners."""
     x, y = jnp.abs(x) - width + radius, jnp.abs(y) - height + radius
     return _norm(jnp.maximum(x, 0), jnp.maximum(y, 0)) + jnp.minimum(jnp.maximum(x, y), 0) - radius
 
 
 def _stroke(x: Array, y: Array, half: Array | float) -> Array:
-    """Distance to the segment |x| <= half; with y measured from a flat curve, to that piece of the curve."""
+    """Return the distance to the segment |x| <= half; with y measured from a flat curve, to that curve."""
     return _norm(jnp.maximum(jnp.abs(x) - half, 0), y)
 
 
 def _union(a: Array, b: Array, blend: float) -> Array:
-    """Minimum of two distances, rounded where they differ by less than `blend`."""
+    """Return the minimum of two distances, rounded where they differ by less than `blend`."""
     overlap = jnp.maximum(blend - jnp.abs(a - b), 0)
     return jnp.minimum(a, b) - overlap * overlap / (4 * blend)
 
@@ -84,33 +84,33 @@ def _ramp(low: float, high: float, value: Array) -> Array:
 
 
 def _bell(x: Array, y: Array, width: Array | float, height: Array | float) -> Array:
-    """Soft spot: 1 at its centre, 0 outside the ellipse."""
+    """Soft spot, 1 at its centre and 0 outside the ellipse."""
     inside = jnp.maximum(1 - (x / width) ** 2 - (y / height) ** 2, 0)
     return inside * inside
 
 
 def _wave(t: Array) -> Array:
-    """Within 0.02 of cos(2 pi t)."""
+    """Approximate cos(2 pi t) within 0.02."""
     fold = 2 * jnp.abs(t - jnp.round(t))
     return 1 - 2 * fold * fold * (3 - 2 * fold)
 
 
 def _softly_limited(factors: Array | float) -> Array:
-    """Factors held within 2.6 standard deviations, so that extreme faces remain faces."""
+    """Limit factors to 2.6 standard deviations, so that extreme faces remain faces."""
     return 2.6 * jnp.tanh(jnp.asarray(factors, jnp.float32) / 2.6)
 
 
 def _excess(factor: Array, threshold: float) -> Array:
-    """How far a softly limited factor lies above a threshold that is not."""
+    """Return the amount by which a softly limited factor exceeds a threshold that is not limited."""
     return jnp.maximum(factor - _softly_limited(threshold), 0)
 
 
 class Portrait:
-    """One face: the proportions that its parts share, and the parts, each painted over an image.
+    """One face: the proportions that its features share, and the features, each painted over an image.
 
-    In a proportion such as `0.52 + 0.03 * f.head_width` stand its mean and what one standard deviation adds.
-    Coordinates: x, y of the picture; hx, hy of the head; fx across the face from its middle, ax the same
-    without its sign; ex, ey from the centre of the eye on that side.
+    A proportion such as `0.52 + 0.03 * f.head_width` consists of its mean and the effect of one standard
+    deviation. Coordinates are x, y of the picture; hx, hy of the head; fx across the face from its middle, ax
+    its absolute value; ex, ey from the centre of the eye on that side.
     """
 
     def __init__(self, factors: Array, size: int):
@@ -124,8 +124,8 @@ class Portrait:
         self.lip = self.skin * _rgb(0.86, 0.50, 0.50) + _rgb(0.05, 0.0, 0.01)
         self.ink = _rgb(0.17, 0.11, 0.12)
 
-        # The head tilts about the neck, by angles small enough for sin a = a. When it turns, what lies on the
-        # face (fx) slides over a round surface, which narrows the far side.
+        # The head tilts about the neck, by angles small enough for sin a = a. When it turns, features of the
+        # face (fx) slide over a round surface, which narrows the far side.
         tilt, neck = 0.045 * f.head_tilt, 0.6
         self.turn = turn = 0.09 * f.head_turn
         self.width = width = 0.52 + 0.03 * f.head_width
@@ -162,11 +162,11 @@ class Portrait:
         self.mane -= 0.018 * self.curl * self.curls
 
     def _fill(self, distance: Array) -> Array:
-        """Cover of a shape: the part of each pixel that lies inside."""
+        """Return the cover of a shape, the part of each pixel that lies inside."""
         return jnp.clip(0.5 - distance / self.pixel, 0, 1)
 
     def _line(self, distance: Array, half: Array | float) -> Array:
-        """Cover of a line with this half-width; one thinner than a pixel is faint, not broken."""
+        """Return the cover of a line with this half width; below a pixel it is faint, not broken."""
         distance, half = jnp.abs(distance) / self.pixel, half / self.pixel
         return jnp.clip(distance + 0.5, -half, half) - jnp.clip(distance - 0.5, -half, half)
 
@@ -292,7 +292,7 @@ class Portrait:
         return _over(image, self.hair * tone + 0.15 * sheen * (0.35 + self.hair), self._fill(front))
 
     def painted(self) -> Array:
-        """Colour planes of shape (3, size, size), in [0, 1]."""
+        """Return colour planes of shape (3, size, size), in [0, 1]."""
         image = self._background()
         for paint in (
             self._hair_behind,

@@ -1,9 +1,9 @@
-"""Where encoded images come from: folders, zip files and CelebA, listed but not yet decoded.
+"""Sources of encoded images: folders, zip files and CelebA, listed but not yet decoded.
 
-The label of an image is the folder that it lies in, by these rules. What all folders have in common does not
-count, at the beginning (``photos/``) and at the end (``images/`` in each class, as Tiny ImageNet has it).
-Folders ``train``, ``valid`` and ``test`` with no other folder beside them are splits; the classes are the
-folders in them. Folders are classes if there are two or more, and they hold more than half of the images.
+The label of an image is its folder, by these rules. Parts that all folders share do not count, neither at the
+beginning (``photos/``) nor at the end (``images/`` in each class, like in Tiny ImageNet). Folders ``train``,
+``valid`` and ``test`` with no other folder beside them are splits, and the folders in them are classes.
+Otherwise folders are classes if there are two or more, and they hold more than half of the images.
 """
 
 import contextlib
@@ -32,18 +32,18 @@ except ImportError:  # before Pillow 11.3
 _AVIF = ("AVIF",) if _HAS_AVIF else ()
 _NETPBM = (".ppm", ".pgm", ".pbm", ".pnm", ".pfm")
 _PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp", *(f".{name.lower()}" for name in _AVIF))
-#: Endings of the files that are read as images.
+#: Suffixes of the files that are read as images.
 SUFFIXES = (".png", *_PHOTOGRAPHS, ".bmp", ".gif", ".tif", ".tiff", *_NETPBM)
 #: Splits of a partitioned set, in the order of their numbers.
 SPLITS = ("train", "valid", "test")
 
-# Not whatever Pillow knows: for PostScript, of any name, it starts another program.
+# Pillow's other formats are left out: for PostScript under any name, it starts another program.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", *_AVIF)
-# What Pillow takes without a warning, 89 million pixels, is smaller in any of them.
+# An image that Pillow accepts without a warning, up to 89 million pixels, is smaller in any of the formats.
 _MAX_FILE_BYTES = 2**29
 # The longest of CelebA's lists has 27 MB.
 _MAX_LIST_BYTES = 2**26
-# Files that usually lie beside images, a cache of them too; to pass over them is not worth a word.
+# Files that usually lie beside images, such as a cache of them; these are ignored without a warning.
 _NOTES = {"", ".csv", ".db", ".htm", ".html", ".ini", ".json", ".jsonl", ".log", ".md", ".rst"}
 _NOTES |= {".npy", ".tsv", ".txt", ".xml", ".yaml", ".yml"}
 _SPLIT_FOLDERS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "testing": 2}
@@ -54,23 +54,23 @@ _CELEBA_PARTITION = "list_eval_partition"
 
 @dataclass(frozen=True)
 class Source:
-    """Images that are listed, and decoded when they are asked for.
+    """Images that are listed, and decoded on request.
 
     Attributes
     ----------
     label : str
-        Name of the whole, for messages.
+        Name of the source in messages.
     names : list of str
         Names of the images.
     open : callable
-        Function that gives image ``i``, its argument, as a ``PIL.Image`` that need not be decoded yet; it is
-        called from any thread.
+        Function that returns image ``i``, its argument, as a ``PIL.Image`` that need not be decoded yet. Any
+        thread may call it.
     digest : callable
-        Function that computes what tells these images from others, without decoding them.
+        Function that computes a fingerprint of these images without decoding them.
     labels, label_names, attributes, partition
-        As those of :class:`ellipsoid.models.ImageSet`.
+        Labels and attributes; see :class:`ellipsoid.models.ImageSet`.
     remarks : list of str
-        Sentences about what was passed over.
+        Texts of warnings about ignored files.
     """
 
     label: str
@@ -85,7 +85,7 @@ class Source:
 
 
 class _Tree(NamedTuple):
-    """The files in a folder or a zip file: names, contents, and size and time (or checksum) of each."""
+    """Files in a folder or a zip file: names, contents, and size and time (or checksum) of each."""
 
     label: str
     names: list[str]
@@ -95,26 +95,27 @@ class _Tree(NamedTuple):
 
 @contextmanager
 def open_source(path: Path, split: str) -> Iterator[Source]:
-    """List the images of a folder or a zip file; a context, since they are read while it is open.
+    """List the images of a folder or a zip file; this is a context, in which they can be read.
 
     Parameters
     ----------
     path : path
+        Folder or zip file.
     split : {"all", "train", "valid", "test"}
-        Split of CelebA to list.
+        Split to list.
 
     Raises
     ------
     ValueError
-        If there are no images, for a zip file that is damaged or encrypted, for lists of CelebA that are
-        damaged or don't fit, or a split of images that are not partitioned.
+        If there are no images, a zip file is damaged or encrypted, lists of CelebA are damaged or do not fit,
+        or images without splits are asked for one.
     """
     with ExitStack() as stack:
         tree = stack.enter_context(_tree(path))
         lists = _celeba_lists(tree, path)
         names = _image_names(tree)
         if lists and not names:
-            # As CelebA is downloaded: the lists beside a zip file that holds the images.
+            # This is CelebA in its downloaded form: the lists beside a zip file with the images.
             for name in tree.names:
                 if PurePosixPath(name).name == f"{_CELEBA_IMAGES}.zip":
                     tree = stack.enter_context(_zip_tree(path / name))
@@ -122,28 +123,31 @@ def open_source(path: Path, split: str) -> Iterator[Source]:
                     break
         if not names:
             others = _counted_suffixes(_visible(tree.names), set())
-            raise ValueError(f"{path}: no images ({', '.join(SUFFIXES)}) in it; got {others or 'no files'}")
+            raise ValueError(
+                f"images: expected image files ({', '.join(SUFFIXES)}); got no images in {path} "
+                f"({others or 'no files'})"
+            )
         yield _listed(tree, names, lists, split)
 
 
 def open_encoded(content: bytes) -> Image.Image:
-    """Open the content of an image file, of the formats that are read and no other; it is not decoded yet.
+    """Open the content of an image file in one of the accepted formats, without decoding it yet.
 
     Raises
     ------
     PIL.UnidentifiedImageError
-        If it is of no such format.
+        If it is in another format.
     """
     return Image.open(io.BytesIO(content), formats=_FORMATS)
 
 
 def has_splits(source: str | Path) -> bool:
-    """Whether images come with CelebA's list, or in folders, of what is for training, validation and test.
+    """Whether images come with CelebA's partition, or in folders for training, validation and test.
 
     Raises
     ------
     ValueError
-        If a folder or zip file can't be read as images, as :func:`open_source` says.
+        If a folder or zip file can't be read as images; see :func:`open_source`.
     """
     path = Path(source)
     if not path.is_dir() and not (path.is_file() and path.suffix.lower() == ".zip"):
@@ -166,10 +170,10 @@ def _folder_tree(folder: Path) -> _Tree:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """Yield all files, those in linked folders too; no folder twice, so that links in a circle end."""
+    """Yield all files, also those in linked folders, but no folder twice, so that circular links end."""
     seen, links = set(), [folder]
     while links:
-        # Links after all folders that lie there themselves: those are known by their own names.
+        # Links come after all folders that lie there themselves, so that these keep their own names.
         for place, folders, files in os.walk(links.pop(0)):
             status = os.stat(place)
             if (status.st_dev, status.st_ino) in seen:
@@ -186,20 +190,20 @@ def _zip_tree(path: Path) -> Iterator[_Tree]:
         archive = zipfile.ZipFile(path)
     except Exception as error:  # damaged bytes make zipfile raise many kinds
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk or the network, not the file
+            raise  # the disk or the network failed, not the file
         raise ValueError(f"{path}: not a readable zip file ({error})") from None
     with archive:
-        # Names are looked up, never made into paths: what a member is called can do no harm.
-        # Some programs on Windows write backslashes.
+        # Names are only looked up, and never become paths, so the name of a member can do no harm. Some
+        # programs on Windows write backslashes.
         members = {member.filename.replace("\\", "/"): member for member in archive.infolist()}
         members = {name: member for name, member in members.items() if not name.endswith("/")}
         if any(member.flag_bits & 1 for member in members.values()):
-            raise ValueError(f"{path}: encrypted; unpack it with its password and give the folder")
-        lock = threading.Lock()  # its count of open members is not safe between threads
+            raise ValueError(f"{path}: encrypted; unpack it with its password and pass the folder")
+        lock = threading.Lock()  # the zip file's count of open members is not safe between threads
 
         def read(name: str) -> bytes:
             with lock, archive.open(members[name]) as file:
-                # With a length: without one, a member that unpacks to more than it claims is unpacked first.
+                # Without the length, a member that unpacks to more than it claims would be unpacked whole.
                 return file.read(members[name].file_size)
 
         def stamp(name: str) -> tuple[int, int]:
@@ -215,7 +219,7 @@ def _image_names(tree: _Tree) -> list[str]:
 
 
 def _visible(names: list[str]) -> Iterator[str]:
-    """Yield names without hidden files and the notes macOS puts into zips."""
+    """Yield names, except for hidden files and the notes that macOS puts into zip files."""
 
     def is_hidden(folder: str) -> bool:
         return folder == "__MACOSX" or (folder.startswith(".") and folder != "..")
@@ -224,19 +228,19 @@ def _visible(names: list[str]) -> Iterator[str]:
 
 
 def _counted_suffixes(names: Iterable[str], left_out: set[str]) -> str:
-    """Count files by what their names end in, ``3 .heic, 1 .svg``, but for some endings."""
+    """Count files by suffix, ``3 .heic, 1 .svg``, except for some suffixes."""
     suffixes = Counter(PurePosixPath(name).suffix.lower() for name in names)
     counts = sorted((-n, suffix) for suffix, n in suffixes.items() if suffix not in left_out)
     return ", ".join(f"{-n} {suffix or 'without suffix'}" for n, suffix in counts)
 
 
 def _listed(tree: _Tree, names: list[str], lists: dict[str, "_Table"], split: str) -> Source:
-    """Images of a tree with their labels, or with what CelebA's lists say of them, as far as in the split."""
+    """Return the images of a tree in a split, with their labels or the entries of CelebA's lists."""
     attributes, partition = {}, None
     labels, label_names, remarks = None, (), []
     passed_over = _counted_suffixes(_visible(tree.names), _NOTES | set(SUFFIXES))
     if passed_over:
-        remarks.append(f"passed over what is not read as images: {passed_over}")
+        remarks.append(f"ignored files that are not read as images: {passed_over}")
     if lists:
         aligned = [name for name in names if _CELEBA_IMAGES in PurePosixPath(name).parts]
         names = aligned or names
@@ -281,7 +285,7 @@ def _listed(tree: _Tree, names: list[str], lists: dict[str, "_Table"], split: st
 
 
 def _folder_labels(names: list[str]) -> tuple[np.ndarray | None, tuple[str, ...], np.ndarray | None]:
-    """Labels of images, the names of the classes, and the partition, as their folders tell them."""
+    """Return the labels of images, the names of the classes, and the partition, from their folders."""
     folders = [PurePosixPath(name).parent.parts for name in names]
     common = len([*takewhile(lambda names: len(set(names)) == 1, zip(*folders, strict=False))])
     folders = [folder[common:] for folder in folders]
@@ -306,7 +310,7 @@ def _folder_labels(names: list[str]) -> tuple[np.ndarray | None, tuple[str, ...]
 
 
 class _Table(NamedTuple):
-    """One of CelebA's lists: a row of numbers for each image."""
+    """One of CelebA's lists, with a row of numbers for each image."""
 
     name: str
     columns: list[str]
@@ -314,8 +318,8 @@ class _Table(NamedTuple):
     values: np.ndarray
 
     def rows_of(self, names: list[str]) -> np.ndarray:
-        """Rows of the images of these names."""
-        # By the name without its ending: the lists say .jpg for the images in PNG form too.
+        """Return the rows of the images of these names."""
+        # Suffixes are ignored: the lists say .jpg for the images in PNG form too.
         stems = [PurePosixPath(name).stem for name in names]
         try:
             return self.values[[self.row_of[stem] for stem in stems]]
@@ -325,10 +329,10 @@ class _Table(NamedTuple):
 
 
 def _celeba_lists(tree: _Tree, path: Path) -> dict[str, _Table]:
-    """Read CelebA's lists, in the tree or, for its images alone, in the usual places beside them."""
+    """Read CelebA's lists, from the tree or, if it holds only the images, from the usual places beside it."""
     lists = {}
     for stem in (_CELEBA_ATTRIBUTES, _CELEBA_PARTITION):
-        # Plain text as published, CSV on Kaggle.
+        # The lists are plain text in the original, and CSV on Kaggle.
         files = {f"{stem}{suffix}" for suffix in (".txt", ".csv")}
         for name in tree.names:
             if PurePosixPath(name).name in files:
@@ -349,22 +353,22 @@ def _parsed(name: str, n_bytes: int, read: Callable[[], bytes]) -> _Table:
     try:
         if n_bytes > _MAX_LIST_BYTES:
             raise ValueError(f"{n_bytes:,} bytes are too many")
-        # Line by line: a list of blanks is nothing then.
+        # The text is read line by line, so that a list of blanks is empty.
         text = io.TextIOWrapper(io.BytesIO(read()), "utf-8-sig")
         lines = [line for line in (line.replace(",", " ").rstrip() for line in text) if line]
-        # Before the rows, which begin with the name of a file, stand a number of rows and the names of the
-        # columns, or nothing.
+        # Rows begin with the name of a file. Before them there may be a number of rows, and the names of the
+        # columns.
         first = next(i for i, line in enumerate(lines) if "." in line.split(None, 1)[0])
         rows = lines[first:]
         width = len(rows[0].split()) - 1
         columns = lines[first - 1].split() if first else [str(column) for column in range(width)]
-        columns = columns[columns[0] == "image_id" :]  # the column of the names has one on Kaggle only
+        columns = columns[columns[0] == "image_id" :]  # only Kaggle's lists name the column of the names
         if len(columns) != width:
             raise ValueError(f"{width} numbers in a row, and {len(columns)} names of columns")
         values = np.loadtxt(rows, np.int8, usecols=range(1, width + 1), ndmin=2)
         stems = [PurePosixPath(line.split(None, 1)[0]).stem for line in rows]
         return _Table(name, columns, {stem: row for row, stem in enumerate(stems)}, values)
-    except Exception as error:  # also of a damaged zip file
+    except Exception as error:  # a damaged zip file may raise many kinds too
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk or the network, not the list
+            raise  # the disk or the network failed, not the list
         raise ValueError(f"{name}: expected one row of integers for each image ({error})") from None

@@ -1,6 +1,6 @@
-"""Training: one loop that reads top to bottom.
+"""Training, as one loop that reads from top to bottom.
 
-What is compiled is in `steps`, what is written in `training_record`.
+Compiled code is in `steps`, and files are written by `training_record`.
 """
 
 import math
@@ -45,56 +45,57 @@ def train(
 ) -> list[dict[str, float]]:
     """Train an autoencoder in place, on all local devices.
 
-    Batches are random permutations of the images, one for each epoch, that depend on the seed and the
-    epoch alone, and so does all that is random in a step: a resumed run ends with the same weights, bit for
-    bit on the same machine. A batch is shared between the largest number of devices that divides it; on
-    another number of devices the same numbers come out, up to rounding.
+    Batches are random permutations of the images, one for each epoch. Like everything random in a step, they
+    depend on the seed and the epoch alone. A resumed run therefore ends with the same weights, bit for bit on
+    the same machine. A batch is shared by the largest number of devices that divides it; another number of
+    devices gives the same numbers, up to rounding.
 
-    Ctrl-C ends the training after the epoch under way, with its checkpoint; a second one ends it at once.
+    Ctrl-C ends the training after the current epoch, with its checkpoint; a second Ctrl-C ends it at once.
 
     Parameters
     ----------
     autoencoder : Autoencoder
-        Its weights are replaced by those after the epoch with the lowest validation loss, also when the
-        training is interrupted.
+        Autoencoder to train. Its weights become those after the epoch with the lowest validation loss, also
+        if the training is interrupted.
     images : (n, H, W, C) uint8 array
-        Images in memory or memory-mapped; converted to floats on the device.
+        Training images in memory or memory-mapped; they become floats on the device.
     config : TrainConfig, optional
+        Settings of the training.
     out : path, optional
-        Run folder: ``config.json``, ``metrics.jsonl`` with one line an epoch, and ``checkpoints/`` with
-        the state after the last epoch and after the best one. Nothing is written when absent.
+        Run folder for ``config.json``, ``metrics.jsonl`` with one line per epoch, and ``checkpoints/`` with
+        the state after the last epoch and after the best one. By default nothing is written.
     validation : (m, H, W, C) uint8 array, optional
-        Images to judge the epochs by; split off from `images` when absent.
+        Images that judge the epochs; by default they are split off from `images`.
     resume : bool
-        Go on from the newest checkpoint in `out`, if there is one. The number of epochs or steps may be
-        raised: from there on the learning rate is that of the longer schedule at the same step.
+        Whether to continue from the newest checkpoint in `out`, if there is one. The number of epochs or
+        steps may be raised; the learning rate then follows the longer schedule from the same step on.
     source : dict, optional
-        Where the images come from, as :func:`ellipsoid.runs.described_images` tells it, to be noted in `out`.
+        Origin of the images, from :func:`ellipsoid.runs.described_images`, to be recorded in `out`.
     progress : bool
-        Show a progress bar with the loss, images per second and the time left.
+        Whether to show a progress bar with the loss, images per second and the time left.
 
     Returns
     -------
     list of dict
-        One record an epoch: epoch, step, train_loss and validation_loss (mean squared error of pixels in
+        One record per epoch: epoch, step, train_loss and validation_loss (mean squared error of pixels in
         [0, 1]), images_per_second and seconds.
 
     Raises
     ------
     TypeError
-        For images that are no uint8 NumPy array, or a setting of another kind than described.
+        If `images` is not a uint8 NumPy array, or a setting has the wrong type.
     ValueError
-        For images of another shape than the autoencoder's or fewer than two, a setting out of its range, or a
-        run folder of other settings or images, with a damaged checkpoint, or of a name that checkpoints
-        can't be read back from.
+        If the images do not have the autoencoder's shape or are fewer than two, a setting is out of range, or
+        the run folder has other settings or images, a damaged checkpoint, or a name from which checkpoints
+        can't be read back.
     FileExistsError
-        If `out` is a file, holds anything and `resume` is off, or another process trains or fits in it.
+        If `out` is a file, is not empty while `resume` is off, or another process trains or fits in it.
     OSError
         If a checkpoint can't be written; the one before is kept.
     TrainingDiverged
-        If the loss is no longer finite.
+        If the loss is not finite.
     KeyboardInterrupt
-        After Ctrl-C, unless the training is complete.
+        If the user presses Ctrl-C, unless the training is complete.
 
     Examples
     --------
@@ -150,10 +151,10 @@ def train(
                     "images_per_second": len(losses) * config.batch_size / seconds,
                     "seconds": seconds,
                 }
-                # The losses of an epoch are those before its last step; the validation is the one after it.
+                # The losses of an epoch precede its last step; the validation follows it.
                 _check_finite(record["train_loss"] + record["validation_loss"], step, run)
                 history.append(record)
-                # Copied, since the next step writes into its memory.
+                # The weights are copied, since the next step writes into their memory.
                 saved = jax.tree.map(np.array, state)
                 if record["validation_loss"] == min(past["validation_loss"] for past in history):
                     best = saved.model_weights
@@ -173,7 +174,7 @@ def train(
 def _divided(
     images: np.ndarray, validation: np.ndarray | None, shape: tuple[int, int, int], config: TrainConfig
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """Rows of the images to train on; and the images to judge the epochs by, with their rows."""
+    """Return the training rows of the images, and the images that judge the epochs, with their rows."""
     check_images("images", images, shape, least=2)
     if validation is None:
         rows, validation_rows = split(len(images), config)
@@ -186,7 +187,7 @@ def _divided(
 def _shown(
     n_steps: int, done: int, config: TrainConfig, interrupted: threading.Event, progress: bool
 ) -> Iterator[Callable[[float], None]]:
-    """Show the steps that are done, and the loss that is passed after each; count in images."""
+    """Show the finished steps, counted in images, and the loss that is passed after each."""
     total = n_steps * config.batch_size
     with progress_bar("train", total, enabled=progress, unit="images") as advance:
         advance(done * config.batch_size)
@@ -206,22 +207,22 @@ def _epoch(
     run: TrainingRecord | None,
     show: Callable[[float], None],
 ) -> tuple[TrainState, list[np.ndarray]]:
-    """Take the steps of one epoch, from number `first` on: the new state, and the loss of each."""
+    """Take the steps of one epoch, from number `first` on; return the new state and the losses."""
     losses = []
     for number, (batch, weight) in enumerate(batches, first):
         state, loss = steps.step(state, number, batch, weight)
         losses.append(loss)
-        # One step late: reading this step's loss would make the device wait for the host.
+        # The loss is shown one step late: reading this step's loss would make the device wait for the host.
         late = float(losses[max(len(losses) - 2, 0)])
         _check_finite(late, number, run)
         show(late)
-    return state, jax.device_get(losses)  # waits for the last step
+    return state, jax.device_get(losses)  # this waits for the last step
 
 
 def _mean_loss(
     steps: Steps, weights: nnx.State, judged: tuple[np.ndarray, np.ndarray], batch_size: int
 ) -> float:
-    """Mean squared error of the images to judge by, which are given with their rows."""
+    """Return the mean squared error of the images that judge the epochs, given with their rows."""
     (images, rows), losses, counts = judged, [], []
     for block, index in padded_batches(rows, batch_size):
         counts.append(block.stop - block.start)
@@ -231,7 +232,7 @@ def _mean_loss(
 
 
 def _check_finite(loss: float, step: int, run: TrainingRecord | None) -> None:
-    """Raise ``TrainingDiverged``, with advice, unless the loss is a finite number."""
+    """Raise ``TrainingDiverged``, with advice, unless the loss is finite."""
     if math.isfinite(loss):
         return
     kept = ""
@@ -244,9 +245,9 @@ def _check_finite(loss: float, step: int, run: TrainingRecord | None) -> None:
 
 
 def split(n: int, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of `n` images to train on, and those to judge the epochs by, both in increasing order.
+    """Split `n` rows into training rows and rows that judge the epochs, both in increasing order.
 
-    At least one row is of either kind, so `n` is 2 or more.
+    Both have at least one row, so `n` must be 2 or more.
     """
     order = np.random.default_rng((config.seed, 1)).permutation(n)
     count = min(max(round(config.validation_fraction * n), 1), n - 1)
@@ -255,9 +256,9 @@ def split(n: int, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
 
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event; the second one raises ``KeyboardInterrupt``, as ever."""
+    """Turn the first Ctrl-C into an event; a second one raises ``KeyboardInterrupt`` as usual."""
     event = threading.Event()
-    # Python runs handlers in the main thread only; one that somebody else has set stays.
+    # Python runs handlers only in the main thread. A handler that someone else has set stays.
     ours = (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -1,4 +1,4 @@
-"""Record of a training under way in its run folder: configuration, history and checkpoints."""
+"""Record of a training run in progress, in its run folder: configuration, history and checkpoints."""
 
 import dataclasses
 import errno
@@ -12,34 +12,36 @@ from ellipsoid.models.checkpoints import Checkpoints
 from ellipsoid.models.steps import TrainConfig, TrainState
 from ellipsoid.runs import RunFolder, check_image_identity, held_run_folder
 
-# No room, too many bytes for this user, or for a file.
+# Errors for a full disk, an exceeded quota, or a file that is too large.
 _FULL = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
 
 
 class TrainingRecord:
-    """Record of a training under way, in a run folder, which it holds until it is closed.
+    """Record of a training run in progress, in a run folder that it holds until it is closed.
 
     Parameters
     ----------
     folder : RunFolder
+        Run folder.
     autoencoder : AutoencoderConfig
+        Configuration of the autoencoder.
     training : TrainConfig
-        The configurations are written to a new folder, and compared with those in an old one.
+        Configuration of the training. A new folder stores both; an old one must hold the same.
     resume : bool
-        Whether the folder may hold anything.
+        Whether the folder may hold a run.
     validation : {"split", "given"}
-        Whether the images that judge the epochs are split off the training images, or others.
+        Whether the images that judge the epochs are split off from the training images, or given.
     data : dict, optional
-        Further entries of the configuration: ``data`` and ``validation_data``, identities of the images that
-        are compared with those of an old folder, and ``images``, where they come from.
+        Further entries of the configuration: ``data`` and ``validation_data``, identities of the images,
+        which an old folder must share, and ``images``, their origin.
 
     Raises
     ------
     FileExistsError
-        If the folder holds anything and `resume` is off, or another process is at work in it.
+        If the folder is not empty and `resume` is off, or another process is at work in it.
     ValueError
-        If it holds a run of other settings or other images, or one whose configuration is damaged. More
-        epochs or steps than before are allowed.
+        If it holds a run of other settings or other images, or a damaged configuration. More epochs or steps
+        than before are allowed.
     OSError
         If the folder can't be written to.
     """
@@ -80,19 +82,19 @@ class TrainingRecord:
         return self._checkpoints.restore(newest, like), best_weights, history
 
     def save(self, state: TrainState, history: list[dict[str, float]]) -> None:
-        """Write the history, then begin to write the checkpoint that makes its last epoch count.
+        """Write the history, then begin to write the checkpoint that completes its last epoch.
 
         Parameters
         ----------
         state : TrainState
-            NumPy arrays that do not change any more.
+            State as NumPy arrays that no longer change.
         history : list of dict
-            One record an epoch.
+            Record of each epoch.
 
         Raises
         ------
         OSError
-            If this or the checkpoint before can't be written.
+            If this checkpoint or the one before can't be written.
         """
         with self._explained():
             self.folder.write_metrics(history)
@@ -104,13 +106,13 @@ class TrainingRecord:
         Raises
         ------
         OSError
-            If it can't be written.
+            If the checkpoint can't be written.
         """
         with self._explained():
             self._checkpoints.wait()
 
     def close(self) -> None:
-        """Wait, end the threads that write, and let the folder go.
+        """Wait, end the writing threads, and release the folder.
 
         Raises
         ------
@@ -121,14 +123,14 @@ class TrainingRecord:
             self._checkpoints.close()
 
     def last_good(self) -> str:
-        """Name the last complete checkpoint, if there is one, as the end of a message."""
+        """Name the last complete checkpoint, if there is one, for the end of a message."""
         self._checkpoints.reload()
         epoch, path = self._checkpoints.newest, self.folder.checkpoints
         return "" if epoch is None else f"; the last good checkpoint, of epoch {epoch}, is in {path}"
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        # For a full disk Orbax raises ValueError, with all that it was doing before what has failed.
+        # For a full disk Orbax raises ValueError; its text lists everything before the actual failure.
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
@@ -141,7 +143,7 @@ class TrainingRecord:
 
 
 def _merged(folder: RunFolder, description: dict[str, Any]) -> dict[str, Any]:
-    """Join a description with the one in the folder; raises ``ValueError`` if it is of something else."""
+    """Merge a description with the one in the folder; raise ``ValueError`` if they do not agree."""
     present = folder.read_config()
     if "imported" in present:
         raise ValueError(f"{folder.path} holds an imported autoencoder: choose another run folder")
@@ -153,7 +155,7 @@ def _merged(folder: RunFolder, description: dict[str, Any]) -> dict[str, Any]:
     ]
     if _is_longer(description["training"], present["training"]):
         changed = [name for name in changed if name not in ("training.epochs", "training.steps")]
-    # Runs of before this was recorded may be resumed with either.
+    # Runs of earlier versions did not record this, and may be resumed with either.
     if present.get("validation", description["validation"]) != description["validation"]:
         changed.append("validation")
     if changed:
@@ -169,7 +171,7 @@ def _merged(folder: RunFolder, description: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_longer(training: dict[str, Any], present: dict[str, Any]) -> bool:
-    """Whether only the number of epochs, or of steps where these count, is higher than before."""
+    """Whether nothing has changed but a higher number of epochs, or of steps where these count."""
     steps, before = training["steps"], present.get("steps")
     if (steps is None) != (before is None):
         return False

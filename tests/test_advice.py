@@ -40,7 +40,7 @@ def test_gaussian_latents_are_drawn_by_the_normal_distribution_as_wide_as_they_a
 def test_flat_latents_are_drawn_uniformly_with_their_variance(goal):
     advice = advise(50, goal, measured=measured("flat"))
     assert advice.settings == DrawSettings("uniform", el.matched_level(50, "uniform"))
-    assert "at level 2.45 uniform draws have their variance" in advice.reason
+    assert "Uniform draws at level 2.45 have their variance" in advice.reason
 
 
 @pytest.mark.parametrize("concerns", [("clusters",), ("flat", "few_images"), ("heavy_tails", "skewed")])

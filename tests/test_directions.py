@@ -294,7 +294,7 @@ FEW = np.arange(N) < 9
         (TypeError, "state: expected a PCAState", LATENTS, SMILING, {"state": 3}),
         (
             ValueError,
-            "state: expected one of 8 latent dimensions; got 7",
+            "state: expected one with 8 latents; got 7",
             LATENTS,
             SMILING,
             {"state": el.fit(LATENTS[:, 1:])},
@@ -335,7 +335,5 @@ def test_bad_attributes_are_named(smile):
         ValueError, match="orthogonal: expected directions of 7 latent dimensions; got 'smiling' of 8"
     ):
         el.direction(LATENTS[:, 1:], SMILING, orthogonal=smile)
-    with pytest.raises(
-        ValueError, match="orthogonal: expected directions that leave others; got 1, in 1 components"
-    ):
+    with pytest.raises(ValueError, match="orthogonal: expected fewer directions than components; got 1 of 1"):
         el.direction(LATENTS[:, :1], SMILING, orthogonal=el.direction(LATENTS[:, :1], SMILING))

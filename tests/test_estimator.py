@@ -235,7 +235,7 @@ def test_output_as_a_data_frame(latents):
         ({"n_components": 7}, "n_components: expected at most 6, the rank"),
         ({"shape": "ball"}, "shape: expected state or flow; got 'ball'"),
         ({"shape": "flow", "half_width": "mad"}, "half_width: expected std for a flow; got mad"),
-        ({"flow_options": {"steps": 9}}, "flow_options: expected none for one state; got {'steps': 9}"),
+        ({"flow_options": {"steps": 9}}, "flow_options: expected none for shape 'state'; got {'steps': 9}"),
     ],
 )
 def test_fit_refuses(latents, parameters, message):

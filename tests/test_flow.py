@@ -287,7 +287,7 @@ def test_select_refuses(small_flow, label, error, message):
 
 def test_a_flow_without_labels_has_none_to_draw(make_state):
     flow = flow_of(make_state(3), random_field(3))
-    with pytest.raises(ValueError, match=r"label: expected None, as only a flow .* has labels; got 'low'"):
+    with pytest.raises(ValueError, match=r"label: expected None, since only a flow .* has labels; got 'low'"):
         el.sample(KEY, flow, 5, label="low")
 
 

@@ -221,7 +221,7 @@ def test_the_normal_law_has_no_matched_level():
     ("arguments", "message"),
     [
         ((5, "sobol"), "law: expected one of redraw, sequential, uniform; got 'sobol'"),
-        ((5, "redraw", "box"), "law: 'redraw' is defined on the pairwise region only; got region 'box'"),
+        ((5, "redraw", "box"), "law: expected uniform for the region 'box'; got 'redraw'"),
         ((5, "uniform", "ball"), "region: expected one of pairwise, ellipsoid, box; got 'ball'"),
         ((0, "uniform"), "k: expected at least 1; got 0"),
     ],

@@ -211,7 +211,7 @@ def test_one_state_has_no_labels(mixture):
         el.sample(KEY, mixture.shared, 3, label="a")
     with pytest.raises(
         ValueError,
-        match=r"label: expected None, as only a mixture that .*fit_by_label fitted has labels; got 'a'",
+        match=r"label: expected None, since only a mixture that .*fit_by_label fitted has labels; got 'a'",
     ):
         el.sample(KEY, dataclasses.replace(mixture, names=(), has=((), (), ())), 3, label="a")
 

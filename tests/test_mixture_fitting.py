@@ -306,9 +306,7 @@ TEXT = ["cat", "dog"] * 15
     ],
 )
 def test_missing_labels_are_no_class_of_their_own(labels):
-    message = (
-        r"labels: .* got missing ones .* in 2 of 30 rows, the first of them row 28; leave these rows out"
-    )
+    message = r"labels: .* got missing ones .* in 2 of 30 rows, first in row 28; leave these rows out"
     with pytest.raises(ValueError, match=message):
         el.fit_by_label(np.random.default_rng(0).normal(size=(30, D)), labels)
 

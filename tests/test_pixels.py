@@ -76,7 +76,7 @@ def test_overshoot_is_clipped():
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (lambda x: 2 * x - 1, r"got .* to 1, .*% of the pixels beyond; they look like the output "
+        (lambda x: 2 * x - 1, r"got .* to 1, .*% of the pixels outside; they look like the output "
          r"of tanh: pass pixel_range=\(-1, 1\)"),
         (lambda x: 255 * x, r"got .* to 25., .*like levels from 0 to 255: pass pixel_range=\(0, 255\)"),
         (lambda x: 20 * x - 10, "they look like logits or standardised pixels: apply the sigmoid or undo"),
@@ -85,8 +85,8 @@ def test_overshoot_is_clipped():
         (lambda x: x.transpose(0, 3, 1, 2), r"\(64, 3, 8, 8\), which looks like channels first: return"),
         (lambda x: x[..., 0], r"\(64, 8, 8\), which looks like grey images without an axis of channels"),
         (lambda x: x.reshape(64, -1), r"\(64, 192\), which looks like flattened images"),
-        (lambda x: x[..., :2], r"expected images \(64, H, W, C\) of 64 latents, with 1, 3 or 4 channels"),
-        (lambda x: x[1:], r"expected images \(64, H, W, C\) of 64 latents"),
+        (lambda x: x[..., :2], r"expected images \(64, H, W, C\) for 64 latents, with 1, 3 or 4 channels"),
+        (lambda x: x[1:], r"expected images \(64, H, W, C\) for 64 latents"),
         (lambda x: x[:, :0], "expected images"),
     ],
 )  # fmt: skip

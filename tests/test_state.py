@@ -245,8 +245,8 @@ def saved_fields(tmp_path):
         ({"mean": np.zeros(D, ">f4")}, "mean: expected float32 or float64"),
         ({"n_samples": 2.5}, "n_samples: expected one integer"),
         ({"components": np.zeros((K, D), np.float32)}, "components: expected orthonormal rows"),
-        ({"mean": np.full(D, 1e39)}, r"mean: expected numbers that float32 holds, .*; got 1e\+39"),
-        ({"scale": np.full(K, 1e39)}, "scale: expected numbers that float32 holds"),
+        ({"mean": np.full(D, 1e39)}, r"mean: expected numbers in the range of float32, .*; got 1e\+39"),
+        ({"scale": np.full(K, 1e39)}, "scale: expected numbers in the range of float32"),
         ({"scale": np.full(K, 1e-60)}, "scale: expected positive values"),
     ],
 )

@@ -176,9 +176,7 @@ def _saying_what_is_kept(destination: Destination, recorder: Recorder) -> Iterat
         if location is None:
             return "no rows are kept"
         rows = sum(record.rows for record in recorder.saved.values())
-        return (
-            f"{rows:,} of {destination.plan.n:,} rows are kept in {location}; the same call continues there"
-        )
+        return f"{rows:,} of {destination.plan.n:,} rows are kept in {location}; the same call goes on there"
 
     try:
         yield

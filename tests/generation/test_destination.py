@@ -146,7 +146,9 @@ def test_a_complete_result_is_not_written_again(state, tmp_path, sink):
 
 def test_complete_images_of_a_decoder_that_nothing_tells_from_others_are_refused(state, tmp_path):
     generate(state, 100, tmp_path / "x.npy", **OPTIONS)
-    with pytest.raises(FileExistsError, match=r"x\.npy exists, and without a decoder_digest nothing tells"):
+    with pytest.raises(
+        FileExistsError, match=r"x\.npy, which exists, and without a decoder_digest nothing shows"
+    ):
         generate(state, 100, tmp_path / "x.npy", **OPTIONS)
 
 

@@ -204,7 +204,9 @@ def test_a_full_disk_is_an_error_that_keeps_what_is_done(folder, tmp_path, monke
     np.testing.assert_array_equal(load(folder, cache=cache).images, load(folder).images)
 
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(OSError, match=r"cache: 200 images need .* MB; .* MB are free in .*; make room"):
+    with pytest.raises(
+        OSError, match=r"cache: expected room for 200 images, .* MB; got .* MB in .*; make room"
+    ):
         load_images(folder, 8, cache=tmp_path / "other.npy", progress=False)
 
 

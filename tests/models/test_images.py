@@ -174,7 +174,7 @@ def many_arrays(tmp_path):
     [
         (lambda path: path, "no images"),
         (one_image, "images: expected at least 2 images; got 1"),
-        (mixed_sizes, "b.png has 8 x 9 pixels and those before it 8 x 8; give size="),
+        (mixed_sizes, "b.png has 8 x 9 pixels, and those before it 8 x 8; pass size="),
         (damaged, "1 of 1 images can't be read, more than 10%, the first of them broken.png "),
         (damaged_array, "not a readable"),
         (pickled, "not a readable"),
@@ -193,7 +193,9 @@ def test_bad_input_is_refused_in_one_line(tmp_path, source, message):
 
 
 def test_a_missing_path_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere: no such file or folder.*faces, digits"):
+    with pytest.raises(
+        FileNotFoundError, match=r"expected a folder, .*faces, digits.*nowhere, no such file or folder"
+    ):
         load_images(tmp_path / "nowhere")
 
 

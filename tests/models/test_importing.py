@@ -109,7 +109,7 @@ def test_of_several_outputs_the_latents_are_taken(tmp_path, images):
     assert come_back(autoencoder, images)
     only = with_outputs(tmp_path / "only.onnx", encoder, [], {"flat": 3 * SIZE**2})
     with pytest.raises(
-        ValueError, match="encoder: expected an output of the decoder's 4 latents; got flat with"
+        ValueError, match="encoder: expected an output with the decoder's 4 latents; got flat with"
     ):
         load_onnx(only, decoder, images)
 
@@ -155,7 +155,7 @@ def test_a_wrong_range_is_named(tmp_path, images, right):
 
 def test_other_ranges_must_be_said(tmp_path, images):
     files = save_autoencoder(tmp_path, images, pixel_range=(-3, 5))
-    with pytest.raises(ValueError, match="pixel_range: expected images to come back with an error below"):
+    with pytest.raises(ValueError, match="pixel_range: expected reconstructions with an error below"):
         load_onnx(*files, images)
     assert come_back(load_onnx(*files, images, pixel_range=(-3, 5)), images)
 
@@ -168,7 +168,7 @@ def test_a_range_that_cannot_be_told_is_asked_for(tmp_path, images):
     back = [helper.make_node("Identity", ["latents"], ["images"])]
     decoder = save_model(tmp_path / "decoder.onnx", back, *kinds[::-1], {})
     with pytest.raises(
-        ValueError, match=r"pixel_range: expected black and white, such as -1 1, since .* alike"
+        ValueError, match=r"pixel_range: expected black and white, such as -1 1, since .* equally well"
     ):
         load_onnx(encoder, decoder, images)
     assert load_onnx(encoder, decoder, images, pixel_range=(-1, 1)).config.input_range == (-1, 1)
@@ -226,9 +226,12 @@ def test_functions(images):
     [
         (
             lambda x: np.zeros((len(x), 4, 2)),
-            r"encoder: expected latents \(1, D\) of 1 images; got shape \(1, 4, 2\)",
+            r"encoder: expected latents \(1, D\) for 1 images; got shape \(1, 4, 2\)",
         ),
-        (lambda x: np.zeros((1, 4)), r"encoder: expected latents \(32, D\) of 32 images; got shape \(1, 4\)"),
+        (
+            lambda x: np.zeros((1, 4)),
+            r"encoder: expected latents \(32, D\) for 32 images; got shape \(1, 4\)",
+        ),
     ],
 )
 def test_functions_that_give_no_latents(images, encode, message):
@@ -281,7 +284,7 @@ def test_models_of_several_inputs(tmp_path, images):
     kinds = {"images": (FLOAT, ["n", 3]), "noise": (FLOAT, ["n", 3])}
     nodes = [helper.make_node("Add", ["images", "noise"], ["latents"])]
     encoder = save_model(tmp_path / "two.onnx", nodes, kinds, {"latents": (FLOAT, ["n", 3])}, {})
-    with pytest.raises(ValueError, match="encoder: expected a model of one input; got 2: images, noise"):
+    with pytest.raises(ValueError, match="encoder: expected a model with one input; got 2: images, noise"):
         load_onnx(encoder, decoder, images)
 
 

@@ -217,7 +217,7 @@ def test_what_is_passed_over_is_counted(tmp_path):
     }
     source = make_folder(tmp_path, photographs | others)
     with pytest.warns(
-        UserWarning, match=r": passed over what is not read as images: 2 .heic, 1 .svg$"
+        UserWarning, match=r": ignored files that are not read as images: 2 .heic, 1 .svg$"
     ) as record:
         assert len(load(source).images) == len(photographs)
     assert len(record) == 1

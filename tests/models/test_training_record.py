@@ -218,7 +218,7 @@ def test_a_damaged_checkpoint_is_told_from_a_good_one(images, tmp_path, quick, m
     newest = RunFolder(tmp_path).checkpoints / "2"
     for path in newest.glob("default/**/d/*"):
         path.write_bytes(b"damaged")
-    remedy = r"checkpoints/2: expected a checkpoint .*; remove that folder to go on .* of epoch 1$"
+    remedy = r"checkpoints/2: expected a checkpoint .*; remove that folder to continue .* of epoch 1$"
     with pytest.raises(ValueError, match=remedy):
         load_run(tmp_path, "newest")
     with pytest.raises(ValueError, match=remedy):
@@ -240,7 +240,7 @@ def test_a_checkpoint_of_another_configuration(images, tmp_path, quick):
     description = run.read_config()
     description["autoencoder"]["latent_dim"] += 1
     run.write_config(description)
-    with pytest.raises(ValueError, match=r"or one of another .*; train anew in another folder$"):
+    with pytest.raises(ValueError, match=r"or one of another .*; train again in another folder$"):
         load_run(tmp_path)
 
 
