@@ -67,29 +67,33 @@ def check_goal(goal: str) -> str:
 
 
 def advise(n_components: int, goal: str = "balanced", *, measured: MeasuredLatents | None = None) -> Advice:
-    """Say how to draw for a goal, from the number of components and what was measured of the latents.
+    """Advise how to draw for a goal, from the number of components and measurements of the latents.
 
     Without measurements, the advice is ``redraw``, and the goal sets the level: 1.41, 1.645, or the one at
-    which draws have the variance of the latents. With them, Gaussian latents are drawn by ``normal``, and
-    latents that fill their region evenly by ``uniform``; all others keep ``redraw``, as does fidelity.
+    which draws have the variance of the latents. With measurements, Gaussian latents are drawn by ``normal``,
+    and latents that fill their region evenly by ``uniform``. All other latents keep ``redraw``, and so does
+    the goal "fidelity".
 
     Parameters
     ----------
     n_components : int
         Number K of components that are drawn.
     goal : {"fidelity", "balanced", "diversity"}
+        Preference between faithful and diverse images.
     measured : MeasuredLatents, optional
+        Measurements of the latents.
 
     Returns
     -------
     Advice
+        Settings of the draws, and their reason.
 
     Raises
     ------
     TypeError
         If `n_components` is not an integer.
     ValueError
-        For an unknown goal, or fewer than one component.
+        If the goal is unknown, or there are no components.
 
     Examples
     --------

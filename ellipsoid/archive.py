@@ -119,7 +119,7 @@ def load_archive(
     Returns
     -------
     object
-        What `check` returned.
+        Result of `check`.
 
     Raises
     ------

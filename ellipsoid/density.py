@@ -309,15 +309,15 @@ def log_prob(
     Raises
     ------
     TypeError
-        If `shape` is not a shape, `scores` and `latents` are both given or both absent, a mixture gets scores
-        or the draws of one state, one state gets the draws of a mixture, `level` or `fact` is not a number,
-        or is traced where the law is normal, `region` is neither a name nor a region object, or its mask is
-        not boolean.
+        If `shape` is not a shape, or `scores` and `latents` are both given or both absent. If a mixture gets
+        scores or the draws of one state, or one state gets the draws of a mixture. If `level` or `fact` is
+        not a number, or is traced where the law is normal. If `region` is neither a name nor a region object,
+        or its mask is not boolean.
     ValueError
-        If `law` is ``redraw`` or ``sequential``, which have no closed form, `law`, `region` or `over` is
-        unknown, the region has a subset of the pairs, `level` or `fact` is not finite and above 0, points
-        have another size or masked values, or the draws come from another shape. Under ``jax.jit`` the last
-        is not noticed.
+        If `law` is ``redraw`` or ``sequential``, which have no closed form. If `law`, `region` or `over` is
+        unknown, or the region has a subset of the pairs. If `level` or `fact` is not finite and above 0. If
+        points have another size or masked values. If the draws come from another shape; under ``jax.jit``
+        this is not noticed.
     RuntimeError
         If the process was forked after JAX had been used.
 

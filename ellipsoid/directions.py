@@ -101,6 +101,7 @@ class Direction:
         Parameters
         ----------
         latents : array, shape (..., D)
+            Latents to read.
 
         Returns
         -------
@@ -293,9 +294,9 @@ def direction(
         If the latents do not hold real numbers, the labels are neither booleans nor classes with a `label`,
         or another argument has the wrong type.
     ValueError
-        If the latents are not a finite matrix, there is not one label for each row, some labels are missing
-        or masked, fewer than 10 rows have the attribute or lack it, the class is unknown, or the orthogonal
-        directions belong to other latents or leave no direction.
+        If the latents are not a finite matrix. If there is not one label for each row, or some are missing or
+        masked. If the class is unknown, or fewer than 10 rows have the attribute or lack it. If the
+        orthogonal directions belong to other latents, or leave no direction.
 
     Examples
     --------
@@ -482,13 +483,16 @@ def _check_sizes(has: np.ndarray, name: Any) -> None:
 
 
 class _Whitened(NamedTuple):
-    """Whitened scores of latents, with what maps them back.
+    """Whitened scores of latents, and the affine map back to latents.
 
     Attributes
     ----------
     scores : ndarray, shape (n, K)
+        Scores divided by their standard deviations.
     mean : ndarray, shape (D,)
+        Mean of the latents.
     components : ndarray, shape (K, D)
+        Principal axes.
     std : ndarray, shape (K,)
         Standard deviations of the scores.
     """

@@ -316,7 +316,7 @@ def _between(target: jax.Array, end: jax.Array, shares: jax.Array) -> jax.Array:
 
 
 def _centres(shape: Shape, latents: jax.Array, radius: jax.Array, region: Region) -> jax.Array:
-    """Return the centre of the shape for each of ``(n, D)`` latents, which keep what lies off the axes."""
+    """Return the centre of the shape for each of ``(n, D)`` latents, plus their component off the axes."""
     if isinstance(shape, Mixture):
         centre = shape.parts.mean[_nearest_part(shape, latents, radius, region)]
         off_centre = shape.project(latents) - shape.project(centre)

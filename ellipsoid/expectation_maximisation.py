@@ -40,7 +40,9 @@ class Parts(NamedTuple):
     counts : ndarray, shape (M,)
         Number of rows of each part.
     centres : ndarray, shape (M, K)
+        Means of the parts.
     covariances : ndarray, shape (M, K, K)
+        Covariances of the parts.
     groups : ndarray, shape (M,)
         Group that each part belongs to.
     """
@@ -85,7 +87,7 @@ def fit_parts(
         Parts that have rows; empty ones are dropped.
     """
     # k-means uses distances between latents: between whitened scores, the last components would count as much
-    # as the first. Division by the largest keeps the digits, where float32 squares of small latents vanish.
+    # as the first. Scaling by a power of two keeps the digits; float32 squares of small latents would vanish.
     relative = np.ldexp(deviations, -np.frexp(deviations.max())[1])
     start = _start(x * relative, group, n_parts, rng)
     groups = np.repeat(np.arange(len(n_parts), dtype=np.int32), n_parts)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ellipsoid.holding import Process
 
-#: Pattern of what follows the name of a file, and a dot, in that of its temporary one: its writer, and a
+#: Pattern of the suffix that a temporary file adds to the name of its file and a dot: its writer, and a
 #: random number.
 TEMPORARY = r"(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d*)-[0-9a-f]{8}\.tmp"
 

@@ -61,10 +61,10 @@ def fit(
         If the latents do not hold real numbers, `n_components` is not an int, a float or None, `within` is
         not a number, or `max_rows` is not an integer.
     ValueError
-        If the latents are not a finite matrix of at least two different rows, mask some values, or have
-        variances beyond float32, if `n_components` is out of range or exceeds their rank, `half_width` or
-        `within_metric` is unknown, `within` or `max_rows` is out of range or leaves fewer than two rows, or
-        `max_rows` comes without `key`.
+        If the latents are not a finite matrix of at least two different rows, have masked values, or have
+        variances beyond float32. If `n_components` is out of range or exceeds their rank. If `half_width` or
+        `within_metric` is unknown. If `within` or `max_rows` is out of range or leaves fewer than two rows,
+        or `max_rows` comes without `key`.
 
     Warns
     -----
@@ -174,7 +174,9 @@ class _Axes(NamedTuple):
     Attributes
     ----------
     mean : ndarray, shape (D,)
+        Mean of the latents.
     components : ndarray, shape (K, D)
+        Principal axes, by decreasing variance.
     variance : ndarray, shape (K,)
         Variance of each score.
     ratio : ndarray, shape (K,)

@@ -2,8 +2,8 @@
 
 A Gaussian falls to half of its maximum at sqrt(2 ln 2) = 1.1774 standard deviations. Its quartiles, and the
 median of its absolute deviations, lie at 0.6745. Each method measures one such width and divides by its
-number. The methods agree on Gaussian scores and differ on others: outliers change `std` in proportion to
-their distance, `quantile` and `mad` in proportion to their share, and `histogram` and `core` hardly at all.
+number. The methods agree on Gaussian scores and differ on others: outliers affect `std` by their distance,
+`quantile` and `mad` by their share, and `histogram` and `core` hardly at all.
 
 Each method takes scores, an array (n, K) of at least two rows, and returns K widths in their units.
 """

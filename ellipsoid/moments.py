@@ -174,6 +174,6 @@ def _device_mean_and_scatter(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
     rows = rows.astype(jnp.float64)
     mean = rows.mean(axis=0)
     centred = rows - mean[None, :]
-    # On a mesh with explicit axes, JAX requires the sharding of a product over sharded rows.
+    # On a mesh with explicit axes, JAX must be told the sharding of a product over sharded rows.
     everywhere = NamedSharding(jax.typeof(rows).sharding.mesh, PartitionSpec())
     return mean, jnp.matmul(centred.T, centred, out_sharding=everywhere)

@@ -67,10 +67,12 @@ class ImageDecoder:
         Parameters
         ----------
         latents : array, shape (n, D)
+            Latents to decode.
 
         Returns
         -------
         (n, H, W, C) uint8 array
+            Images.
 
         Raises
         ------

@@ -222,7 +222,7 @@ def key(seed: int | np.integer) -> jax.Array:
     TypeError
         If the seed is not an integer.
     ValueError
-            If the seed is negative or has more than 64 bits.
+        If the seed is negative or has more than 64 bits.
 
     Examples
     --------

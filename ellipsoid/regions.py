@@ -7,7 +7,7 @@ its gauge is at most 1.
 The region of the method is the intersection of the pairwise ellipses, :math:`u_i^2 + u_j^2 \le 1`
 for all :math:`i < j`. Only the two largest squares matter. With :math:`s_1 \ge s_2` the two largest of
 :math:`u^2`, the gauge is :math:`\sqrt{s_1 + s_2}`: an O(K) test of all K(K-1)/2 pairs. The region consists of
-two disjoint pieces,
+two disjoint pieces:
 
 - the *cube*, :math:`\max|u| \le 1/\sqrt 2`, where every pair condition holds by itself, and
 - the *spikes*, where exactly one coordinate :math:`m` has :math:`|u_m| = \sin t > 1/\sqrt 2`,

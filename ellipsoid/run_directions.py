@@ -71,7 +71,7 @@ def learn_run_directions(
     if labels is None and len(next(iter(known.values()))) != len(latents):
         raise ValueError(
             f"run: expected as many training images as latents, {len(latents):,}; got "
-            f"{len(next(iter(known.values()))):,}, since the images have changed; encode them again"
+            f"{len(next(iter(known.values()))):,}, since the images have changed"
         )
     learned = directions(latents, _frequent(known, len(latents)), orthogonal=orthogonal)
     learned.save(run.directions)
@@ -114,7 +114,7 @@ def run_direction(folder: str | os.PathLike[str], name: str) -> Direction:
     Raises
     ------
     ValueError
-            If there is no direction of this name.
+        If there is no direction of this name.
     FileNotFoundError, FileExistsError, TypeError, OSError
         If :func:`learn_run_directions` would raise it.
     """

@@ -267,7 +267,6 @@ def sample(
         Distribution of the rows over devices, such as ``NamedSharding(mesh, P("rows"))``. Each device draws
         its own rows without communication. `n` must be a multiple of the number of shards. The rows are the
         same, bit for bit on one backend.
-        number of shards. The rows are the same, bit for bit on one backend.
 
     Returns
     -------
@@ -278,14 +277,15 @@ def sample(
     Raises
     ------
     TypeError
-        If `key` is not a typed key, `shape` is not a shape, `n` is not an integer, `level` or `fact` is not a
-        number, `region` is neither a name nor a region object, its mask is not boolean, `label` has another
-        type, `sharding` is not a ``NamedSharding``, or `level` is traced where the law is normal.
+        If `key` is not a typed key, `shape` is not a shape, `n` is not an integer, or `level` or `fact` is
+        not a number. If `region` is neither a name nor a region object, or its mask is not boolean. If
+        `label` has another type, or `sharding` is not a ``NamedSharding``. If `level` is traced where the law
+        is normal.
     ValueError
-        If `n` is below 1 or not a multiple of the number of shards, `level` or `fact` is not finite and above
-        0, `law`, `region`, `label` or `dtype` is unknown, the region does not have the law, its mask is not
-        (K, K) and symmetric, `key` holds several keys, `sharding` shards other axes than the first, `dtype`
-        cannot hold a latent, or `verify` or `sharding` is given under ``jax.jit``.
+        If `law`, `region`, `label` or `dtype` is unknown. If `n` is below 1, or `level` or `fact` is not
+        finite and above 0. If the region does not have the law, or its mask is not (K, K) and symmetric. If
+        `key` holds several keys, or `dtype` cannot hold a latent. If `sharding` shards other axes than the
+        first, or `n` is not a multiple of its shards. If `verify` or `sharding` is given under ``jax.jit``.
     RuntimeError
         If `verify` finds a vector outside, or if the process was forked after JAX had been used.
 

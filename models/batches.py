@@ -116,8 +116,8 @@ def _read(images: np.ndarray, rows: np.ndarray, near: int) -> np.ndarray:
     runs = np.split(by_row, np.flatnonzero(np.diff(rows[by_row]) > near) + 1)
     spans = [slice(rows[run[0]], rows[run[-1]] + 1) for run in runs]
     # All spans are announced at once, so the disk reads them in parallel and nothing else. Without this, each
-    # first touch of a page reads around it as far as the system reads ahead, up to megabytes: six times what
-    # is needed, at a sixth of the rate.
+    # first touch of a page reads around it as far as the system reads ahead, up to megabytes. That was six
+    # times the needed data, at a sixth of the rate.
     for span in spans:
         _announce(images[span])
     out = np.empty((len(rows), *images.shape[1:]), images.dtype)

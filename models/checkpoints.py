@@ -21,7 +21,7 @@ class Checkpoints:
     path : path
         Folder of the checkpoints.
     create : bool
-        Whether to make the folder, and to remove what killed processes have left in it.
+        Whether to make the folder, and to remove the files of killed writers from it.
 
     Raises
     ------

@@ -127,10 +127,10 @@ def load_images(
     TypeError
         If `size` is not an integer.
     ValueError
-        If an option is not one of those described, the source has no images or fewer than two, more than a
-        tenth of them are damaged (or one, if `on_error` is "raise"), sizes are mixed and `size` is None, a
-        zip file is damaged or encrypted, lists do not fit the images, the source has no splits, or an array
-        has another shape, type or range.
+        If an option is not one of those described. If the source has fewer than two images, or more than a
+        tenth of them are damaged (or one, if `on_error` is "raise"). If sizes are mixed and `size` is None.
+        If a zip file is damaged or encrypted, or lists do not fit the images. If the source does not have the
+        split. If an array has another shape, type or range.
     OSError
         If files can't be read or written, scikit-learn can't download a set, or another process is making the
         cache.

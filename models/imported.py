@@ -83,7 +83,7 @@ class ImportedConfig:
         return dataclasses.replace(config, pixel_range=ranges[0], input_range=ranges[1])
 
 
-# --- what is imported --------------------------------------------------------------------------------
+# --- imported parts ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -175,9 +175,9 @@ def find_autoencoder(
     TypeError
         If `images` is not a uint8 array, or a range is not two numbers.
     ValueError
-        If encoder, decoder, images and latents do not fit each other, a range is needed and cannot be found,
-        another range than the given one reconstructs images clearly better, no range reconstructs them better
-        than their mean, or the same rows give other results the second time.
+        If encoder, decoder, images and latents do not fit each other. If a range is needed and cannot be
+        found, or another one than the given one reconstructs images clearly better, or none reconstructs them
+        better than their mean. If the same rows give other results the second time.
     """
     pixel_range = None if pixel_range is None else check_pixel_range(pixel_range)
     input_range = pixel_range if input_range is None else check_pixel_range(input_range)

@@ -3,7 +3,7 @@
 The label of an image is its folder, by these rules. Parts that all folders share do not count, neither at the
 beginning (``photos/``) nor at the end (``images/`` in each class, like in Tiny ImageNet). Folders ``train``,
 ``valid`` and ``test`` with no other folder beside them are splits, and the folders in them are classes.
-Otherwise folders are classes if there are two or more, and they hold more than half of the images.
+Folders are classes if there are two or more, and they hold more than half of the images.
 """
 
 import contextlib

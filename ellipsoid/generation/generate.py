@@ -137,13 +137,13 @@ def generate(
     TypeError
         If an argument has the wrong type, or images are neither uint8 nor floats.
     ValueError
-        If the sink cannot hold the requested columns, its name ends like a file of another format, an
-        unfinished result (perhaps of another process) has other settings, a manifest is damaged, images do
-        not have the shape ``(batch, H, W, C)`` with 1, 3 or 4 channels, hold NaN or have many pixels beyond
-        `pixel_range`, a 16-bit `dtype` cannot hold a latent, or :func:`ellipsoid.sample` refuses an argument.
+        If the sink cannot hold the requested columns, or its name ends like a file of another format. If an
+        unfinished result, perhaps of another process, has other settings, or a manifest is damaged. If images
+        do not have the shape ``(batch, H, W, C)`` with 1, 3 or 4 channels, hold NaN, or have many pixels
+        beyond `pixel_range`. If a 16-bit `dtype` cannot hold a latent, or :func:`ellipsoid.sample` refuses an
+        argument.
     Exception
         If `decode` or the function of a sink raises another error; a note says how many rows are kept.
-        Whatever else `decode` or a function raises, with a note of what is kept.
 
     Warns
     -----
