@@ -266,7 +266,7 @@ def _amounts(amount: Any, batch: tuple[int, ...]) -> np.ndarray:
     if amounts.dtype.kind not in "fiu":
         raise TypeError(f"amount: expected numbers; got {amounts.dtype}")
     if amounts.shape not in ((), batch):
-        raise ValueError(f"amount: expected one number, or {batch} of them; got shape {amounts.shape}")
+        raise ValueError(f"amount: expected one number or an array of shape {batch}; got {amounts.shape}")
     return np.broadcast_to(_finite("amount", amounts.astype(np.float32)), batch)
 
 

@@ -39,7 +39,7 @@ _SCORE_DRAWS = 1024
 
 def _law_has_a_density(estimator: "EllipsoidSampler") -> bool:
     if get_law(estimator.law, as_region(estimator.region)).log_density is None:
-        raise AttributeError(f"law: {estimator.law!r} has no closed-form density; uniform and normal have")
+        raise AttributeError(f"law: expected uniform or normal, which have a density; got {estimator.law!r}")
     return True
 
 

@@ -90,7 +90,9 @@ def _frequent(labels: Any, n: int) -> dict[str, np.ndarray]:
         groups = {str(value): classes == value for value in values[counts >= MIN_ROWS]}
     frequent = {name: has for name, has in groups.items() if MIN_ROWS <= np.sum(has) <= n - MIN_ROWS}
     if not frequent:
-        raise ValueError(f"labels: expected one that {MIN_ROWS} rows have and {MIN_ROWS} lack; got none")
+        raise ValueError(
+            f"labels: expected an attribute that {MIN_ROWS} rows have and {MIN_ROWS} lack; got none"
+        )
     if len(frequent) > MAX_DIRECTIONS:
         raise ValueError(f"labels: expected at most {MAX_DIRECTIONS} attributes; got {len(frequent):,}")
     return frequent

@@ -264,7 +264,9 @@ def _listed(tree: _Tree, names: list[str], lists: dict[str, "_Table"], split: st
             )
         rows = np.flatnonzero(partition == SPLITS.index(split))
         if len(rows) == 0:
-            raise ValueError(f"split: none of the {len(names)} images of {tree.label} is in {split!r}")
+            raise ValueError(
+                f"split: expected one of the {len(names)} images of {tree.label} in {split!r}; got none"
+            )
         names, partition = [names[row] for row in rows], partition[rows]
         labels = None if labels is None else labels[rows]
         attributes = {name: values[rows] for name, values in attributes.items()}

@@ -173,7 +173,7 @@ def test_a_great_circle_is_straight_where_there_is_none():
         (TypeError, "z: expected real numbers; got bool", {"z": np.zeros((2, D), bool)}),
         (ValueError, "direction: expected shape \\(7,\\)", {"direction": np.zeros((2, D))}),
         (ValueError, "direction: expected a last axis of 7", {"direction": np.zeros(K)}),
-        (ValueError, "amount: expected one number, or \\(2,\\) of them", {"amount": [1, 2, 3]}),
+        (ValueError, "amount: expected one number or an array of shape \\(2,\\)", {"amount": [1, 2, 3]}),
         (TypeError, "amount: expected numbers", {"amount": "1"}),
         (ValueError, "amount: expected finite numbers", {"amount": np.inf}),
         (ValueError, "amount: expected finite numbers", {"amount": 3e38, "direction": np.full(D, 9)}),

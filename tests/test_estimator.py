@@ -165,7 +165,7 @@ def test_laws_without_a_density_have_no_log_density(law):
     sampler = EllipsoidSampler(law=law)
     with pytest.raises(AttributeError, match="no attribute 'score_samples'") as error:
         sampler.score_samples  # noqa: B018
-    assert str(error.value.__cause__) == f"law: '{law}' has no closed-form density; uniform and normal have"
+    assert str(error.value.__cause__) == f"law: expected uniform or normal, which have a density; got '{law}'"
     assert hasattr(sampler.set_params(law="normal"), "score_samples")
 
 

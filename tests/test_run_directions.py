@@ -63,7 +63,7 @@ def test_what_can_not_be_learned_is_said(tmp_path):
     with pytest.raises(ValueError, match="labels: expected labels of the latents, since nothing is known"):
         learn_run_directions(run)
     for labels, message in (
-        ({"all": np.ones(80, bool)}, "expected one that 10 rows have and 10 lack; got none"),
+        ({"all": np.ones(80, bool)}, "expected an attribute that 10 rows have and 10 lack; got none"),
         (np.arange(79), r"expected one for each of 80 latents; got shape \(79,\)"),
     ):
         with pytest.raises(ValueError, match=message):
