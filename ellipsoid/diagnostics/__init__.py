@@ -1,12 +1,12 @@
 r"""Measurements of latents: a number for every claim on which the method rests.
 
-The method takes latents for one compact core, Gaussian along every principal component, with elliptic
-contours in every plane of two of them and nothing left that ties components together. Each function here
-measures one of these claims, over all components or all pairs; :func:`diagnose` measures them all.
+The method assumes that the latents form one compact core: Gaussian along every principal component, with
+elliptic contours in the plane of every two components, and without dependence between components. Each
+function here measures one of these claims, over all components or all pairs. :func:`diagnose` measures all.
 
-Among 100,000 rows any small departure from a Gaussian is significant, so what counts here are effect sizes:
-shares of rows, ratios of widths, correlations. Tests of normality, which are given beside them, and all that
-grows with the square of the rows look at a fixed random subset of them.
+Among 100,000 rows any small departure from a Gaussian is significant. The measurements are therefore effect
+sizes: shares of rows, ratios of widths, correlations. Tests of normality stand beside them. The tests, and
+all measurements whose cost grows with the square of the rows, use a fixed random subset of the rows.
 """
 
 from ellipsoid.blocks import subset as subset

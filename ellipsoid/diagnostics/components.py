@@ -1,4 +1,4 @@
-"""Each component by itself, and where the centre of all lies."""
+"""Distributions of single components, and the position of the centre of the latents."""
 
 import math
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ from ellipsoid.state import PCAState, check_latents
 
 @dataclass(frozen=True)
 class Marginals:
-    """Each column of an array by itself; NaN but for mean and std where a column is constant.
+    """Statistics of each column of an array. For a constant column, all but mean and std are NaN.
 
     Attributes
     ----------
     mean, std : ndarray, shape (D,)
         Mean and standard deviation (divisor n - 1), in the units of the values.
     skewness : ndarray, shape (D,)
-        0 for a Gaussian.
+        Skewness, 0 for a Gaussian.
     kurtosis : ndarray, shape (D,)
         Excess kurtosis, 0 for a Gaussian, -1.2 for a uniform distribution.
     distance : ndarray, shape (D,)
-        Largest difference between the shares of rows below a value, in the data and in the Gaussian of the
-        same mean and standard deviation (Lilliefors, 1967): the effect size, from 0 to 1.
+        Kolmogorov distance, from 0 to 1: the largest difference between the cumulative distributions of the
+        data and of the Gaussian with the same mean and standard deviation (Lilliefors, 1967).
     anderson_darling : ndarray, shape (D,)
-        Statistic of Anderson and Darling (1952) with mean and variance estimated, on `TEST_ROWS` rows; a
-        Gaussian exceeds 0.752 in 5 % and 1.035 in 1 % of samples (Stephens, 1986).
+        Statistic of Anderson and Darling (1952) with estimated mean and variance, on `TEST_ROWS` rows. A
+        Gaussian exceeds 0.752 in 5 % of samples, and 1.035 in 1 % (Stephens, 1986).
     """
 
     mean: np.ndarray
@@ -56,9 +56,9 @@ def marginals(values: ArrayLike) -> Marginals:
     Raises
     ------
     TypeError
-        If the values are not real numbers.
+        If `values` does not hold real numbers.
     ValueError
-        If they are no finite matrix of at least 8 rows.
+        If `values` is not a finite matrix of at least 8 rows.
     """
     values = check_matrix("values", values, least=8)
     # A few columns at a time, so that the float64 copies stay small.
@@ -70,7 +70,7 @@ def _marginals(values: np.ndarray) -> tuple[np.ndarray, ...]:
     n = len(values)
     ordered, mean, std = _standardised(values)
     with np.errstate(invalid="ignore"):
-        squares = ordered * ordered * (n / (n - 1))  # by the variance with divisor n
+        squares = ordered * ordered * (n / (n - 1))  # in units of the variance with divisor n
         skewness = (squares * ordered).mean(axis=1) * math.sqrt(n / (n - 1))
         kurtosis = (squares * squares).mean(axis=1) - 3
         below = special.ndtr(ordered)
@@ -85,10 +85,10 @@ def _marginals(values: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _standardised(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Columns in ascending order in standard deviations from their mean, (D, n); and both of these."""
+    """Sorted columns in standard deviations from their mean, (D, n); the means, and the deviations."""
     columns = np.sort(np.ascontiguousarray(values.T), axis=1).astype(np.float64)
     mean, std = columns.mean(axis=1), columns.std(axis=1, ddof=1)
-    # A constant column shows a spread of the size of its rounding.
+    # The computed deviation of a constant column is its rounding error.
     std = np.where(columns[:, 0] == columns[:, -1], 0.0, std)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (columns - mean[:, None]) / std[:, None], mean, std
@@ -121,13 +121,14 @@ class Location:
 
 
 def location(state: PCAState, latents: ArrayLike) -> Location:
-    """Measure how far from the origin the latents lie, and which dimensions carry the offset.
+    """Measure how far the latents lie from the origin, and which dimensions carry this offset.
 
     Parameters
     ----------
     state : PCAState
+        State of the latents.
     latents : array, shape (n, D)
-        At least 8 rows.
+        Latents, at least 8 rows.
 
     Returns
     -------
@@ -136,9 +137,9 @@ def location(state: PCAState, latents: ArrayLike) -> Location:
     Raises
     ------
     TypeError
-        If `state` is no single state, or the latents are not real numbers.
+        If `state` is not a PCAState, or `latents` does not hold real numbers.
     ValueError
-        If the latents are no finite matrix of at least 8 rows that fits the state.
+        If `latents` is not a finite matrix of at least 8 rows with the columns of the state.
     """
     latents = check_latents(state, latents)
     mean, std = latents.mean(axis=0, dtype=np.float64), latents.std(axis=0, ddof=1, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Dependence of components that correlation does not see."""
+"""Dependence between components that linear correlation does not detect."""
 
 import math
 from dataclasses import dataclass
@@ -19,19 +19,19 @@ from ellipsoid.moments import Moments
 
 @dataclass(frozen=True)
 class Dependence:
-    """Dependence that is left in pairs of columns when linear correlation is gone.
+    """Dependence between pairs of columns that are not linearly correlated.
 
     Attributes
     ----------
     squares : ndarray, shape (C, C)
-        Rank correlation (Spearman's) of the squared columns, on which no single row has much influence.
+        Rank correlation (Spearman's) of the squared columns. No single row has much influence on it.
     squares_bound : float
-        Magnitude that independent columns of any distribution stay below with 95 % probability, in all pairs.
+        Bound on the magnitude: independent columns stay below it in all pairs with 95 % probability.
     distance : ndarray, shape (C, C)
         Distance correlation (Szekely, Rizzo and Bakirov, 2007), bias-corrected (Szekely and Rizzo, 2013): the
-        root of its positive part. Zero for independence of any kind; |r| times 0.9 or so for a Gaussian pair.
+        root of its positive part. It is zero for independent columns, and about 0.9 |r| for a Gaussian pair.
     distance_bound : float
-        Value that independent columns of any distribution stay below with 95 % probability, in all pairs.
+        Bound that independent columns stay below in all pairs with 95 % probability.
     """
 
     squares: np.ndarray
@@ -43,15 +43,15 @@ class Dependence:
 def dependence(values: ArrayLike) -> Dependence:
     """Measure the dependence of all pairs of columns.
 
-    Correlations of squares are those of all rows; distance correlations of `TEST_ROWS` of them. The bounds
-    are corrected for the number of pairs (Bonferroni): a normal quantile for correlations, and for the
-    distance correlation R of n rows ``n R^2 + 1 ~ chi-square with 1 degree``, which holds for all
-    distributions (Shen, Panda and Vogelstein, 2022).
+    Correlations of squares use all rows; distance correlations use `TEST_ROWS` of them. The bounds are
+    corrected for the number of pairs (Bonferroni) and hold for columns of any distribution. For correlations
+    the bound is a normal quantile. For the distance correlation R of n rows it follows from
+    ``n R^2 + 1 ~ chi-square with 1 degree of freedom`` (Shen, Panda and Vogelstein, 2022).
 
     Parameters
     ----------
     values : array, shape (n, C)
-        Uncorrelated columns, C of at least 2, at least 8 rows.
+        Uncorrelated columns, at least 2, in at least 8 rows.
 
     Returns
     -------
@@ -60,20 +60,20 @@ def dependence(values: ArrayLike) -> Dependence:
     Raises
     ------
     TypeError
-        If the values are not real numbers.
+        If `values` does not hold real numbers.
     ValueError
-        If they are no finite matrix of at least 8 rows and 2 columns, or a column is constant.
+        If `values` is not a finite matrix of at least 8 rows and 2 columns, or a column is constant.
     """
     values = check_matrix("values", values, least=8)
     n, c = values.shape
     if c < 2:
-        raise ValueError(f"values: expected at least 2 columns, to make a pair; got {values.shape}")
+        raise ValueError(f"values: expected at least 2 columns; got shape {values.shape}")
     centred = values - values.mean(axis=0, dtype=np.float64)
     ranks = np.argsort(np.argsort(np.abs(centred), axis=0), axis=0)
     squares = correlation(Moments.empty(c).update(ranks).covariance)
     std = centred.std(axis=0)
     if not std.all():
-        raise ValueError(f"values: expected columns that vary; column {int(std.argmin())} is constant")
+        raise ValueError(f"values: expected columns that vary; got a constant column {int(std.argmin())}")
     rows = subset(centred / std, TEST_ROWS).astype(np.float32)
     share_of_pair = 0.05 / (c * (c - 1) / 2)
     return Dependence(
@@ -87,30 +87,31 @@ def dependence(values: ArrayLike) -> Dependence:
 def distance_correlation(values: ArrayLike) -> np.ndarray:
     """Bias-corrected squared distance correlation of all pairs of columns.
 
-    The distances |x_i - x_j| of each column, centred, make one long vector; a product of all these vectors
-    gives all pairs, summed up over blocks of rows: O(n^2 C^2) time, O(n C) memory.
+    The centred distances |x_i - x_j| of each column form one long vector. The products of these vectors give
+    all pairs; they are summed over blocks of rows, in O(n^2 C^2) time and O(n C) memory.
 
     Parameters
     ----------
     values : array, shape (n, C)
-        At least 4 rows.
+        Columns, in at least 4 rows.
 
     Returns
     -------
     ndarray, shape (C, C)
-        Zero on average, and sometimes below it, where columns are independent; 1 on the diagonal.
+        Squared distance correlations, 1 on the diagonal. For independent columns they are zero on average,
+        and sometimes negative.
 
     Raises
     ------
     TypeError
-        If the values are not real numbers.
+        If `values` does not hold real numbers.
     ValueError
-        If they are no finite matrix of at least 4 rows.
+        If `values` is not a finite matrix of at least 4 rows.
     """
     values = check_matrix("values", values, least=4).astype(np.float32)
     n, c = values.shape
     size = max(1, min(n, 2**24 // (n * c)))
-    # Sums of |x_i - x_j| over j from the order and the running sums of the column, in float64.
+    # The order and the running sums of a column give the sums of |x_i - x_j| over j, in float64.
     order = np.argsort(values, axis=0)
     ordered = np.take_along_axis(values.astype(np.float64), order, axis=0)
     running, rank = np.cumsum(ordered, axis=0), np.arange(1, n + 1)[:, None]
@@ -124,7 +125,7 @@ def distance_correlation(values: ArrayLike) -> np.ndarray:
 
 
 def _centred_products(values, sums, n, size):
-    """Sum over i and j of U-centred distances of one column times those of another, for all columns."""
+    """Sum the products of the U-centred distances of two columns over i and j, for all pairs of columns."""
     row_means, grand_mean = sums / (n - 2), sums.sum(axis=0) / ((n - 1) * (n - 2))
     padded_means = jnp.pad(row_means, ((0, len(values) - n), (0, 0)))
 

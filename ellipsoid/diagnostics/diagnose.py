@@ -26,15 +26,15 @@ from ellipsoid.moments import Moments
 from ellipsoid.progress import progress_bar
 from ellipsoid.state import PCAState, check_latents
 
-#: Shares of the data whose levels are given.
+#: Shares of the latents for which levels are measured.
 SHARES = (0.5, 0.9, 0.99)
-#: Leading components among which all pairs are searched for dependence.
+#: Number of leading components whose pairs are searched for dependence.
 DEPENDENCE_COMPONENTS = 32
 
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """All that :func:`diagnose` measures of latents (n, D) and their state of K components.
+    """Measurements by :func:`diagnose` of latents (n, D) and their state of K components.
 
     Attributes
     ----------
@@ -43,9 +43,9 @@ class Diagnostics:
     scores : ndarray, shape (n, K)
         Scores of the latents.
     original, principal : Marginals
-        Marginals of the latent dimensions, and of the scores.
+        Statistics of each latent dimension, and of each component of the scores.
     scale_ratio : ndarray, shape (K,)
-        Half width of each component, over the standard deviation of its scores.
+        Ratio of each component's half-width to the standard deviation of its scores.
     location : Location
         Position of the latents' centre.
     covariance_before, covariance_after : ndarrays, shape (D, D) and (K, K)
@@ -53,13 +53,13 @@ class Diagnostics:
     calibration : Calibration
         Calibration of the ellipses of all pairs of principal components.
     normality : MultivariateNormality or None
-        Tests of all components together; None if the scores do not span them.
+        Tests of all components together; None if the covariance of the scores is singular.
     distances : Distances
         Distances of the scores from zero, in half-widths.
     gauges : ndarray, shape (n,)
-        Level at which each row just meets all pair conditions.
+        Smallest level at which each row lies inside the ellipses of all pairs.
     levels_holding, gaussian_levels : dict
-        Level at which the shares `SHARES` of the rows meet all pair conditions, and of a Gaussian.
+        Levels at which the ellipses of all pairs hold the shares `SHARES` of the rows, and of a Gaussian.
     clusters : Clusters
         Best split of the leading scores.
     dependence : Dependence
@@ -86,7 +86,7 @@ class Diagnostics:
     dependence: Dependence
 
     def summary(self) -> dict[str, Any]:
-        """Give the numbers that are not one for each row, component or pair, ready for JSON."""
+        """Summarise the measurements in a few numbers, ready for JSON."""
         principal, pairs = self.principal, self.calibration
         return {
             "n": self.n,
@@ -141,9 +141,9 @@ def diagnose(state: PCAState, latents: ArrayLike, *, progress: bool = False) -> 
     Parameters
     ----------
     state : PCAState
-        State of these latents, or one of others that is to be assessed on these. At least 2 components.
+        State of at least 2 components, fitted to these latents or to others.
     latents : array, shape (n, D)
-        At least 8 rows.
+        Latents, at least 8 rows.
     progress : bool
         Whether to show a progress bar.
 
@@ -154,10 +154,10 @@ def diagnose(state: PCAState, latents: ArrayLike, *, progress: bool = False) -> 
     Raises
     ------
     TypeError
-        If `state` is no single state, or the latents are not real numbers.
+        If `state` is not a PCAState, or `latents` does not hold real numbers.
     ValueError
-        If the latents are no finite matrix of at least 8 rows that fits the state, if one of its leading
-        components is constant in them, or if it has one component only.
+        If `latents` is not a finite matrix of at least 8 rows with the columns of the state, if a leading
+        component of the scores is constant, or if the state has only one component.
 
     Examples
     --------
@@ -175,7 +175,7 @@ def diagnose(state: PCAState, latents: ArrayLike, *, progress: bool = False) -> 
     """
     latents = check_latents(state, latents)
     if state.n_components < 2:
-        raise ValueError("state: expected at least 2 components, to make a pair; got 1")
+        raise ValueError("state: expected at least 2 components; got 1")
     n, k = len(latents), state.n_components
     scale = np.asarray(state.scale, np.float64)
     with progress_bar("diagnose", 9, enabled=progress, unit="steps") as advance:
@@ -213,7 +213,7 @@ def diagnose(state: PCAState, latents: ArrayLike, *, progress: bool = False) -> 
 def _normality(scores: np.ndarray) -> MultivariateNormality | None:
     try:
         return multivariate_normality(scores)
-    except ValueError:  # of lower rank: the state was fitted to others, or there are few rows
+    except ValueError:  # singular: the state was fitted to other latents, or there are few rows
         return None
 
 

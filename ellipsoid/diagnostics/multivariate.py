@@ -1,4 +1,4 @@
-"""All components at once: normality, distances from the centre, clusters."""
+"""Joint distribution of all components: normality, distances from the centre, clusters."""
 
 import math
 import threading
@@ -23,14 +23,14 @@ class MultivariateNormality:
     n, k : int
         Numbers of rows and components.
     skewness, skewness_p : float
-        Mardia's (1970): the mean of ``g_ij^3`` over all pairs of rows, with g their inner product in whitened
-        coordinates; and the probability that a Gaussian exceeds it.
+        Mardia's (1970) skewness and its p-value. The skewness is the mean of ``g_ij^3`` over all pairs of
+        rows, with g their inner product in whitened coordinates.
     kurtosis_ratio, kurtosis_p : float
-        Mardia's kurtosis, the mean of the squared squares of the Mahalanobis distances, over a Gaussian's,
-        ``k (k + 2) (n - 1) / (n + 1)``; and the two-sided probability.
+        Ratio of Mardia's kurtosis to a Gaussian's, ``k (k + 2) (n - 1) / (n + 1)``, and its two-sided
+        p-value. The kurtosis is the mean fourth power of the Mahalanobis distances.
     henze_zirkler, henze_zirkler_expected, henze_zirkler_p : float
-        The statistic of Henze and Zirkler (1990), of the first `LEADING` columns; its mean under a Gaussian,
-        and the probability that a Gaussian exceeds it.
+        Statistic of Henze and Zirkler (1990) on the first `LEADING` columns, its mean under a Gaussian, and
+        its p-value.
     """
 
     n: int
@@ -50,7 +50,7 @@ def multivariate_normality(values: ArrayLike) -> MultivariateNormality:
     Parameters
     ----------
     values : array, shape (n, K)
-        At least K + 2 rows, and 8. The result does not depend on their mean or on a linear map of them.
+        Rows, at least 8 and K + 2. The result does not depend on their mean or on a linear map of them.
 
     Returns
     -------
@@ -59,9 +59,9 @@ def multivariate_normality(values: ArrayLike) -> MultivariateNormality:
     Raises
     ------
     TypeError
-        If the values are not real numbers.
+        If `values` does not hold real numbers.
     ValueError
-        If they are no finite matrix, are too few, or have a singular covariance.
+        If `values` is not a finite matrix, has too few rows, or has a singular covariance.
     """
     values = subset(check_matrix("values", values, least=8), TEST_ROWS).astype(np.float64)
     n, k = values.shape
@@ -88,7 +88,7 @@ def multivariate_normality(values: ArrayLike) -> MultivariateNormality:
 
 
 def _sum_of_cubes(values: np.ndarray) -> float:
-    # NumPy takes 20 times as long for a power of 3 as for two products.
+    # A power of 3 takes NumPy 20 times as long as two products.
     return float(np.sum(values * values * values))
 
 
@@ -99,13 +99,14 @@ def _whitened(name: str, values: np.ndarray) -> np.ndarray:
     variances, axes = np.linalg.eigh(centred.T @ centred / n)
     if n < k + 2 or variances[0] < 1e-10 * k:
         raise ValueError(
-            f"{name}: expected at least {k + 2} rows, which span all {k} columns; got {n}, or of lower rank"
+            f"{name}: expected at least {k + 2} rows with a covariance of rank {k}; got {n} rows, or a lower "
+            "rank"
         )
     return centred @ (axes / np.sqrt(variances))
 
 
 def _henze_zirkler(white: np.ndarray) -> tuple[float, float, float]:
-    """Statistic, its mean under a Gaussian, and p-value by the lognormal of the same two moments."""
+    """Statistic, its mean under a Gaussian, and its p-value (lognormal with the same two moments)."""
     n, d = white.shape
     b = ((2 * d + 1) * n / 4) ** (2 / (d + 4)) / 2  # beta squared
     squares = np.einsum("nk,nk->n", white, white)
@@ -130,23 +131,25 @@ def _henze_zirkler(white: np.ndarray) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class Distances:
-    """Distances of the rows from the centre over all K components, in units of `scale`.
+    """Distances of the rows from the centre in all K components, in units of `scale`.
 
     Attributes
     ----------
     squares : ndarray, shape (n,)
-        Squared Mahalanobis distances; chi-square with K degrees of freedom for a Gaussian.
+        Squared Mahalanobis distances. For a Gaussian they are chi-square with K degrees of freedom.
     spread : float
-        Range from the 10 % to the 90 % quantile of the squares, over that of chi-square: 1 for a Gaussian,
-        more for heavy tails or a mixture of wide and narrow parts, less for a region filled evenly.
+        Ratio of the range from the 10 % to the 90 % quantile of the squares to that of chi-square. It is 1
+        for a Gaussian, larger for heavy tails or a mixture of wide and narrow parts, and smaller for a region
+        that is filled evenly.
     far_share : float
         Share of rows beyond the distance that one in 1,000 Gaussian rows exceeds.
     core_share : float
-        Share of the rows that belong to a Gaussian core: those within the distance from the centre of
-        :func:`~ellipsoid.halfwidth.core`, by its covariance, that holds 97.5 % of a Gaussian, over 97.5 %.
-        NaN if there are fewer than 5 rows a component.
+        Share of the rows that belong to a Gaussian core. It is the share of rows in the ellipsoid of
+        :func:`~ellipsoid.halfwidth.core` that holds 97.5 % of a Gaussian, divided by 97.5 %. It is NaN for
+        fewer than 5 rows per component.
     core_squares : ndarray, shape (m,), or None
-        Squared distances of the rows that this was counted on, from the centre of the core by its covariance.
+        Squared Mahalanobis distances of these rows from the centre of the core, by the covariance of the
+        core.
     core_scale : ndarray, shape (K,), or None
         Standard deviation of the core along each component, in the units of the scores.
     """
@@ -165,7 +168,7 @@ def distances(scores: ArrayLike, scale: ArrayLike) -> Distances:
     Parameters
     ----------
     scores : array, shape (n, K)
-        At least 2 rows, in latent units.
+        Scores in latent units, at least 2 rows.
     scale : array, shape (K,)
         Unit of each component, above 0.
 
@@ -176,9 +179,9 @@ def distances(scores: ArrayLike, scale: ArrayLike) -> Distances:
     Raises
     ------
     TypeError
-        If the scores are not real numbers.
+        If `scores` does not hold real numbers.
     ValueError
-        If they are no finite matrix of at least 2 rows, or `scale` does not fit them.
+        If `scores` is not a finite matrix of at least 2 rows, or `scale` is not K finite numbers above 0.
     """
     scores = check_matrix("scores", scores)
     k = scores.shape[1]
@@ -208,7 +211,7 @@ def _core(scores: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
     n, k = scores.shape
     if n < 5 * k:
         return None, None
-    mean, covariance, _ = core_or_median(scores)  # where most rows are alike, median and mad will do
+    mean, covariance, _ = core_or_median(scores)  # median and MAD where most rows are equal
     white = np.linalg.solve(np.linalg.cholesky(covariance), (scores - mean).T)
     return np.square(white).sum(axis=0), np.sqrt(covariance.diagonal())
 
@@ -220,15 +223,15 @@ class Clusters:
     Attributes
     ----------
     n_components : int
-        Number of leading components that were looked at.
+        Number of leading components that were used.
     separation : float
-        Distance between the parts along the line that tells them apart best, over the root mean square of
-        their standard deviations there (Ashman, Bird and Zepf, 1994): two modes from about 2, a clear gap
-        from about 3.
+        Distance between the parts in units of the root mean square of their standard deviations, along the
+        line that separates them best (Ashman, Bird and Zepf, 1994). There are two modes from about 2, and a
+        clear gap from about 3.
     smaller_share : float
         Weight of the smaller part.
     gain : float
-        Gain of two parts over one: log-likelihood of a row in nats, less the penalty of the Bayesian
+        Gain of two parts over one in the log-likelihood per row, in nats, less the penalty of the Bayesian
         information criterion.
     """
 
@@ -238,19 +241,19 @@ class Clusters:
     gain: float
 
 
-# The limit holds for the whole process: two callers at a time would restore each other's.
+# The limit holds for the whole process: concurrent callers would restore each other's limit.
 _LIMITED_THREADS = threading.Lock()
 
 
 def clusters(scores: ArrayLike) -> Clusters:
-    """Fit one and two Gaussians to `TEST_ROWS` rows of the first `LEADING` columns, by scikit-learn.
+    """Fit one and two Gaussians to `TEST_ROWS` rows of the first `LEADING` columns, with scikit-learn.
 
-    With n rows below 200, of the first n / 20 columns.
+    For n below 200 rows, the first n / 20 columns are used.
 
     Parameters
     ----------
     scores : array, shape (n, K)
-        At least 8 rows.
+        Scores, at least 8 rows.
 
     Returns
     -------
@@ -259,23 +262,23 @@ def clusters(scores: ArrayLike) -> Clusters:
     Raises
     ------
     TypeError
-        If the scores are not real numbers.
+        If `scores` does not hold real numbers.
     ValueError
-        If they are no finite matrix of at least 8 rows, or a leading column is constant.
+        If `scores` is not a finite matrix of at least 8 rows, or a leading column is constant.
     """
     from sklearn.mixture import GaussianMixture
     from threadpoolctl import threadpool_limits
 
     rows = subset(check_matrix("scores", scores, least=8), TEST_ROWS).astype(np.float64)
-    # Two covariances of more dimensions would be fitted to the noise of few rows.
+    # With few rows, two covariances of more dimensions would fit noise.
     rows = rows[:, : max(1, min(LEADING, len(rows) // 20))]
     std = rows.std(axis=0)
     if not std.all():
-        raise ValueError(f"scores: expected columns that vary; column {int(std.argmin())} is constant")
+        raise ValueError(f"scores: expected columns that vary; got a constant column {int(std.argmin())}")
     rows = rows / std
     options = {"reg_covar": 1e-4, "random_state": 0}
-    # Several threads wait for each other for longer than they work: 1.8 seconds of two busy cores for 2,000
-    # rows, where one thread takes 0.05. Ten iterations are usual, and 34 the most that was seen.
+    # Several threads mostly wait for each other: 2,000 rows take 1.8 seconds of two busy cores, but 0.05 of
+    # one. Ten iterations are usual, and 34 were the most seen.
     with _LIMITED_THREADS, threadpool_limits(1):
         one = GaussianMixture(1, init_params="random", **options).fit(rows)
         two = GaussianMixture(2, n_init=4, max_iter=1000, **options).fit(rows)

@@ -1,4 +1,4 @@
-"""Nearest training images, to see whether generated ones are copies."""
+"""Nearest training images of generated ones, to see whether those are copies."""
 
 import math
 
@@ -18,23 +18,23 @@ def nearest(
     Parameters
     ----------
     queries : (m, H, W, C) uint8 array
-        Images whose neighbours are looked for.
+        Images whose neighbours are searched for.
     references : (n, H, W, C) uint8 array
-        Images among which they are looked for. They may be memory-mapped, and are read once, in blocks.
+        Images to search. They may be memory-mapped, and are read once, in blocks.
     count : int
         Number of neighbours of each query.
 
     Returns
     -------
     index : ndarray, shape (m, count)
-        References, nearest first; of equally near ones, those of lower index.
+        Indices of the references, nearest first. Among equally near ones, the lower index comes first.
     distance : ndarray, shape (m, count)
         Root mean square difference of the pixels, from 0 to 1.
 
     Raises
     ------
     TypeError
-        If the images are no uint8 NumPy arrays, or `count` is no integer.
+        If the images are not uint8 NumPy arrays, or `count` is not an integer.
     ValueError
         If the images differ in shape, or `count` is not between 1 and n.
 

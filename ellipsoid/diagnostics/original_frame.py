@@ -1,4 +1,4 @@
-"""Points inside the ellipses of all pairs when the latents are not rotated first."""
+"""Points inside the ellipses of all pairs of original latent dimensions, without a rotation."""
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +12,13 @@ from ellipsoid.diagnostics.pairs import correlation
 def original_frame_points(
     key: jax.Array, covariance: np.ndarray, level: float, n: int, *, sweeps: int = 200
 ) -> np.ndarray:
-    """Points inside the ellipse of every pair of *original* dimensions, uniformly, by a random walk.
+    """Draw points uniformly inside the ellipses of all pairs of *original* dimensions, by a random walk.
 
-    The ellipse of a pair is that of its 2 x 2 block of the covariance. Walkers start at the centre and go
-    along one dimension after another, each time to a uniformly chosen point of the chord inside all ellipses
-    of that dimension (coordinate hit-and-run; Smith, 1984). The walk keeps the uniform distribution; `sweeps`
-    rounds through all dimensions forget the start, unless two dimensions are nearly one: walks along the axes
-    take 1,000 rounds where they are correlated by 0.999, and stay where they are where they are by 1.
+    The ellipse of a pair comes from its 2 x 2 block of the covariance. Walkers start at the centre and move
+    along one dimension after another, each time to a uniform point of the chord inside all ellipses of that
+    dimension (coordinate hit-and-run; Smith, 1984). The uniform distribution is stationary under this walk.
+    After `sweeps` rounds through all dimensions the start is forgotten, unless two dimensions are nearly
+    collinear: a correlation of 0.999 takes 1,000 rounds, and with a correlation of 1 the walkers do not move.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def original_frame_points(
     level : float
         Level of the ellipses, in standard deviations.
     n : int
-        Number of walkers, each giving one point.
+        Number of walkers. Each gives one point.
     sweeps : int
         Number of rounds through all dimensions.
 
@@ -41,9 +41,9 @@ def original_frame_points(
     Raises
     ------
     TypeError
-        If `level` is no number, or `n` or `sweeps` no integer.
+        If `level` is not a number, or `n` or `sweeps` is not an integer.
     ValueError
-        If `level` is not finite and above 0, `n` or `sweeps` is below 1, or the covariance is not square.
+        If `level` is not finite and above 0, `n` or `sweeps` is below 1, or `covariance` is not square.
     """
     level, n, sweeps = check_positive("level", level), check_count("n", n), check_count("sweeps", sweeps)
     if covariance.ndim != 2 or covariance.shape[0] != covariance.shape[1]:
@@ -64,8 +64,8 @@ def _walk(key: jax.Array, r: np.ndarray, level: np.float32, n: int, sweeps: int)
 
     def step(t, key_and_dimension):
         key, m = key_and_dimension
-        # Ellipse of the pair (m, j): t_m = r t_j +- sqrt(1 - r^2) sqrt(level^2 - t_j^2). With itself, m makes
-        # a bound of +-level, as r = 0 and its own coordinate is taken for 0.
+        # Ellipse of the pair (m, j): t_m = r t_j +- sqrt(1 - r^2) sqrt(level^2 - t_j^2). The pair (m, m)
+        # gives the bound +-level, since its r and its own coordinate are set to 0.
         others = jnp.where((jnp.arange(d) == m)[None, :], 0, t)
         middle = others * along[m][None, :]
         reach = jnp.sqrt(jnp.maximum(level * level - others * others, 0)) * across[m][None, :]

@@ -1,4 +1,4 @@
-"""Pairs of components: correlations, ellipses, and the shares of rows inside them."""
+"""Pairs of components: correlations, ellipses, and the share of rows inside each ellipse."""
 
 import math
 from collections.abc import Sequence
@@ -18,35 +18,36 @@ from ellipsoid.checks import check_matrix
 from ellipsoid.diagnostics.rows import PAIR_ROWS, check_scale
 from ellipsoid.levels import pair_coverage
 
-#: Levels at which the ellipses of all pairs are held against the data, in standard deviations.
+#: Levels at which the ellipses of all pairs are compared with the data, in standard deviations.
 LEVELS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
 
 
 def correlation(covariance: np.ndarray) -> np.ndarray:
-    """Give the correlation matrix of a covariance matrix (D, D); zero where a dimension is constant."""
+    """Compute the correlation matrix of a covariance (D, D); zero where a dimension is constant."""
     std = np.sqrt(covariance.diagonal())
     inverse = np.divide(1.0, std, out=np.zeros_like(std), where=std > 0)
     return covariance * inverse[:, None] * inverse[None, :]
 
 
 def pair_angles(covariance: np.ndarray) -> np.ndarray:
-    """Angle from axis i to the long axis of the ellipse of each pair (i, j), in degrees from -90 to 90.
+    """Compute the angle between axis i and the major axis of the ellipse of each pair (i, j), in degrees.
 
-    0 and 90 are ellipses along the axes. Shape (D, D), from a covariance matrix of that shape.
+    The angles lie between -90 and 90; at 0 and at 90 the ellipse lies along the axes. The covariance matrix
+    and the result have shape (D, D).
     """
     variance = covariance.diagonal()
     return np.degrees(np.arctan2(2 * covariance, variance[:, None] - variance[None, :])) / 2
 
 
 def strongest_pairs(matrix: np.ndarray, count: int) -> list[tuple[int, int]]:
-    """Give the pairs i < j of largest magnitude in a symmetric matrix (K, K), the largest first."""
+    """List the pairs i < j of largest magnitude in a symmetric matrix (K, K), largest first."""
     i, j = np.triu_indices(len(matrix), 1)
     order = np.argsort(-np.abs(matrix[i, j]), kind="stable")[:count]
     return [(int(i[index]), int(j[index])) for index in order]
 
 
 def ellipse_outline(covariance: np.ndarray, level: float, n: int = 181) -> np.ndarray:
-    """Points (n, 2) of the confidence ellipse of a 2 x 2 covariance about zero, by its eigenvectors."""
+    """Compute points (n, 2) of the confidence ellipse of a 2 x 2 covariance, centred on zero."""
     variances, axes = np.linalg.eigh(covariance)
     turn = np.linspace(0, 2 * np.pi, n)
     circle = np.stack([np.cos(turn), np.sin(turn)], axis=1)
@@ -54,9 +55,10 @@ def ellipse_outline(covariance: np.ndarray, level: float, n: int = 181) -> np.nd
 
 
 def ellipse_outline_by_correlation(covariance: np.ndarray, level: float, n: int = 181) -> np.ndarray:
-    """Points of the same ellipse by its standard deviations and correlation r alone.
+    """Compute the same ellipse from the standard deviations and the correlation r alone.
 
-    In standard deviations the ellipse lies at 45 degrees, with semi-axes ``level * sqrt(1 +- r)``.
+    In units of the standard deviations, the ellipse lies at 45 degrees with semi-axes
+    ``level * sqrt(1 +- r)``.
     """
     std = np.sqrt(covariance.diagonal())
     r = covariance[0, 1] / (std[0] * std[1])
@@ -67,7 +69,7 @@ def ellipse_outline_by_correlation(covariance: np.ndarray, level: float, n: int 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Shares of rows inside the confidence ellipses of all pairs, against a Gaussian's.
+    """Shares of rows inside the confidence ellipses of all pairs, compared with a Gaussian's.
 
     Attributes
     ----------
@@ -76,9 +78,9 @@ class Calibration:
     expected : ndarray, shape (m,)
         Shares of a Gaussian, ``1 - exp(-level^2 / 2)``.
     observed : ndarray, shape (m, K, K), float32
-        Shares of the rows for each pair: symmetric; the diagonal means nothing.
+        Shares of the rows for each pair. They are symmetric, and the diagonal has no meaning.
     n : int
-        Number of rows that were looked at.
+        Number of rows that were used.
     """
 
     levels: np.ndarray
@@ -98,9 +100,9 @@ class Calibration:
         return np.where(np.eye(len(errors), dtype=bool), 0, errors)
 
     def share_within(self, tolerance: float) -> float:
-        """Share of pairs whose observed shares are within `tolerance` of the expected, at all levels.
+        """Share of pairs whose observed shares lie within `tolerance` of the expected ones, at all levels.
 
-        Two standard errors of a share are allowed on top, so that few rows do not look like misfit.
+        Two standard errors of a share are added to the tolerance, so that few rows do not look like misfit.
         """
         error = 2 * np.sqrt(self.expected * (1 - self.expected) / self.n)
         close = np.abs(self.of_pairs - self.expected[:, None]) <= tolerance + error[:, None]
@@ -113,10 +115,10 @@ def calibration(values: ArrayLike, covariance: np.ndarray, levels: Sequence[floa
     Parameters
     ----------
     values : array, shape (n, K)
-        Values about zero; K of at least 2. `PAIR_ROWS` of the rows are looked at.
+        Values with mean zero, at least 2 columns. `PAIR_ROWS` of the rows are used.
     covariance : ndarray, shape (K, K)
-        Covariance whose 2 x 2 blocks make the ellipses: ``diag(scale**2)`` for those of the method, along the
-        principal axes. Every variance positive, no correlation of 1 or -1.
+        Covariance whose 2 x 2 blocks define the ellipses: ``diag(scale**2)`` for the method's ellipses along
+        the principal axes. All variances are positive, and no correlation is 1 or -1.
     levels : sequence of m floats
         Levels of the ellipses, in standard deviations.
 
@@ -127,14 +129,15 @@ def calibration(values: ArrayLike, covariance: np.ndarray, levels: Sequence[floa
     Raises
     ------
     TypeError
-        If the values are not real numbers.
+        If `values` does not hold real numbers.
     ValueError
-        If they are no finite matrix of at least 2 rows and columns, or the covariance is no such one.
+        If `values` is not a finite matrix of at least 2 rows and columns, or `covariance` is not as
+        described.
     """
     values = subset(check_matrix("values", values), PAIR_ROWS)
     k = values.shape[1]
     if k < 2:
-        raise ValueError(f"values: expected at least 2 columns, to make a pair; got {values.shape}")
+        raise ValueError(f"values: expected at least 2 columns; got shape {values.shape}")
     if covariance.shape != (k, k) or not (covariance.diagonal() > 0).all():
         raise ValueError(
             f"covariance: expected shape ({k}, {k}) with positive variances; got {covariance.shape}"
@@ -144,7 +147,7 @@ def calibration(values: ArrayLike, covariance: np.ndarray, levels: Sequence[floa
     if np.abs(r).max() > 1 - 1e-6:
         i, j = strongest_pairs(r, 1)[0]
         raise ValueError(
-            f"covariance: expected columns that make ellipses; got {i} and {j}, which lie on a line: leave "
+            f"covariance: expected correlations between -1 and 1; got collinear columns {i} and {j}: leave "
             "one out"
         )
     u = (values / np.sqrt(covariance.diagonal())).astype(np.float32)
@@ -153,7 +156,7 @@ def calibration(values: ArrayLike, covariance: np.ndarray, levels: Sequence[floa
     wide = np.zeros((padded.shape[1],) * 2, np.float32)
     wide[:k, :k] = r
     count = partial(_count_inside, jnp.asarray(padded), jnp.asarray(wide), tuple(map(float, levels)))
-    # XLA runs loops of such small steps on one core: several threads do several of them at once.
+    # XLA runs a loop of such small steps on one core; threads run several loops at once.
     with ThreadPoolExecutor(n_cores()) as pool:
         counts = pool.map(lambda start: np.asarray(count(start)), range(0, len(wide), _COLUMNS))
         observed = np.concatenate(list(counts), axis=1)[:, :k, :k].astype(np.float32) / len(u)
@@ -161,15 +164,15 @@ def calibration(values: ArrayLike, covariance: np.ndarray, levels: Sequence[floa
     return Calibration(np.array(levels, np.float64), expected, observed, len(u))
 
 
-# 16 columns against all others at a time keep the counters in the cache; 16 rows are counted in one pass over
-# them. One reduction over (rows, K, K) takes six times as long.
+# With 16 columns against all others, the counters stay in the cache; one pass over them counts 16 rows. A
+# single reduction over (rows, K, K) takes six times as long.
 _COLUMNS = 16
 _ROWS = 16
 
 
 @partial(jax.jit, static_argnums=2)
 def _count_inside(u, r, levels, start):
-    """Rows of `u` inside the ellipses of the columns from `start` with all: (levels, 16, K) counts."""
+    """Count rows of `u` inside the ellipses of the 16 columns from `start` with all: (levels, 16, K)."""
     k = u.shape[1]
     mine = lax.dynamic_slice_in_dim(u, start, _COLUMNS, axis=1)
     r = lax.dynamic_slice_in_dim(r, start, _COLUMNS, axis=0)
@@ -179,7 +182,7 @@ def _count_inside(u, r, levels, start):
     def count(counts, rows):
         for a, b in zip(*rows, strict=True):
             a, b = jnp.broadcast_to(a[:, None], r.shape), jnp.broadcast_to(b[None, :], r.shape)
-            # The squared Mahalanobis distance in the plane; NaN in the filled-up rows, which is never inside.
+            # This is the squared Mahalanobis distance in the plane. In padded rows it is NaN: never inside.
             square = inverse * (a * a + b * b) - twice * (a * b)
             counts = tuple(
                 total + (square <= level * level) for total, level in zip(counts, levels, strict=True)
@@ -193,17 +196,17 @@ def _count_inside(u, r, levels, start):
 
 @dataclass(frozen=True)
 class HalfMaximum:
-    """Contour at half of the density in the middle of points in a plane, in the units of the points.
+    """Contour of points in a plane at half of the density in their middle, in the units of the points.
 
     Attributes
     ----------
     angles, radii : ndarrays, shape (72,)
-        Contour about the median of the points, angles in radians.
+        Contour in polar coordinates about the median of the points, with angles in radians.
     ratio : float
-        Short over long axis of the ellipse that fits the contour best.
+        Ratio of the minor to the major axis of the best-fitting ellipse.
     ellipticity_error : float
-        Root mean square of the contour's radius over the ellipse's, less 1: 0 for an exact ellipse. Samples
-        of a Gaussian have 0.02 to 0.03 with 600 points, below 0.01 with 20,000.
+        Root mean square of the relative deviation of the contour's radius from the ellipse's. It is 0 for an
+        exact ellipse; Gaussian samples have 0.02 to 0.03 with 600 points, and below 0.01 with 20,000.
     """
 
     angles: np.ndarray
@@ -216,13 +219,13 @@ def half_maximum(points: ArrayLike) -> HalfMaximum:
     """Measure the contour at half maximum of points in a plane.
 
     The density is a histogram in standardised coordinates, smoothed with a Gaussian kernel of 0.6 standard
-    deviations, which is taken out of the contour's radius again (exact for a Gaussian). The ellipse is the
-    least-squares fit of ``1 / radius^2 = a + b cos(2 angle) + c sin(2 angle)``.
+    deviations. The contour's radius is corrected for this smoothing (exactly for a Gaussian). The ellipse is
+    the least-squares fit of ``1 / radius^2 = a + b cos(2 angle) + c sin(2 angle)``.
 
     Parameters
     ----------
     points : array, shape (n, 2)
-        At least 8, not all on one line.
+        Points, at least 8 and not all on one line.
 
     Returns
     -------
@@ -231,13 +234,13 @@ def half_maximum(points: ArrayLike) -> HalfMaximum:
     Raises
     ------
     TypeError
-        If the points are not real numbers.
+        If `points` does not hold real numbers.
     ValueError
-        If they are no finite matrix of at least 8 rows and 2 columns, or all lie on one line.
+        If `points` is not a finite matrix of at least 8 rows and 2 columns, or all points lie on one line.
     """
     points = check_matrix("points", points, least=8, n_columns=2).astype(np.float64)
     kernel, step, reach = 0.6, 0.1, 5.0
-    # About the median: where the density is largest is a matter of noise.
+    # The centre is the median, since noise decides where the density is largest.
     centred = points - np.median(points, axis=0)
     variances, axes = np.linalg.eigh(np.cov(centred.T))
     if not variances[0] > 1e-12 * variances[1]:
@@ -259,12 +262,12 @@ def half_maximum(points: ArrayLike) -> HalfMaximum:
     last = np.where(beyond.any(axis=1), beyond.argmax(axis=1), len(radius) - 1)
     here, before = (profile[np.arange(72), index] for index in (last, last - 1))
     half = radius[last] - (0.5 - here) / np.maximum(before - here, 1e-12) * (step / 4)
-    # In these coordinates a Gaussian has variance 1, and 1 + kernel^2 + step^2 / 12 when smoothed.
+    # A Gaussian has variance 1 in these coordinates, and 1 + kernel^2 + step^2 / 12 after smoothing.
     half = half / math.sqrt(1 + kernel**2 + step**2 / 12)
     outline = (white * half[:, None] * unit) @ axes.T
     angles, radii = np.arctan2(outline[:, 1], outline[:, 0]), np.hypot(*outline.T)
     design = np.stack([np.ones(72), np.cos(2 * angles), np.sin(2 * angles)], axis=1)
-    # Weighted, so that errors of the radius count alike all around.
+    # The weights make errors of the radius count alike in all directions.
     a, b, c = np.linalg.lstsq(design * radii[:, None] ** 2, np.ones(72), rcond=None)[0]
     fitted = 1 / np.sqrt(np.maximum(design @ (a, b, c), 1e-12))
     swing = math.hypot(b, c)
@@ -278,18 +281,18 @@ def half_maximum(points: ArrayLike) -> HalfMaximum:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Draws beside the data that their state was fitted to.
+    """Comparison of draws with the data that their state was fitted to.
 
     Attributes
     ----------
     std_ratio : ndarray, shape (K,)
-        Standard deviation of the scores of the draws over that of the data.
+        Ratio of the standard deviation of the draws' scores to that of the data.
     distance : ndarray, shape (K,)
-        Largest difference between the shares of draws and of data below a value of a component (two-sample
-        Kolmogorov-Smirnov statistic).
+        Two-sample Kolmogorov-Smirnov statistic of each component: the largest difference between the
+        cumulative distributions of draws and data.
     pair_difference : ndarray, shape (K (K - 1) / 2,)
-        Share of draws in the ellipse of a pair i < j less that of the data, at the one of `LEVELS` where the
-        two differ most.
+        Share of draws minus share of data in the ellipse of each pair i < j, at the level of `LEVELS` where
+        the two differ most.
     """
 
     std_ratio: np.ndarray
@@ -316,10 +319,10 @@ def compare(drawn: ArrayLike, scores: ArrayLike, scale: ArrayLike) -> Comparison
     Raises
     ------
     TypeError
-        If the scores are not real numbers.
+        If `drawn` or `scores` does not hold real numbers.
     ValueError
-        If they are no finite matrices of at least 8 rows and 2 columns, or differ in their columns, or
-        `scale` does not fit them.
+        If `drawn` or `scores` is not a finite matrix of at least 8 rows and 2 columns, if they have different
+        numbers of columns, or if `scale` is not K finite numbers above 0.
 
     Examples
     --------
@@ -334,7 +337,9 @@ def compare(drawn: ArrayLike, scores: ArrayLike, scale: ArrayLike) -> Comparison
         for name, values in (("drawn", drawn), ("scores", scores))
     )
     if drawn.shape[1] != scores.shape[1]:
-        raise ValueError(f"drawn: expected {scores.shape[1]} columns, as the scores; got {drawn.shape}")
+        raise ValueError(
+            f"drawn: expected {scores.shape[1]} columns, like the scores; got shape {drawn.shape}"
+        )
     scale = check_scale(scale, scores.shape[1])
     covariance = np.diag(np.square(scale.astype(np.float64)))
     apart = calibration(drawn, covariance).of_pairs - calibration(scores, covariance).of_pairs

@@ -1,16 +1,16 @@
-"""How many rows and components the measures look at, and the check of their units."""
+"""Numbers of rows and components that the measurements use, and the check of their units."""
 
 import numpy as np
 from jax.typing import ArrayLike
 
-#: Rows that tests of normality look at, and measures that take all pairs of rows.
+#: Number of rows for tests of normality, and for measurements over all pairs of rows.
 TEST_ROWS = 5_000
-#: Rows that the ellipses of all pairs are held against: a share has a standard error below 0.36 %.
+#: Number of rows that the ellipses of all pairs are compared with: a share has a standard error below 0.36 %.
 PAIR_ROWS = 20_000
-#: Difference between observed and expected share, up to which the ellipse of a pair is calibrated.
+#: Largest difference between observed and expected share at which the ellipse of a pair is calibrated.
 TOLERANCE = 0.02
-#: Leading components that are searched for clusters and tested by Henze and Zirkler's statistic: in many
-#: more dimensions 5,000 points are all equally far from each other, and neither can see anything.
+#: Number of leading components for the search for clusters and the test of Henze and Zirkler. In many more
+#: dimensions 5,000 points all lie equally far from each other, and both methods lose their power.
 LEADING = 10
 
 
@@ -20,7 +20,7 @@ def check_scale(scale: ArrayLike, k: int) -> np.ndarray:
     Raises
     ------
     ValueError
-        If it is none.
+        If `scale` has another shape or other values.
     """
     array = np.asarray(scale)
     if array.shape != (k,) or not (np.isfinite(array) & (array > 0)).all():

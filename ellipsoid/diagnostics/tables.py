@@ -1,26 +1,27 @@
-"""Tables of the measurements: a line for each component, and for each pair of components."""
+"""Tables of the measurements, with a row for each component or each pair of components."""
 
 import numpy as np
 
 from ellipsoid.diagnostics.diagnose import Diagnostics
 from ellipsoid.diagnostics.pairs import correlation, pair_angles
 
-#: Most pairs of a table; of more, it has those whose shares of rows are the farthest off.
+#: Largest number of pairs in a table. It keeps those whose shares deviate most from a Gaussian's.
 MOST_PAIRS = 200_000
 
 
 def component_table(diagnostics: Diagnostics) -> dict[str, np.ndarray]:
-    """Give the numbers of each component, in columns by name.
+    """Tabulate the measurements of each component, as columns by name.
 
     Parameters
     ----------
     diagnostics : Diagnostics
+        Measurements by :func:`diagnose`.
 
     Returns
     -------
     dict of str to (K,) array
-        ``component``, from 1; ``scale``, its half-width, in latent units; and the fields of
-        :class:`Marginals`, of the scores.
+        Columns: ``component``, from 1; ``scale``, its half-width in latent units; and the fields of
+        :class:`Marginals` for the scores.
 
     Examples
     --------
@@ -39,19 +40,21 @@ def component_table(diagnostics: Diagnostics) -> dict[str, np.ndarray]:
 
 
 def pair_table(diagnostics: Diagnostics) -> dict[str, np.ndarray]:
-    """Give the numbers of each pair of components, in columns by name.
+    """Tabulate the measurements of each pair of components, as columns by name.
 
     Parameters
     ----------
     diagnostics : Diagnostics
+        Measurements by :func:`diagnose`.
 
     Returns
     -------
     dict of str to array
-        ``first`` and ``second``, numbers of the components, from 1; ``correlation`` of the scores; ``angle``
-        of the ellipse, in degrees; ``inside_LEVEL``, the share of rows in the ellipse of each level, and
-        ``error``, its largest difference from that of a Gaussian; ``squares`` and ``distance``, the fields of
-        :class:`Dependence`, which are NaN but for the leading components. At most `MOST_PAIRS` pairs.
+        Columns, for at most `MOST_PAIRS` pairs: ``first`` and ``second``, the numbers of the components, from
+        1; ``correlation`` of the scores; ``angle`` of the ellipse in degrees; ``inside_LEVEL``, the share of
+        rows inside the ellipse of each level; ``error``, the largest difference of these shares from a
+        Gaussian's; ``squares`` and ``distance``, the fields of :class:`Dependence`, which are NaN except
+        among the leading components.
 
     Examples
     --------
@@ -88,11 +91,12 @@ def pair_table(diagnostics: Diagnostics) -> dict[str, np.ndarray]:
 
 
 def as_csv(table: dict[str, np.ndarray]) -> str:
-    r"""Write columns as comma-separated text below a line of their names; NaN is left empty.
+    r"""Format columns as comma-separated text with a header line; NaN becomes an empty field.
 
     Parameters
     ----------
     table : dict of str to (n,) array
+        Columns by name.
 
     Examples
     --------

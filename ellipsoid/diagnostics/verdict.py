@@ -1,7 +1,7 @@
 """The verdict on a set of latents in plain words, read off the numbers of :mod:`ellipsoid.diagnostics`.
 
-Each rule is one comparison of an effect size with a bound. The bounds lie between what Gaussian latents give
-and what the failure gives that the rule is named after, for 600 rows as well as for 20,000.
+Each rule compares one effect size with a bound. The bound separates Gaussian latents from those with the
+failure that the rule is named after, for 600 rows as well as for 20,000.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ from ellipsoid.diagnostics.pairs import correlation, strongest_pairs
 from ellipsoid.diagnostics.rows import TOLERANCE
 from ellipsoid.state import PCAState
 
-# With one of these, a component far from a Gaussian is no news.
+# Each of these explains why a component is far from Gaussian.
 _EXPLAIN_A_COMPONENT = {"clusters", "flat", "skewed", "dependent"}
 
 
@@ -28,7 +28,7 @@ class Concern:
     name : str
         Short name: half_widths, clusters, heavy_tails, flat, skewed, dependent, few_images or component.
     text : str
-        Sentences for a reader: what was measured, and what to do.
+        Explanation for a reader: the measurement, and a remedy where there is one.
     """
 
     name: str
@@ -42,15 +42,15 @@ class Verdict:
     Attributes
     ----------
     headline : str
-        One sentence that says whether the core is normal.
+        Sentences that say whether the latents are Gaussian.
     findings : tuple of str
-        Sentences with numbers.
+        Measurements in words.
     concerns : tuple of Concern
-        Assumptions that fail; none if all is well.
+        Assumptions that fail; empty if all hold.
     law, level : str and float
-        Settings to draw with, for a balance of fidelity and diversity: :func:`ellipsoid.advice.advise`.
+        Settings for a balance of fidelity and diversity, from :func:`ellipsoid.advice.advise`.
     reason : str
-        Why these.
+        Reason for these settings.
     """
 
     headline: str
@@ -62,11 +62,12 @@ class Verdict:
 
 
 def assess(state: PCAState, diagnostics: Diagnostics) -> Verdict:
-    """Read the numbers of a state's latents.
+    """Judge the latents of a state by their measurements.
 
     Parameters
     ----------
     state : PCAState
+        State of the latents.
     diagnostics : Diagnostics
         Measurements by :func:`ellipsoid.diagnostics.diagnose` of this state.
 
@@ -87,7 +88,7 @@ def assess(state: PCAState, diagnostics: Diagnostics) -> Verdict:
 
 
 def measured_latents(diagnostics: Diagnostics) -> MeasuredLatents:
-    """Give what :func:`ellipsoid.advice.advise` needs to know of latents."""
+    """Select the measurements that :func:`ellipsoid.advice.advise` needs."""
     return _measured(diagnostics, _concerns(diagnostics))
 
 
@@ -103,43 +104,45 @@ def _headline(d: Diagnostics) -> str:
     word = "close to" if share >= 0.9 else "roughly" if share >= 0.5 else "not"
     count = d.n_components * (d.n_components - 1) // 2
     return (
-        f"The latents are {word} normal: of {count:,} pair{'s' * (count > 1)} of components, {share:.0%} "
-        f"hold the share of latents that they should, within {TOLERANCE:.0%} and the sampling error of "
-        f"{d.calibration.n:,} latents; components {i + 1} and {j + 1} are the farthest off, by "
-        f"{errors[i, j]:.1%}."
+        f"The latents are {word} Gaussian. In {share:.0%} of the {count:,} pair{'s' * (count > 1)} of "
+        "components, the confidence ellipses hold the same share of the latents as of a Gaussian, to within "
+        f"{100 * TOLERANCE:g} percentage points and the sampling error of {d.calibration.n:,} latents. "
+        f"Components {i + 1} and {j + 1} deviate most, by {100 * errors[i, j]:.1f} percentage points."
     )
 
 
 def _findings(state: PCAState, d: Diagnostics) -> Iterator[str]:
     if not np.isnan(d.distances.core_share):
         yield (
-            f"{d.distances.core_share:.0%} of the {d.n:,} latents belong to one Gaussian core; "
-            f"{d.distances.far_share:.1%} lie beyond the distance that a Gaussian exceeds in 0.1%."
+            f"{d.distances.core_share:.0%} of the {d.n:,} latents belong to one Gaussian core. "
+            f"{d.distances.far_share:.1%} lie beyond the distance from the centre that 0.1% of a Gaussian "
+            "exceeds."
         )
     middle, most = d.levels_holding[0.5], d.levels_holding[0.9]
     yield (
-        f"Half of the latents meet all pair conditions at level {middle:.2f}, 90% at level {most:.2f}; "
-        f"of a Gaussian, at {d.gaussian_levels[0.5]:.2f} and {d.gaussian_levels[0.9]:.2f}."
+        f"The ellipses of all pairs hold half of the latents at level {middle:.2f}, and 90% at level "
+        f"{most:.2f}. For a Gaussian these levels are {d.gaussian_levels[0.5]:.2f} and "
+        f"{d.gaussian_levels[0.9]:.2f}."
     )
     yield (
-        f"The centre lies {d.location.distance:.3g} latent units from the origin, where the latents lie "
-        f"{d.location.radius:.3g} from the centre; the origin is {d.location.origin_distance:.3g} standard "
-        f"deviations out, {d.location.origin_distance / np.sqrt(d.n_components):.1f} times as far as a "
-        "typical latent."
+        f"The centre of the latents lies {d.location.distance:.3g} latent units from the origin; the median "
+        f"distance of the latents from their centre is {d.location.radius:.3g}. In standard deviations the "
+        f"origin is {d.location.origin_distance:.3g} from the centre, "
+        f"{d.location.origin_distance / np.sqrt(d.n_components):.1f} times as far as a typical latent."
     )
     total = np.cumsum(np.asarray(state.explained_variance_ratio, np.float64))
     count = min(int(np.searchsorted(total, 0.999)) + 1, d.n_components)
     if count < d.n_features:
         held = min(total[count - 1], 1)
         beyond = (
-            "those beyond carry next to none"
+            "the others hold next to none"
             if held >= 0.999
-            else f"the state leaves out the other {1 - held:.1%}"
+            else f"the fitted state leaves out the other {1 - held:.1%}"
         )
         yield f"{count} of {d.n_features} components hold {held:.1%} of the variance; {beyond}."
 
 
-# A bound that a number that is NaN neither meets nor misses raises no concern: hence `not ... >=`.
+# NaN raises no concern: `not x >= bound` is true for it.
 
 
 def _concerns(d: Diagnostics) -> list[Concern]:
@@ -148,7 +151,7 @@ def _concerns(d: Diagnostics) -> list[Concern]:
         half_widths,
         clusters,
         _heavy_tails(d),
-        # Badly read half-widths, or a gap, make the latents look flat.
+        # Half-widths that were estimated badly, or a gap, make the latents look flat.
         None if half_widths or clusters else _flat(d),
         _skewed(d),
         _dependent(d),
@@ -168,8 +171,9 @@ def _half_widths(d: Diagnostics) -> Concern | None:
     count = int(np.sum((d.scale_ratio < 0.5) | (d.scale_ratio > 2)))
     return Concern(
         "half_widths",
-        f"Half-widths: for {count} of {d.n_components} components they are {low:.2g} to {high:.2g} times "
-        "the standard deviation. The method that read them may not resolve these components.",
+        f"Half-widths: they range from {low:.2g} to {high:.2g} standard deviations, and those of {count} of "
+        f"{d.n_components} components are below 0.5 or above 2. The method that estimated them may not "
+        'resolve these components: fit with half_width="std" or "core".',
     )
 
 
@@ -179,10 +183,10 @@ def _clusters(d: Diagnostics) -> Concern | None:
         return None
     return Concern(
         "clusters",
-        f"Several clusters: by the first {split.n_components} components the latents split "
-        f"into groups of {1 - split.smaller_share:.0%} and {split.smaller_share:.0%} whose centres lie "
-        f"{split.separation:.1f} standard deviations apart. One region covers the gap between them as "
-        "well; a mixture or a flow does not.",
+        f"Several clusters: in the first {split.n_components} components the latents form groups of "
+        f"{1 - split.smaller_share:.0%} and {split.smaller_share:.0%}, whose centres lie "
+        f"{split.separation:.1f} standard deviations apart. One region also covers the gap between them: "
+        "draw from a mixture or a flow instead.",
     )
 
 
@@ -191,28 +195,29 @@ def _heavy_tails(d: Diagnostics) -> Concern | None:
         return None
     core = np.median(d.scale_ratio)
     advice = (
-        'Outskirts stretch the standard deviations: fit with half_width="core", or within a radius, to '
-        "describe the core."
+        'Outliers widen the standard deviations: fit with half_width="core" to describe the core.'
         if core > 0.97
-        else f"The half-widths describe the core: {core:.2f} standard deviations."
+        else f"The half-widths already describe the core: their median is {core:.2f} standard deviations."
     )
     return Concern(
         "heavy_tails",
-        f"Heavy tails: {d.distances.far_share:.1%} of the latents lie where a Gaussian has 0.1%. {advice}",
+        f"Heavy tails: {d.distances.far_share:.1%} of the latents lie beyond the distance from the centre "
+        f"that 0.1% of a Gaussian exceeds. {advice}",
     )
 
 
 def _flat(d: Diagnostics) -> Concern | None:
     kurtosis = float(np.median(d.principal.kurtosis))
-    # Less two standard errors, as a Gaussian shows them for so many rows and components.
+    # The bounds leave room for two standard errors of a Gaussian with so many rows and components.
     noise = 2 / np.sqrt(d.n)
     if not (kurtosis <= -0.3 - 6 * noise / np.sqrt(d.n_components) or d.distances.spread <= 0.75 - noise):
         return None
     return Concern(
         "flat",
-        f"Flat: the latents fill their region evenly, up to an edge (median excess kurtosis "
-        f"{kurtosis:.2f}, distances from the centre spread {d.distances.spread:.2f} times as wide as a "
-        "Gaussian's). The uniform distribution is nearer to them than the normal one.",
+        "Flat distribution: the latents fill their region evenly, up to an edge. Their median excess "
+        f"kurtosis is {kurtosis:.2f}, and their squared distances from the centre spread "
+        f"{d.distances.spread:.2f} times as wide as a Gaussian's. A uniform distribution describes them "
+        "better than a normal one.",
     )
 
 
@@ -222,8 +227,8 @@ def _skewed(d: Diagnostics) -> Concern | None:
         return None
     return Concern(
         "skewed",
-        f"Skewed components: the median skewness is {skewness:.2f}. An ellipse about the mean reaches "
-        "too far on one side and not far enough on the other.",
+        f"Skewed components: the median absolute skewness is {skewness:.2f}. An ellipse about the mean "
+        "reaches too far on one side and not far enough on the other.",
     )
 
 
@@ -234,14 +239,16 @@ def _dependent(d: Diagnostics) -> Concern | None:
         return None
     r = correlation(d.covariance_after)
     advice = (
-        "A curve or groups, which no rotation takes away: draws will also fall where there are no latents."
+        "No rotation removes it, so draws from one region also fall where there are no latents: draw from a "
+        "mixture or a flow instead."
         if abs(r[i, j]) < 0.1
-        else "The state's axes are not those of these latents: fit it to them."
+        else "The state has other principal axes than these latents: fit it to them."
     )
     return Concern(
         "dependent",
-        f"Dependent components: of the first {len(ties.distance)}, {i + 1} and {j + 1} have a distance "
-        f"correlation of {ties.distance[i, j]:.2f}, and a correlation of {r[i, j]:.2f}. {advice}",
+        f"Dependent components: among the first {len(ties.distance)}, components {i + 1} and {j + 1} depend "
+        f"on each other most. Their distance correlation is {ties.distance[i, j]:.2f}, and their linear "
+        f"correlation {r[i, j]:.2f}. {advice}",
     )
 
 
@@ -250,20 +257,21 @@ def _few_images(d: Diagnostics) -> Concern | None:
         return None
     return Concern(
         "few_images",
-        f"Few images: {d.n:,} latents for {d.n_components} components, where 10 for each are the least. "
-        "The narrow components are measured too narrow: add images, or keep fewer components.",
+        f"Few images: there are {d.n:,} latents for {d.n_components} components, and each component needs "
+        "at least 10. Otherwise narrow components are estimated too narrow: add images, or keep fewer "
+        "components.",
     )
 
 
 def _lone_component(d: Diagnostics) -> Concern | None:
     i = int(d.principal.distance.argmax())
-    # The largest distance of all components is about 1.2 / sqrt(n) in a Gaussian, by noise.
+    # Noise alone gives a Gaussian a largest distance of about 1.2 / sqrt(n) over all components.
     if not d.principal.distance[i] >= 0.08 + 1.2 / np.sqrt(d.n):
         return None
     return Concern(
         "component",
-        f"Component {i + 1} is far from a Gaussian: shares of latents below a value differ by up to "
-        f"{d.principal.distance[i]:.0%} (skewness {d.principal.skewness[i]:.2f}, excess kurtosis "
-        f"{d.principal.kurtosis[i]:.2f}). Look at its distribution; a gap in it, or a long tail, is drawn "
-        "over.",
+        f"Component {i + 1} is far from Gaussian: its cumulative distribution differs by up to "
+        f"{100 * d.principal.distance[i]:.0f} percentage points (skewness {d.principal.skewness[i]:.2f}, "
+        f"excess kurtosis {d.principal.kurtosis[i]:.2f}). Look at its distribution: draws also fall into a "
+        "gap, or beside a long tail.",
     )

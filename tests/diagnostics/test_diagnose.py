@@ -37,7 +37,7 @@ def test_each_failure_of_an_assumption_raises_its_concern_and_no_other(case, exp
     verdict = dg.assess(state, dg.diagnose(state, latents))
     assert {concern.name for concern in verdict.concerns} == expected
     if case == "gaussian":
-        assert verdict.headline.startswith("The latents are close to normal")
+        assert verdict.headline.startswith("The latents are close to Gaussian")
         assert verdict.law == "normal"
         assert verdict.level == pytest.approx(el.joint_level(0.9, d), rel=0.05)
     elif expected == {"flat"}:
@@ -124,7 +124,7 @@ def test_diagnose_refuses_what_it_cannot_measure():
     with pytest.raises(ValueError, match="at least 2 components"):
         dg.diagnose(state.truncate(1), latents)
     with pytest.raises(
-        ValueError, match="covariance: expected columns that make ellipses; got 0 and 1, which lie on a line"
+        ValueError, match="covariance: expected correlations between -1 and 1; got collinear columns 0 and 1"
     ):
         dg.calibration(latents, np.where(np.eye(4) > 0, 1.0, [[0, 1, 0, 0], [1, 0, 0, 0], [0] * 4, [0] * 4]))
     with pytest.raises(ValueError, match="covariance: expected shape"):
@@ -143,7 +143,7 @@ def test_measures_refuse_units_and_columns_that_are_none():
         dg.half_maximum(rows)
     rows[:, 1] = 1
     for measure, name in ((dg.clusters, "scores"), (dg.dependence, "values")):
-        with pytest.raises(ValueError, match=f"{name}: expected columns that vary; column 1 is constant"):
+        with pytest.raises(ValueError, match=f"{name}: expected columns that vary; got a constant column 1"):
             measure(rows)
 
 
