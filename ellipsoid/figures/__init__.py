@@ -1,9 +1,9 @@
-"""Figures of images, latents and training: one function a figure.
+"""Figures of images, latents and training: one function for each figure.
 
-Each function takes arrays or a state and returns a :class:`matplotlib.figure.Figure` that belongs to no
-backend and no global state; :func:`save` writes it. All are made for one page width. Points and lines differ
-in shape, size or darkness too, so that they stay apart in black and white; the hues are those of Okabe and
-Ito (2008), which colour-blind readers tell apart.
+Each function takes arrays or a state and returns a :class:`matplotlib.figure.Figure`, which :func:`save`
+writes. The figures use no backend and no global state of Matplotlib, and have one page width. Points and
+lines also differ in shape, size or darkness, so that they stay distinct in black and white. The hues are
+those of Okabe and Ito (2008), which colour-blind readers can distinguish.
 """
 
 from ellipsoid.figures.describing import described as described

@@ -1,17 +1,23 @@
-"""Descriptions of figures in words, for those who cannot see them."""
+"""Descriptions of figures in words, for readers who cannot see them."""
 
 from matplotlib.figure import Figure
 
-# More than these would be read out for too long.
+# A screen reader would take too long for more names.
 _MOST = 4
 
 
 def described(figure: Figure) -> str:
-    """Say what a figure shows: its axes, and the names of what is drawn in them.
+    """Describe a figure by its axes and the names of its curves.
 
     Parameters
     ----------
     figure : Figure
+        Figure to describe.
+
+    Returns
+    -------
+    str
+        One sentence.
 
     Examples
     --------
@@ -29,7 +35,7 @@ def described(figure: Figure) -> str:
             words = [axes.get_ylabel(), axes.get_xlabel()]
             plots.append(" against ".join(filter(None, words)))
         names += [name for name in axes.get_legend_handles_labels()[1] if not name.startswith("_")]
-    # Charts that share an axis name it once.
+    # A name that contains another one replaces it: charts may share an axis.
     plots = [plot for plot in plots if not any(plot != other and plot in other for other in plots)]
     parts = [f"Chart of {_listed(plots)}"] if plots else []
     if n_images:

@@ -24,23 +24,24 @@ def image_grid(
     title: str | None = None,
     labels: Sequence[str] | None = None,
 ) -> Figure:
-    """Images side by side, each pixel shown as a square.
+    """Show images side by side, each pixel as a square.
 
     Parameters
     ----------
     images : array, shape (n, H, W) or (n, H, W, C)
-        Grey (no C, or C = 1) or colour (C = 3); uint8, or floats in [0, 1], which are clipped.
+        Grey (no C, or C = 1) or colour images (C = 3): uint8, or floats in [0, 1], which are clipped.
     columns : int, optional
-        Number of images in a row; by default 8, or more where that would make the grid higher than wide.
+        Number of images in a row. The default is 8, or more if the grid would otherwise be taller than wide.
     title : str, optional
+        Title of the figure.
     labels : sequence of n strings, optional
         Texts below the images.
 
     Raises
     ------
     ValueError
-        If the images are none, or of another shape or type; for fewer than one column, or a number of labels
-        other than n.
+        If there are no images, or images of another shape or type, if `columns` is below 1, or if `labels`
+        does not hold n texts.
 
     Examples
     --------
@@ -71,29 +72,30 @@ def images_of(
     title: str | None = None,
     pixel_range: tuple[float, float] = PIXEL_RANGE,
 ) -> Figure:
-    """Images of draws as a grid, in one call.
+    """Decode draws and show their images as a grid, in one call.
 
     Parameters
     ----------
     draws : Draws, or array of shape (m, D)
-        Draws, as :func:`ellipsoid.sample` gives them, or latents.
+        Draws from :func:`ellipsoid.sample`, or latents.
     decode : callable
         Function from float32 latents (m, D) to images (m, H, W, C), uint8 or floats in `pixel_range`.
     n : int
-        Number of images, the first ones; fewer if there are fewer draws.
+        Number of draws to show, from the first. If there are fewer, all are shown.
     columns : int, optional
         Number of images in a row, as for :func:`image_grid`.
     title : str, optional
+        Title of the figure.
     pixel_range : tuple of two float
         Black and white of images that are floats: (-1, 1) for a decoder that ends in tanh.
 
     Raises
     ------
     TypeError
-        If `decode` is no function, or gives neither uint8 nor floats.
+        If `decode` is not a function, or returns neither uint8 nor floats.
     ValueError
-        If the latents are not a matrix with a row, `n` or `columns` is below 1, or `decode` gives no images
-        in this range.
+        If the latents are not a matrix with at least one row, if `n` or `columns` is below 1, or if `decode`
+        does not return images in this range.
 
     Examples
     --------
@@ -113,18 +115,19 @@ def images_of(
 def plot_reconstructions(
     originals: ArrayLike, reconstructions: ArrayLike, *, title: str | None = None
 ) -> Figure:
-    """Originals, and below each what the autoencoder makes of it, in bands of up to 8 pairs.
+    """Show originals and below each its reconstruction, in bands of up to 8 pairs.
 
     Parameters
     ----------
     originals, reconstructions : arrays, shape (n, H, W) or (n, H, W, C)
         Images as for :func:`image_grid`.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
     ValueError
-        If the two differ in shape, or are no images.
+        If the two differ in shape, or are not images.
     """
     above = as_tiles("originals", originals)
     below = as_tiles("reconstructions", reconstructions)
@@ -147,20 +150,21 @@ def grid_table(
     *,
     title: str | None = None,
 ) -> Figure:
-    """Table of small image grids: generated images over numbers of components and facts, for example.
+    """Show a table of small image grids, such as draws for numbers of components and facts.
 
     Parameters
     ----------
     cells : rows of columns of arrays, shape (m, H, W) or (m, H, W, C)
-        Images as for :func:`image_grid`; H and W are the same for all.
+        Images as for :func:`image_grid`, of one size.
     row_labels, column_labels : sequences of strings
         Texts at the left of each row and above each column.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
     ValueError
-        If there are other numbers of rows or columns than labels, or the cells are no images of one size.
+        If the labels do not match the rows and columns, or the cells are not images of one size.
     """
     if len(cells) != len(row_labels) or not row_labels:
         raise ValueError(f"row_labels: expected {len(cells)}, one for each row; got {len(row_labels)}")
@@ -185,22 +189,23 @@ def strips(
     column_labels: Sequence[str] | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Rows of equally many images: traversals of components, or paths through the latent space.
+    """Show rows of equally many images, such as traversals of components or paths in the latent space.
 
     Parameters
     ----------
     rows : sequence of arrays, shape (m, H, W) or (m, H, W, C)
-        Images as for :func:`image_grid`; the same m, H and W for all.
+        Images as for :func:`image_grid`, equally many in each row and of one size.
     row_labels : sequence of strings, optional
         Texts at the left of each row.
     column_labels : sequence of m strings, optional
         Texts above each column.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
     ValueError
-        If the rows differ in shape, or are no images, or there are other numbers of labels.
+        If the rows differ in shape or are not images, or the labels do not match the rows and columns.
     """
     tiles = [as_tiles(f"rows[{r}]", row) for r, row in enumerate(rows)]
     shapes = sorted({row.shape[:3] for row in tiles})
@@ -219,22 +224,23 @@ def strips(
 def plot_nearest(
     generated: ArrayLike, neighbours: ArrayLike, distances: ArrayLike, *, title: str | None = None
 ) -> Figure:
-    """Show generated images, and below each the training images nearest to it with their distances.
+    """Show generated images, and below each its nearest training images with their distances.
 
     Parameters
     ----------
     generated : array, shape (n, H, W) or (n, H, W, C)
-        Images as for :func:`image_grid`; in bands of up to 8.
+        Images as for :func:`image_grid`, which are shown in bands of up to 8.
     neighbours : array, shape (n, m, H, W) or (n, m, H, W, C)
-        Images that are the m nearest to each, nearest first.
+        Nearest m training images of each generated image, nearest first.
     distances : array, shape (n, m)
-        Distances between each of them and the generated image, in a unit that the caller chooses.
+        Distances of these training images from the generated image, in any unit.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
     ValueError
-        If the shapes do not go together, or are none of images.
+        If the shapes do not match, or are not those of images.
     """
     above = as_tiles("generated", generated)
     distances = check_floats("distances", distances, len(above), "m")
@@ -255,13 +261,13 @@ def plot_nearest(
 
 
 def as_tiles(name: str, images: ArrayLike) -> np.ndarray:
-    """Return images as uint8 of shape (n, H, W, 3).
+    """Convert images to uint8 of shape (n, H, W, 3).
 
     Raises
     ------
     ValueError
-        If they are no images of shape (n, H, W), (n, H, W, 1) or (n, H, W, 3), or neither uint8 nor finite
-        floats.
+        If `images` does not have the shape (n, H, W), (n, H, W, 1) or (n, H, W, 3), or holds neither uint8
+        nor finite floats.
     """
     array = np.asarray(check_unmasked(name, images))
     if array.ndim == 3:
@@ -272,7 +278,7 @@ def as_tiles(name: str, images: ArrayLike) -> np.ndarray:
             f"got {np.shape(images)}"
         )
     if array.dtype != np.uint8:
-        # jnp knows bfloat16 to be a float; NumPy does not.
+        # JAX treats bfloat16 as a float; NumPy does not.
         if not jnp.issubdtype(array.dtype, jnp.floating):
             raise ValueError(f"{name}: expected uint8, or floats in [0, 1]; got {array.dtype}")
         array = array.astype(np.float32)
@@ -284,7 +290,7 @@ def as_tiles(name: str, images: ArrayLike) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Labels:
-    """Texts around a table of images: title, rows, columns, and those below the images of each row."""
+    """Texts around a table of images: the title, and labels of rows, columns and single images."""
 
     title: str | None = None
     rows: Sequence[str] | None = None
@@ -294,22 +300,22 @@ class _Labels:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Places and sizes of a table in whole pixels.
+    """Positions and sizes of a table in whole pixels.
 
     Attributes
     ----------
     enlarge : int
-        Times that each pixel of an image is repeated along both axes.
+        Number of times that each pixel of an image is repeated along both axes.
     tile, cell : (height, width)
         Sizes of an enlarged image, and of a cell with all of its images.
     gap : int
         Distance between images.
     letter, margin : int
-        Height of the letters, and of the white border.
+        Height of the letters, and width of the white border.
     lefts, tops : list of int
         Left and upper edges of the columns and rows of cells.
     size : (height, width)
-        Size of all.
+        Size of the whole table.
     """
 
     enlarge: int
@@ -328,8 +334,8 @@ def _draw_table(
 ) -> Figure:
     """Draw a table whose cells are stacks of tiles, `columns` tiles wide.
 
-    All is laid out in whole pixels, and tiles are enlarged a whole number of times, so that their pixels stay
-    squares of one size. Bands of `rows_in_band` rows are set apart, and so are columns (None: nowhere).
+    The layout is in whole pixels, and tiles are enlarged by a whole factor, so that their pixels stay squares
+    of one size. Wider gaps separate bands of `rows_in_band` rows, and columns; None makes all gaps narrow.
     """
     layout = _lay_out(cells, columns, labels, rows_in_band)
     height, width = layout.size
@@ -356,7 +362,7 @@ def _lay_out(
     column_gap = gap if rows_in_band is None else wide_gap
     table_width = n_columns * (cell_width + column_gap) - column_gap
 
-    # The page shows all grids at one width: letters that grow with the grid have one size there.
+    # A page shows all grids at one width. Letters in proportion to the grid then have one size on it.
     letter = margin = max(12, round(table_width * 0.017))
     left = margin + (_text_width(labels.rows, letter) + letter if labels.rows else 0)
     top = (
@@ -384,7 +390,7 @@ def _lay_out(
 
 
 def _canvas(cells: Sequence[Sequence[np.ndarray]], columns: int, layout: _Layout) -> np.ndarray:
-    """All images in their places on white, uint8 of shape (height, width, 3)."""
+    """Place all images on a white canvas, uint8 of shape (height, width, 3)."""
     canvas = np.full((*layout.size, 3), 255, np.uint8)
     height, width = layout.tile
     for top, row in zip(layout.tops, cells, strict=True):
@@ -425,5 +431,5 @@ def _write_labels(axes: Axes, layout: _Layout, labels: _Labels) -> None:
 
 
 def _text_width(texts: Sequence[str], letter: int) -> int:
-    """Rough width in pixels of the longest text, in letters of that height: 0.6 em each on average."""
+    """Estimate the width in pixels of the longest text: 0.6 of the letter height for each letter."""
     return max(1, math.ceil(0.6 * letter * max(len(line) for text in texts for line in text.split("\n"))))

@@ -1,4 +1,4 @@
-"""Each component by itself: its number distribution, and how it differs from a Gaussian's."""
+"""Distribution of each component, and its deviation from a Gaussian."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from ellipsoid.figures.style import (
 )
 
 _MOST_COMPONENTS = 12
-_HALF_WIDTH = math.sqrt(2 * math.log(2))  # at half maximum, of a Gaussian of standard deviation 1
+_HALF_WIDTH = math.sqrt(2 * math.log(2))  # half-width at half maximum of a standard Gaussian
 
 
 def components(
@@ -40,23 +40,24 @@ def components(
     bins: int | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Show the number distribution of each component, with the Gaussian of its mean and standard deviation.
+    """Show the distribution of each component, with the Gaussian of its mean and standard deviation.
 
     Parameters
     ----------
     values : array, shape (n, m)
-        Components, in latent units; n >= 2 and m <= 12. All n are counted; those further than five standard
-        deviations from the mean lie beside the picture.
+        Components in latent units, with n >= 2 and m <= 12. All values are counted; those further than five
+        standard deviations from the mean lie outside the picture.
     names : sequence of m strings
         Titles of the panels.
     widths : mapping of str to array, shape (m,), optional
-        Gaussian-equivalent standard deviations by each half-width method, at most 8, in latent units. Marked
-        at the half widths at half maximum that belong to them, 1.1774 as large.
+        Gaussian-equivalent standard deviations by each half-width method, at most 8, in latent units. The
+        marks stand at the corresponding half-widths at half maximum, which are 1.1774 times as large.
     skewness, kurtosis : arrays, shape (m,), optional
-        Skewness and excess kurtosis, as they are to be written beside the distribution.
+        Skewness and excess kurtosis, to write beside the distribution.
     bins : int, optional
-        Number of bins over the values shown; by default more for more values, 60 at most.
+        Number of bins. The default grows with the number of values, up to 60.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
@@ -84,7 +85,7 @@ def components(
     mean, std = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
     if not np.ptp(values, axis=0).all():
         constant = names[int(np.argmin(np.ptp(values, axis=0)))]
-        raise ValueError(f"values: expected components that vary; {constant!r} is constant")
+        raise ValueError(f"values: expected components that vary; got a constant {constant!r}")
 
     columns = min(m, 3)
     rows = math.ceil(m / columns)
@@ -101,13 +102,13 @@ def components(
         finish(axes, "value (latent units)" if lowest else "", "density" if leftmost else "", name)
     handles = [Patch(color=GREY), Line2D([], [], color=INK, linewidth=1.2)]
     handles += [Line2D([], [], markersize=5, **look) for look in MARKS[: len(scales)]]
-    labels = [f"values ({n:,})", "Gaussian of their mean and std"]
-    legend_below(figure, handles, [*labels, *(f"half width: {name}" for name in scales)])
+    labels = [f"values ({n:,})", "Gaussian, same mean and std"]
+    legend_below(figure, handles, [*labels, *(f"half-width: {name}" for name in scales)])
     return figure
 
 
 def _draw_gaussian(axes: Axes, mean: float, std: float) -> float:
-    """Draw the density of a Gaussian; its peak."""
+    """Draw the density of a Gaussian, and return its peak."""
     peak = 1 / (math.sqrt(2 * math.pi) * std)
     x = np.linspace(-4, 4, 161)
     axes.plot(mean + std * x, peak * np.exp(-(x**2) / 2), color=INK, linewidth=1.2)
@@ -115,7 +116,7 @@ def _draw_gaussian(axes: Axes, mean: float, std: float) -> float:
 
 
 def _mark_half_widths(axes: Axes, mean: float, scales: Sequence[float], peak: float) -> None:
-    # The marks of widths that agree would cover each other at one height.
+    # Marks of equal widths would cover each other at one height.
     heights = peak * (0.5 + 0.1 * (np.arange(len(scales)) - (len(scales) - 1) / 2))
     edge = {"markeredgecolor": "white", "markeredgewidth": 0.4}
     for look, height, scale in zip(MARKS, heights, scales, strict=False):
@@ -125,7 +126,7 @@ def _mark_half_widths(axes: Axes, mean: float, scales: Sequence[float], peak: fl
 
 def _note_moments(axes: Axes, moments: Mapping[str, float]) -> None:
     note = "\n".join(f"{label} {signed(number)}" for label, number in moments.items())
-    # The long tail of a skewed distribution leaves its side free.
+    # The side of the long tail has free space.
     left = moments.get("skewness", 0) < 0
     corner = {"transform": axes.transAxes, "ha": "left" if left else "right", "va": "top"}
     axes.text(0.01 if left else 0.99, 0.99, note, fontsize=7, **corner)
@@ -141,7 +142,7 @@ def component_statistics(
     label: str = "component",
     title: str | None = None,
 ) -> Figure:
-    """Show what sets each component apart from a Gaussian, over the number of the component.
+    """Show the deviation of each component from a Gaussian, over the number of the component.
 
     Parameters
     ----------
@@ -152,11 +153,12 @@ def component_statistics(
     anderson_darling : array, shape (K,), optional
         Statistic of the Anderson-Darling test.
     noise : mapping of str to float, optional
-        Distance from 0 that Gaussian samples of the same size come to, by the name of an argument: drawn as
-        a band, to both sides for skewness and kurtosis.
+        Size of each statistic in Gaussian samples with as many rows, by the name of an argument. It is drawn
+        as a band, which is two-sided for skewness and kurtosis.
     label : str
-        Name of that which each number belongs to.
+        Name of the numbered items.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
@@ -174,7 +176,7 @@ def component_statistics(
         statistics["anderson_darling"] = (values, "Anderson-\nDarling")
     noise = dict(noise or {})
     if not noise.keys() <= statistics.keys():
-        raise ValueError(f"noise: expected names out of {list(statistics)}; got {list(noise)}")
+        raise ValueError(f"noise: expected names among {list(statistics)}; got {list(noise)}")
 
     figure = new_figure(1.35 * len(statistics) + 0.7, title)
     panels = figure.subplots(len(statistics), sharex=True, squeeze=False)[:, 0]

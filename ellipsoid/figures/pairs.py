@@ -1,4 +1,4 @@
-"""All pairs of components at once: correlations, ellipse angles, calibration, dependence."""
+"""All pairs of components: correlations, angles of ellipses, calibration and dependence."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -28,7 +28,7 @@ from ellipsoid.figures.style import (
     signed,
 )
 
-# Its lightness falls with the size of a value to both sides of 0, and so does not need its hues.
+# The lightness falls with the magnitude of a value, so the maps are readable without hues.
 _SIGNED, _UNSIGNED = "PuOr", "Purples"
 
 
@@ -39,18 +39,19 @@ def correlation_matrices(
     labels: Sequence[str] = ("latent dimensions", "components"),
     title: str | None = None,
 ) -> Figure:
-    """Correlations of all pairs before and after a change of the frame, in one scale of colours.
+    """Show the correlations of all pairs before and after a change of frame, on one colour scale.
 
-    The scale ends at the 99.9 % quantile of ``|r|``. Below each matrix, the distribution of ``|r|`` over its
-    pairs; values below 1e-9 stand there.
+    The scale ends at the 99.9 % quantile of ``|r|``. The distribution of ``|r|`` over the pairs stands below
+    each matrix; it shows values below 1e-9 at 1e-9.
 
     Parameters
     ----------
     before, after : arrays, shape (D, D) and (K, K)
-        Correlation matrices, D and K at least 2; their diagonals are not looked at.
+        Correlation matrices, with D and K at least 2. Their diagonals are ignored.
     labels : two strings
-        Names of that which the rows of each matrix are.
+        Names of the rows of each matrix.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
@@ -79,14 +80,16 @@ def correlation_matrices(
 
 
 def named_correlations(matrix: ArrayLike, names: Sequence[str], *, title: str | None = None) -> Figure:
-    """Correlations of things that have names, each written in its square where there are few.
+    """Show correlations of named items. Up to 16 items have their numbers written in the squares.
 
     Parameters
     ----------
     matrix : array, shape (M, M)
-        Correlations, M at least 2; the diagonal is not looked at.
+        Correlations, with M at least 2. The diagonal is ignored.
     names : sequence of M strings
+        Names of the items.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
@@ -122,18 +125,19 @@ def plot_pair_angles(
     labels: Sequence[str] = ("latent dimensions", "components"),
     title: str | None = None,
 ) -> Figure:
-    """Directions of the major axes of all pairs' ellipses, before and after a change of the frame.
+    """Show the directions of the major axes of all pairs' ellipses, before and after a change of frame.
 
     Parameters
     ----------
     before, after : arrays, shape (P,) and (Q,)
-        Angle of each pair's ellipse to its first axis, in degrees in [-90, 90].
+        Angle between each pair's ellipse and its first axis, in degrees from -90 to 90.
     weights : two arrays, shape (P,) and (Q,), optional
-        Weights of the pairs in a second distribution, such as their ellipticity: the angle of a circle means
-        nothing.
+        Weights of the pairs in a second distribution, such as their ellipticity. The angle of a circle has no
+        meaning.
     labels : two strings
-        Names of that which the pairs of each are of.
+        Names of the two frames.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
@@ -154,7 +158,7 @@ def plot_pair_angles(
         if weights is not None:
             weight = check_floats(f"weights[{index}]", weights[index], len(angles))
             if weight.min() < 0 or weight.sum() == 0:
-                raise ValueError(f"weights[{index}]: expected weights of at least 0, not all of them 0")
+                raise ValueError(f"weights[{index}]: expected weights of at least 0, and not only zeros")
             counts = np.histogram(angles, edges, weights=weight)[0]
             axes.stairs(counts / weight.sum(), edges, color=INK, linewidth=1.4)
         axes.set_xticks([-90, -45, 0, 45, 90])
@@ -162,7 +166,7 @@ def plot_pair_angles(
         finish(axes, "angle of the major axis (degrees)", "share of pairs (bins of 5°)", label)
     if weights is not None:
         handles.append(Line2D([], [], color=INK, linewidth=1.4))
-        legend_below(figure, handles, ["each pair counts the same", "by weight"])
+        legend_below(figure, handles, ["equal weights", "weighted by ellipticity"])
     return figure
 
 
@@ -174,7 +178,7 @@ def plot_calibration(
     worst: Sequence[tuple[str, ArrayLike]] | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Share of the data inside of each pair's ellipse, against the share that a Gaussian has there.
+    """Show the share of the data inside each pair's ellipse, against the share of a Gaussian.
 
     Parameters
     ----------
@@ -185,8 +189,9 @@ def plot_calibration(
     observed : array, shape (m, P)
         Shares of the data for each pair.
     worst : sequence of (str, array of shape (m,)), optional
-        Names and shares of pairs that are to be shown, at most 8.
+        Names and shares of single pairs to show, at most 8.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
@@ -221,7 +226,7 @@ def plot_calibration(
     ]
     finish(difference, "level (standard deviations)", "observed − expected\n(percentage points)")
     handles = [curve.lines[0], *reversed(bands), curve.lines[1], *lines]
-    names = [f"median of pairs ({observed.shape[1]:,})", "5% to 95%", "least to most", "Gaussian"]
+    names = [f"median of {observed.shape[1]:,} pairs", "5% to 95%", "minimum to maximum", "Gaussian"]
     legend_below(figure, handles, [*names, *(name for name, _ in worst)])
     return figure
 
@@ -234,17 +239,18 @@ def plot_dependence(
     *,
     title: str | None = None,
 ) -> Figure:
-    """Show two measures of the dependence of components that are not correlated, for all pairs.
+    """Show two measures of dependence between uncorrelated components, for all pairs.
 
     Parameters
     ----------
     matrix_squares : array, shape (K, K)
-        Rank correlation of the squares of the components, K at least 2; the diagonal is not looked at.
+        Rank correlation of the squares of the components, with K at least 2. The diagonal is ignored.
     matrix_distance : array, shape (K, K)
-        Distance correlation of the components, in [0, 1]; the diagonal is not looked at.
+        Distance correlation of the components, in [0, 1]. The diagonal is ignored.
     threshold_squares, threshold_distance : float
-        Sizes that independent components stay below.
+        Bounds that independent components stay below.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
@@ -268,7 +274,7 @@ def plot_dependence(
 
 
 def _check_matrix(name: str, values: ArrayLike) -> np.ndarray:
-    """Square matrix with NaN on its diagonal."""
+    """Return a square matrix with NaN on its diagonal."""
     matrix = np.array(check_unmasked(name, values), np.float64)
     if matrix.ndim != 2 or len(matrix) < 2 or len(matrix) != matrix.shape[1]:
         raise ValueError(f"{name}: expected shape (K, K), K >= 2; got {matrix.shape}")
@@ -286,7 +292,7 @@ def _pairs(matrix: np.ndarray) -> np.ndarray:
 def _show_matrix(
     axes: Axes, matrix: np.ndarray, limit: float, label: str, *, signed: bool = True
 ) -> AxesImage:
-    """Matrix as an image, numbered from 1, with colours up to `limit` (if signed, from ``-limit``)."""
+    """Show a matrix as an image, numbered from 1, with colours to `limit` (if signed, from ``-limit``)."""
     k = len(matrix)
     image = axes.imshow(
         matrix,

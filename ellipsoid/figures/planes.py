@@ -47,27 +47,29 @@ def latent_planes(
     max_points: int = 3000,
     title: str | None = None,
 ) -> Figure:
-    """Scatter plots of latents in coordinate planes, with confidence ellipses and generated points on top.
+    """Show latents in coordinate planes as scatter plots, with confidence ellipses and draws on top.
 
     Parameters
     ----------
     state : PCAState
+        State of the latents.
     latents : array, shape (n, D)
         Training latents, n >= 2.
     draws : Draws or array, shape (m, D)
-        Generated latents. An array of any other latents shows where those lie.
+        Draws, or an array of any latents.
     level : float
         Level of the ellipses, in standard deviations: ``level * fact`` of the draws. In the PCA frame the
-        semi-axes are ``level * scale``; in the original frame they come from the 2 x 2 covariance of all
+        semi-axes are ``level * scale``. In the original frame they come from the 2 x 2 covariance of the
         latents.
     planes : sequence of pairs of int, optional
-        Components, or latent dimensions, of each plane, from 0 (axes are labelled from 1). By default up to
+        Components or latent dimensions of each plane, from 0 (axes are labelled from 1). The default is up to
         six planes of first, middle and last ones.
     frame : {"pca", "original"}
-        Axes of the planes: principal components, or dimensions of the latents.
+        Axes of the planes: principal components, or latent dimensions.
     max_points : int
-        Largest number of latents that are shown, in evenly spaced rows, and ten times that of draws.
+        Largest number of latents to show, in evenly spaced rows. At most a tenth as many draws are shown.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
@@ -85,7 +87,7 @@ def latent_planes(
     )
     planes = _check_planes("planes", _default_planes(size) if planes is None else planes, size)
 
-    # More draws would hide the latents that they are to be compared with.
+    # More draws would hide the latents.
     points = evenly_spaced_rows(latents, max_points)
     drawn_points = evenly_spaced_rows(drawn, math.ceil(max_points / 10))
     if frame == "pca":
@@ -123,12 +125,12 @@ def density_contours(
     names: Sequence[str],
     title: str | None = None,
 ) -> Figure:
-    """Show the density of points in coordinate planes, with the ellipses that a Gaussian would follow.
+    """Show the density of points in coordinate planes, with the ellipses of a Gaussian.
 
-    The grey areas end where the density, smoothed, has fallen to ``exp(-level**2 / 2)`` of its peak. In the
-    frame in which the points of a plane have covariance 1, the smoothing is Gaussian with standard deviation
-    ``h = n**(-1/6)`` (Scott 1992); it widens the points' own distribution by ``sqrt(1 + h**2)``, for which
-    the heights are corrected, so that the areas of a Gaussian end at its ellipses.
+    The grey areas end where the smoothed density falls to ``exp(-level**2 / 2)`` of its peak. The smoothing
+    is Gaussian with standard deviation ``h = n**(-1/6)`` (Scott 1992), in the frame in which the points have
+    covariance 1. It widens the distribution by ``sqrt(1 + h**2)``; the heights are corrected for this, so the
+    areas of a Gaussian end at its ellipses.
 
     Parameters
     ----------
@@ -137,22 +139,23 @@ def density_contours(
     planes : sequence of pairs of int
         Columns of each plane, from 0.
     covariances : array, shape (len(planes), 2, 2), optional
-        Covariances of the ellipses; by default those of the points. The centre is always the mean of the
-        points.
+        Covariances of the ellipses. The default is the covariance of the points in each plane. The centre is
+        always the mean of the points.
     levels : sequence of float
-        Levels of the ellipses and areas, ascending, in standard deviations.
+        Levels of the ellipses and areas, in standard deviations and ascending.
     names : sequence of m strings
         Names of the columns.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
     ValueError
-        If an argument is not as described, or the points of a plane lie on a line.
+        If an argument is not as described, or the points of a plane lie on one line.
     """
     points = check_floats("points", points, "n", "m")
     if len(points) < 3:
-        raise ValueError(f"points: expected at least 3; got {len(points)}")
+        raise ValueError(f"points: expected at least 3 points; got {len(points)}")
     planes = _check_planes("planes", planes, points.shape[1])
     names = check_names("names", names, points.shape[1])
     radii = check_floats("levels", np.asarray(levels), "L", positive=True)
@@ -161,16 +164,17 @@ def density_contours(
     if covariances is not None:
         covariances = check_floats("covariances", covariances, len(planes), 2, 2)
         if (np.linalg.eigvalsh(covariances) <= 0).any():
-            raise ValueError("covariances: expected positive definite matrices; got one that is not")
+            raise ValueError("covariances: expected positive definite matrices; got another one")
     figure, panels = _panels(len(planes), title)
     greys = [str(grey) for grey in np.linspace(0.92, 0.6, len(levels))]
     for index, (axes, (i, j)) in enumerate(zip(panels, planes, strict=True)):
         pair = points[:, (i, j)].astype(np.float64)
         mean, covariance = pair.mean(axis=0), np.cov(pair.T)
-        # 1 less the squared correlation.
+        # The ratio is 1 less the squared correlation.
         if not np.linalg.det(covariance) > 1e-9 * np.prod(np.diag(covariance)):
             raise ValueError(
-                f"points: expected points that fill the plane; those of {names[i]}, {names[j]} lie on a line"
+                f"points: expected points that fill the plane; got points on one line in the plane of "
+                f"{names[i]} and {names[j]}"
             )
         x, y, density, widening = _density(pair, mean, covariance, reach=radii[-1] + 2)
         heights = np.exp(-0.5 * np.square(radii[::-1] / widening))
@@ -201,7 +205,7 @@ def pairs_scatter(
     max_points: int = 3000,
     title: str | None = None,
 ) -> Figure:
-    """Scatter plots of pairs of columns.
+    """Show scatter plots of pairs of columns.
 
     Parameters
     ----------
@@ -214,8 +218,9 @@ def pairs_scatter(
     notes : sequence of strings, optional
         Texts above the plots.
     max_points : int
-        Largest number of points in each plot, in evenly spaced rows.
+        Largest number of points to show in each plot, in evenly spaced rows.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
@@ -243,7 +248,7 @@ def surface(
     max_points: int = 3000,
     title: str | None = None,
 ) -> Figure:
-    """Three scores of latents and draws in space, with their confidence ellipsoid as a wire frame.
+    """Show three scores of latents and draws in 3D, with their confidence ellipsoid as a wire frame.
 
     Parameters
     ----------
@@ -252,12 +257,13 @@ def surface(
     draws : array, shape (m, 3)
         Scores of generated latents.
     semi_axes : array, shape (3,)
-        Semi-axes of the ellipsoid, whose centre is the origin; above 0.
+        Semi-axes of the ellipsoid around the origin, above 0.
     names : three strings
         Names of the scores.
     max_points : int
-        Largest number of latents that are shown, in evenly spaced rows, and ten times that of draws.
+        Largest number of latents to show, in evenly spaced rows. At most a tenth as many draws are shown.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
@@ -314,7 +320,7 @@ def _check_planes(name: str, planes: Sequence[tuple[int, int]], size: int) -> li
 
 
 def _panels(count: int, title: str | None) -> tuple[Figure, list[Axes]]:
-    """Figure of square panels, up to three in a row."""
+    """Make a figure of square panels, up to three in a row."""
     columns = min(count, 3)
     rows = math.ceil(count / columns)
     figure = new_figure(rows * min(0.95 * PAGE_WIDTH / columns, 4.5) + 0.6, title)
@@ -331,7 +337,7 @@ def _default_planes(size: int) -> list[tuple[int, int]]:
 
 
 def _covariance_ellipse(center: np.ndarray, covariance: np.ndarray, level: float) -> Ellipse:
-    """Ellipse at Mahalanobis distance `level`, from closed-form eigenvalues."""
+    """Make the ellipse at Mahalanobis distance `level`, from closed-form eigenvalues."""
     (var_x, cov_xy), (_, var_y) = covariance
     middle, half_range = (var_x + var_y) / 2, math.hypot((var_x - var_y) / 2, cov_xy)
     major, minor = math.sqrt(middle + half_range), math.sqrt(max(middle - half_range, 0))
@@ -342,9 +348,9 @@ def _covariance_ellipse(center: np.ndarray, covariance: np.ndarray, level: float
 def _density(
     pair: np.ndarray, mean: np.ndarray, covariance: np.ndarray, reach: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Smoothed density of points (n, 2), over its peak, on a grid to Mahalanobis distance `reach`.
+    """Estimate the smoothed density of points (n, 2), over its peak, to Mahalanobis distance `reach`.
 
-    Returns the grid's coordinates, the density and how much wider than the points it makes a Gaussian.
+    The result is the coordinates of the grid, the density, and the factor by which it widens a Gaussian.
     """
     root = np.linalg.cholesky(covariance)
     u, v = np.linalg.solve(root, (pair - mean).T)

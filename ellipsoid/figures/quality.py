@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from ellipsoid.figures.style import GREY, INK, LINES, MARKS, check_floats, finish, legend_below, new_figure
 
-# Where a dial value may stand, from its point, and how far from other points and values; in points of type.
+# Offsets of a dial value from its point, and its distances from other points and values; in typographic
+# points.
 _OFFSETS = np.array([(13, 6), (13, -6), (-13, 6), (-13, -6)])
 _FROM_POINTS = (12.5, 5.5)
 _FROM_TEXT = (18.0, 8.0)
@@ -22,10 +23,11 @@ class Curve(NamedTuple):
     Attributes
     ----------
     diversity, fidelity : arrays, shape (m,)
+        Measurements of each setting.
     diversity_error, fidelity_error : arrays, shape (m,)
-        Standard errors.
+        Standard errors of these measurements.
     dial : array, shape (m,), optional
-        Setting that the family is turned by; written beside its points.
+        Value of the setting that changes along the curve. It is written beside the points.
     """
 
     diversity: ArrayLike
@@ -43,22 +45,24 @@ def fidelity_diversity(
     y_label: str = "precision (fidelity)",
     title: str | None = None,
 ) -> Figure:
-    """Fidelity over diversity: a line for each family of settings, marks for single ones.
+    """Show fidelity over diversity, with a line for each family of settings and a mark for each single one.
 
     Parameters
     ----------
     curves : mapping of name to Curve
-        Families, at most 8. Values of their dials are written where there is room.
+        Families, at most 8. The values of their dials are written where there is room.
     points : mapping of name to Curve
-        Single settings (m = 1) that the curves are compared with, at most 8.
+        Single settings (m = 1) for comparison, at most 8.
     x_label, y_label : str
+        Labels of the axes.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
     ValueError
-        If there are no curves and points, or more than 8 of either, or their arrays differ in length, or hold
-        values that are not finite.
+        If there are neither curves nor points, if there are more than 8 of either, or if their arrays differ
+        in length or hold values that are not finite.
     """
     checked = {name: _checked(f"curves[{name!r}]", curve) for name, curve in curves.items()}
     marks = {name: _checked(f"points[{name!r}]", point, 1) for name, point in points.items()}
@@ -74,7 +78,7 @@ def fidelity_diversity(
         style = {**line, "marker": mark["marker"], "markersize": 4, "zorder": 3}
         handles.append(_draw(axes, curve, style))
     for point, mark in zip(marks.values(), MARKS, strict=False):
-        # Large and hollow: none is taken for a point of a curve.
+        # Large hollow marks differ clearly from the points of curves.
         style = {**mark, "markersize": 9, "markerfacecolor": "none", "markeredgewidth": 1.4, "zorder": 4}
         handles.append(_draw(axes, point, style))
     axes.margins(0.06)
@@ -114,8 +118,8 @@ def _draw(axes: Axes, curve: _Checked, style: dict[str, Any]) -> Any:
 
 
 def _write_dials(figure: Figure, axes: Axes, curves: Iterable[_Checked]) -> None:
-    """Write dial values beside their points, unless they would lie on other values or points."""
-    figure.draw_without_rendering()  # positions are known only when it is laid out
+    """Write dial values beside their points, unless they would cover other values or points."""
+    figure.draw_without_rendering()  # the layout fixes the positions
     labels, points, written = [], [], []
     for curve in curves:
         at = np.stack([curve.diversity, curve.fidelity], axis=1)
@@ -124,7 +128,7 @@ def _write_dials(figure: Figure, axes: Axes, curves: Iterable[_Checked]) -> None
         if curve.dial is not None:
             for i, (value, xy, position) in enumerate(zip(curve.dial, at, positions, strict=True)):
                 labels.append((0 < i < len(at) - 1, f"{value:g}", xy, position))
-    # The ends of every curve first: with them it can be read without the others.
+    # The ends of each curve come first, since they suffice to read it.
     for _, text, xy, position in sorted(labels, key=lambda label: label[0]):
         for offset in _OFFSETS:
             spot = position + offset

@@ -1,4 +1,4 @@
-"""Distances of latents from a centre, Mahalanobis distances and gauges."""
+"""Distances of latents from a centre, Mahalanobis distances, and gauges."""
 
 import math
 from collections.abc import Mapping
@@ -35,17 +35,20 @@ _MOST_QUANTILES = 2000
 def plot_distances(
     groups: Mapping[str, ArrayLike], *, xlabel: str, reference: str | None = None, title: str | None = None
 ) -> Figure:
-    """Plot distributions of distances, each scaled to its own peak; on a log scale from a range of 10 on.
+    """Show distributions of distances, each scaled to its own peak.
+
+    The axis is logarithmic if the distances span a factor of more than 10.
 
     Parameters
     ----------
     groups : mapping of str to array, shape (n,)
-        Distances, at least 0, by what they are distances of; at most 8. They may differ in number.
+        Groups of distances by name, at most 8. The distances are at least 0; groups may differ in size.
     xlabel : str
-        Name of the distance, and its unit.
+        Name and unit of the distance.
     reference : str, optional
-        Group that is filled in grey, to compare the others with; by default the first.
+        Name of the group that is filled in grey, for comparison. The default is the first group.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
@@ -85,20 +88,21 @@ def plot_distances(
 def mahalanobis(
     squares: ArrayLike, k: int, core: ArrayLike | None = None, *, title: str | None = None
 ) -> Figure:
-    r"""Squared Mahalanobis distances against the chi-square distribution of a Gaussian's.
+    r"""Compare squared Mahalanobis distances with those of a Gaussian, which are chi-square distributed.
 
-    Left, quantile against quantile, with both tails; right, the distribution of the distances, whose
-    density for a Gaussian is :math:`2^{1-k/2} d^{k-1} e^{-d^2/2} / \Gamma(k/2)`.
+    The left panel plots quantiles against quantiles, with both tails. The right panel shows the distribution
+    of the distances; its density for a Gaussian is :math:`2^{1-k/2} d^{k-1} e^{-d^2/2} / \Gamma(k/2)`.
 
     Parameters
     ----------
     squares : array, shape (n,)
         Squared distances of all latents, above 0.
     k : int
-        Dimensions that they were measured in, at least 1.
+        Number of dimensions, at least 1.
     core : array, shape (m,), optional
-        Squared distances in terms of the mean and covariance of the core.
+        Squared distances by the mean and covariance of the core.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
@@ -160,17 +164,18 @@ def plot_gauge(
     *,
     title: str | None = None,
 ) -> Figure:
-    """Share of the latents that meet the conditions of all pairs at a level, beside that of a Gaussian.
+    """Show the share of the latents inside the ellipses of all pairs at each level, and that of a Gaussian.
 
     Parameters
     ----------
     gauges : array, shape (n,)
-        Smallest level, in standard deviations, at which each of the latents meets all conditions.
+        Smallest level at which each row lies inside the ellipses of all pairs, in standard deviations.
     joint_levels, joint_coverage : arrays, shape (m,)
-        Levels in ascending order, and the share of a Gaussian that meets all conditions there.
+        Levels in ascending order, and the share of a Gaussian inside the ellipses of all pairs there.
     marks : mapping of float to float
-        Levels to be marked by the share of the latents that meet the conditions there: ``{0.5: 3.1}``.
+        Levels to mark, by the share of the latents inside: ``{0.5: 3.1}``.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
@@ -181,28 +186,28 @@ def plot_gauge(
     joint_levels = check_floats("joint_levels", joint_levels, "m")
     joint_coverage = check_floats("joint_coverage", joint_coverage, len(joint_levels))
     if (np.diff(joint_levels) < 0).any():
-        raise ValueError("joint_levels: expected ascending levels; got some that descend")
+        raise ValueError("joint_levels: expected ascending levels; got descending ones")
     figure = new_figure(3.3, title)
     axes = figure.add_subplot()
     ranks = _ranks(len(gauges))
-    # The step of rank i leads to the share i + 1 of n.
+    # The step at rank i leads to the share (i + 1) / n.
     (data,) = axes.plot(gauges[ranks], (ranks + 1) / len(gauges), color=BLUE, drawstyle="steps-post")
     (gaussian,) = axes.plot(joint_levels, joint_coverage, "--", color=INK)
     for share, level in marks.items():
         axes.plot([0, level, level], [share, share, 0], ":", color="0.4", linewidth=1, zorder=0)
     note_below(axes, [f"{100 * share:g}%: level {level:.2f}" for share, level in marks.items()])
-    # A few latents far out would take up most of the width.
+    # A few outliers would otherwise take up most of the width.
     inside = joint_levels[joint_coverage < 0.999]
     high = max(np.quantile(gauges, 0.999), *inside[-1:], *marks.values())
     axes.set(xlim=(0, 1.05 * high), ylim=(0, 1.03))
     percent(axes.yaxis)
-    finish(axes, "level (standard deviations)", "share that meets all pair conditions")
+    finish(axes, "level (standard deviations)", "share inside the ellipses of all pairs")
     legend_below(figure, [data, gaussian], [f"latents ({len(gauges):,})", "Gaussian"])
     return figure
 
 
 def _ranks(n: int) -> np.ndarray:
-    """Ranks, from 0, of at most 2,000 of `n` sorted values: evenly spaced, and every one of both tails."""
+    """Select at most 2,000 ranks of `n` sorted values: evenly spaced, and denser in both tails."""
     if n <= _MOST_QUANTILES:
         return np.arange(n)
     middle = np.linspace(0, n - 1, _MOST_QUANTILES // 2).round()

@@ -1,4 +1,4 @@
-"""Figures and animations as files."""
+"""Files of figures, animations and sheets of images."""
 
 import io
 import math
@@ -18,17 +18,18 @@ from ellipsoid.files import replace_file
 
 
 def save(figure: Figure, path: str | os.PathLike[str], *, software: str | None = None) -> Path:
-    """Write a figure in the format of the suffix, completely or not at all; folders are made as needed.
+    """Write a figure as PNG or SVG, completely or not at all. Folders are created as needed.
 
-    The same figure gives the same bytes: no date is written, and SVG names do not change.
+    The same figure gives the same bytes: the file contains no date and no random names.
 
     Parameters
     ----------
     figure : Figure
+        Figure to write.
     path : path
         File with the suffix ``.png`` or ``.svg``.
     software : str, optional
-        Program that a PNG file says it was made by, in place of Matplotlib.
+        Name of the program in the metadata of a PNG file, in place of Matplotlib.
 
     Returns
     -------
@@ -40,7 +41,7 @@ def save(figure: Figure, path: str | os.PathLike[str], *, software: str | None =
     OSError
         If the file cannot be written.
     ValueError
-        If the suffix is another.
+        If the file has another suffix.
 
     Examples
     --------
@@ -72,10 +73,10 @@ def save(figure: Figure, path: str | os.PathLike[str], *, software: str | None =
 
 
 def save_animation(frames: ArrayLike, path: str | os.PathLike[str], seconds: float = 4.0) -> Path:
-    """Write images as a GIF that runs for ever, completely or not at all; folders are made as needed.
+    """Write images as an endless GIF, completely or not at all. Folders are created as needed.
 
-    Small images are enlarged a whole number of times, so that the smaller side has 160 pixels or more. Each
-    frame has its own 256 colours. The same frames give the same bytes.
+    Small images are enlarged by a whole factor, so that the smaller side has at least 160 pixels. Each frame
+    has its own 256 colours. The same frames give the same bytes.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ def save_animation(frames: ArrayLike, path: str | os.PathLike[str], seconds: flo
     path : path
         File with the suffix ``.gif``.
     seconds : float
-        Duration of all frames together; a frame is shown for 20 ms at least, and for whole steps of 10 ms.
+        Duration of all frames together. A frame lasts at least 20 ms, in steps of 10 ms.
 
     Returns
     -------
@@ -96,7 +97,7 @@ def save_animation(frames: ArrayLike, path: str | os.PathLike[str], seconds: flo
     OSError
         If the file cannot be written.
     ValueError
-        If the frames are no images, `seconds` is not above 0, or the suffix is another.
+        If the frames are not images, `seconds` is not above 0, or the file has another suffix.
     """
     path = Path(path)
     if path.suffix.lower() != ".gif":
@@ -106,7 +107,7 @@ def save_animation(frames: ArrayLike, path: str | os.PathLike[str], seconds: flo
 
 
 def animation(frames: ArrayLike, seconds: float = 4.0) -> bytes:
-    """Content of the GIF that :func:`save_animation` writes.
+    """Return the content of the GIF that :func:`save_animation` writes.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def animation(frames: ArrayLike, seconds: float = 4.0) -> bytes:
     Raises
     ------
     ValueError
-        If the frames are no images, or `seconds` is not above 0.
+        If the frames are not images, or `seconds` is not above 0.
     """
     tiles = as_tiles("frames", frames)
     if not (math.isfinite(seconds) and seconds > 0):
@@ -129,7 +130,7 @@ def animation(frames: ArrayLike, seconds: float = 4.0) -> bytes:
         .resize((times * width, times * height), Image.Resampling.NEAREST)
         for tile in tiles
     ]
-    # Browsers slow down anything faster.
+    # Browsers slow down shorter frames.
     duration = max(20, round(100 * seconds / n) * 10)
     content = io.BytesIO()
     images[0].save(
@@ -139,14 +140,14 @@ def animation(frames: ArrayLike, seconds: float = 4.0) -> bytes:
 
 
 def save_sheet(images: ArrayLike, path: str | os.PathLike[str], *, columns: int) -> Path:
-    """Write images side by side without gaps, in rows, as a WebP file, completely or not at all.
+    """Write rows of images without gaps as a WebP file, completely or not at all.
 
     Images above 128 pixels are reduced by averaging blocks of pixels. The same images give the same bytes.
 
     Parameters
     ----------
     images : array, shape (n, H, W) or (n, H, W, C)
-        Images as for :func:`image_grid`, row after row; n is a multiple of `columns`.
+        Images as for :func:`image_grid`, row after row. Their number is a multiple of `columns`.
     path : path
         File with the suffix ``.webp``.
     columns : int
@@ -162,7 +163,7 @@ def save_sheet(images: ArrayLike, path: str | os.PathLike[str], *, columns: int)
     OSError
         If the file cannot be written.
     ValueError
-        If the images are none, fill no rows, or the suffix is another.
+        If `images` does not hold images, if they do not fill the rows, or if the file has another suffix.
 
     Examples
     --------
@@ -175,7 +176,7 @@ def save_sheet(images: ArrayLike, path: str | os.PathLike[str], *, columns: int)
     """
     path, tiles = Path(path), as_tiles("images", images)
     if path.suffix.lower() != ".webp":
-        raise ValueError(f"path: expected the suffix .webp; got {path}")
+        raise ValueError(f"path: expected the suffix .webp; got {path.suffix!r} in {path}")
     if columns < 1 or len(tiles) % columns:
         raise ValueError(f"columns: expected a divisor of {len(tiles)}, the number of images; got {columns}")
     rows = tiles.reshape(-1, columns, *tiles.shape[1:])

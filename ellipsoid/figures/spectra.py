@@ -1,4 +1,4 @@
-"""Numbers over the components: widths, variance, offset, and the differences of draws and data."""
+"""Numbers over the components: widths, variance, offset, and differences between draws and data."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,14 +30,16 @@ _MOST_BARS = 24
 
 
 def explained_variance(state: PCAState, *, title: str | None = None) -> Figure:
-    """Share of the variance that each component holds, and that the first components hold together.
+    """Show the share of variance of each component, and of the first components together.
 
-    The numbers of components that reach 90, 95 and 99 % are marked, as far as the state goes.
+    Marks show how many components reach 90, 95 and 99 %, if the state reaches them.
 
     Parameters
     ----------
     state : PCAState
+        State whose explained variance is shown.
     title : str, optional
+        Title of the figure.
     """
     ratio = np.asarray(state.explained_variance_ratio, np.float64)
     cumulative = np.cumsum(ratio)
@@ -51,7 +53,7 @@ def explained_variance(state: PCAState, *, title: str | None = None) -> Figure:
     together.set(xlim=(0, None), ylim=(0, 1.03))
     notes = []
     for share in (0.9, 0.95, 0.99):
-        # A sum of rounded shares may end a little below what all components hold.
+        # Rounded shares may sum to slightly less than the exact total.
         reached = cumulative >= share - 1e-6
         if reached.any():
             count = int(np.argmax(reached)) + 1
@@ -72,17 +74,18 @@ def spectrum(
     *,
     title: str | None = None,
 ) -> Figure:
-    """Plot the standard deviation of each component, and its scales relative to that.
+    """Show the standard deviation of each component, and its half-widths relative to it.
 
     Parameters
     ----------
     std : array, shape (K,)
         Standard deviations of the scores, in latent units, above 0.
     scales : mapping of str to array, shape (K,)
-        Gaussian-equivalent standard deviations by the name of the method, at most 8; above 0.
+        Half-widths (Gaussian-equivalent standard deviations) by the name of the method, at most 8, above 0.
     original_std : array, shape (D,), optional
-        Standard deviations of the latent dimensions, which are shown in descending order, without zeros.
+        Standard deviations of the latent dimensions. They are shown in descending order, without zeros.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
@@ -107,9 +110,9 @@ def spectrum(
     if scales:
         for line, (name, scale) in enumerate(scales.items()):
             look = LINES[line] | dots(len(std), line)
-            handles += panels[1].plot(number, scale / std, label=f"scale: {name}", **look)
+            handles += panels[1].plot(number, scale / std, label=f"half-width: {name}", **look)
         panels[1].axhline(1, color=INK, linewidth=0.8, zorder=1)
-        finish(panels[1], "", "scale / std")
+        finish(panels[1], "", "half-width / std")
     panels[-1].set_xlabel("component", fontsize=9)
     count_from_one(panels[-1])
     legend_below(figure, handles, [str(handle.get_label()) for handle in handles])
@@ -122,10 +125,11 @@ def offset(offset: ArrayLike, shares: ArrayLike, *, title: str | None = None) ->
     Parameters
     ----------
     offset : array, shape (D,)
-        Mean of each latent dimension in its standard deviations. The largest 24 are shown, by size.
+        Mean of each latent dimension, in its standard deviations. The 24 largest magnitudes are shown.
     shares : array, shape (D,)
-        Share of the squared distance between origin and centre that each dimension holds.
+        Share of each dimension in the squared distance between origin and centre.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
@@ -151,13 +155,15 @@ def offset(offset: ArrayLike, shares: ArrayLike, *, title: str | None = None) ->
 
 
 def overshoot(ratios: Mapping[str, ArrayLike], *, title: str | None = None) -> Figure:
-    """Plot how much further than the data points spread along each principal component.
+    """Show how much further points spread than the data, along each principal component.
 
     Parameters
     ----------
     ratios : mapping of str to array, shape (K,)
-        Standard deviation of the points over that of the data, by the name of the points, at most 8; above 0.
+        Ratios of the standard deviation of the points to that of the data, by the name of the points. They
+        are above 0; at most 8 sets of points are shown.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
@@ -185,17 +191,18 @@ def overshoot(ratios: Mapping[str, ArrayLike], *, title: str | None = None) -> F
 def comparison(
     std_ratio: ArrayLike, distance: ArrayLike, pair_difference: ArrayLike, *, title: str | None = None
 ) -> Figure:
-    """Show how draws differ from data: each component, and all pairs of them.
+    """Show how draws differ from data, in each component and in all pairs of components.
 
     Parameters
     ----------
     std_ratio : array, shape (K,)
-        Standard deviation of the draws over that of the data.
+        Ratio of the standard deviation of the draws to that of the data.
     distance : array, shape (K,)
         Kolmogorov distance between draws and data, in [0, 1].
     pair_difference : array, shape (P,)
-        Largest difference of coverage, draws less data, for each pair; in [-1, 1].
+        Largest difference in coverage (draws minus data) for each pair, in [-1, 1].
     title : str, optional
+        Title of the figure.
 
     Raises
     ------
@@ -223,9 +230,7 @@ def comparison(
     density, edges = histogram(100 * pair_difference)
     pairs.stairs(density, edges, fill=True, color=BLUE)
     pairs.axvline(0, color=INK, linewidth=0.8)
-    finish(
-        pairs, "difference of coverage\n(percentage points)", f"density of pairs ({len(pair_difference):,})"
-    )
+    finish(pairs, "difference in coverage\n(percentage points)", f"density of {len(pair_difference):,} pairs")
     for axes in (widths, distances):
         count_from_one(axes)
     return figure

@@ -1,4 +1,4 @@
-"""Page width, looks, axes and checks of arguments that all figures share."""
+"""Page width, line styles, axes and argument checks that all figures share."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,12 +26,12 @@ _DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 2
 _HUES = (BLUE, VERMILLION, "#009E73", INK, "#CC79A7", "#56B4E9", "#E69F00", "0.45")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
-#: Looks that set lines of one figure apart, without and with hues.
+#: Styles that distinguish the lines of a figure, with and without hues.
 LINES: tuple[dict[str, Any], ...] = tuple(
     {"color": color, "linestyle": dashes, "linewidth": 1.4}
     for color, dashes in zip(_HUES, _DASHES, strict=True)
 )
-#: The same for single marks.
+#: Styles that distinguish single marks.
 MARKS: tuple[dict[str, Any], ...] = tuple(
     {"color": color, "marker": marker, "linestyle": "none"}
     for color, marker in zip(_HUES, _MARKERS, strict=True)
@@ -42,12 +42,12 @@ MARKS: tuple[dict[str, Any], ...] = tuple(
 
 
 def check_floats(name: str, values: ArrayLike, *shape: int | str, positive: bool = False) -> np.ndarray:
-    """Return `values` as finite floats of a shape in which a string stands for any length from 1 on.
+    """Return `values` as finite floats of this shape, in which a string stands for any length above 0.
 
     Raises
     ------
     ValueError
-        If they have another shape, are not finite, or not `positive`.
+        If `values` has another shape, or holds values that are not finite or, for `positive`, not above 0.
     """
     array = np.asarray(check_unmasked(name, values))
     if array.ndim != len(shape) or not all(
@@ -68,12 +68,12 @@ def check_floats(name: str, values: ArrayLike, *shape: int | str, positive: bool
 def check_series(
     name: str, series: Mapping[str, ArrayLike], *shape: int | str, positive: bool = False
 ) -> dict[str, np.ndarray]:
-    """Return arrays by their names, each as :func:`check_floats` does.
+    """Return arrays by name, each checked by :func:`check_floats`.
 
     Raises
     ------
     ValueError
-        If there are none, or more than there are looks to tell them apart, or one is not as described.
+        If there are no arrays, more arrays than line styles, or an array that is not as described.
     """
     if not 1 <= len(series) <= len(LINES):
         raise ValueError(f"{name}: expected 1 to {len(LINES)} arrays; got {len(series)}")
@@ -89,7 +89,7 @@ def check_names(name: str, names: Sequence[str], count: int) -> list[str]:
     Raises
     ------
     ValueError
-        If there are more or fewer.
+        If there is another number of strings.
     """
     if isinstance(names, str) or len(names) != count:
         raise ValueError(f"{name}: expected {count} strings; got {names!r}")
@@ -109,7 +109,7 @@ def new_figure(height: float, title: str | None) -> Figure:
 
 
 def finish(axes: Axes, x_label: str, y_label: str, title: str | None = None) -> None:
-    """Label the axes in the one size of letters, and take away what frames them needlessly."""
+    """Label the axes in one font size, and remove the upper and right frame."""
     axes.set_xlabel(x_label, fontsize=9, parse_math=False)
     axes.set_ylabel(y_label, fontsize=9, parse_math=False)
     if title:
@@ -119,7 +119,7 @@ def finish(axes: Axes, x_label: str, y_label: str, title: str | None = None) -> 
 
 
 def legend_below(figure: Figure, handles: Sequence[Any], names: Sequence[str], **style: Any) -> None:
-    """One legend for all axes, below them, where it covers no data."""
+    """Add one legend for all axes, below them, where it covers no data."""
     columns = min(len(names), 3 if max(map(len, names)) > 24 else 4)
     style = {"ncols": columns, "frameon": False, "fontsize": 8, "handlelength": 3.2, **style}
     legend = figure.legend(handles, names, loc="outside lower center", **style)
@@ -131,7 +131,7 @@ def log_scale(axes: Axes, which: Literal["x", "y"], low: float, high: float) -> 
     """Make an axis logarithmic, with ticks for values from `low` to `high`."""
     axes.set(**{f"{which}scale": "log"})
     axis = axes.xaxis if which == "x" else axes.yaxis
-    # Few decades would have one or two labels only.
+    # A range of few decades would otherwise have only one or two labels.
     ratio = high / low
     steps = range(1, 10) if ratio < 5 else (1, 2, 5) if ratio < 300 else (1,)
     axis.set_major_locator(LogLocator(subs=steps))
@@ -149,7 +149,7 @@ def scale_y(axes: Axes, values: np.ndarray) -> None:
 
 
 def count_from_one(axes: Axes) -> None:
-    """Make an x axis one of whole numbers, few enough for three digits each."""
+    """Put ticks of an x axis at whole numbers, with room for three digits each."""
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
 
 
@@ -159,18 +159,18 @@ def percent(axis: Any) -> None:
 
 
 def signed(number: float) -> str:
-    """Two decimals, with the minus that ticks have."""
+    """Format a number with two decimals, and with the minus sign of the ticks."""
     return f"{number:.2f}".replace("-", "−")
 
 
 def note_below(axes: Axes, lines: Sequence[str]) -> None:
-    """Lines of text in the lower right corner of curves that rise, over what passes behind."""
+    """Write lines of text in the lower right corner, where rising curves leave room."""
     ground = {"facecolor": "white", "edgecolor": "none", "pad": 2}
     axes.text(0.97, 0.06, "\n".join(lines), fontsize=8, bbox=ground, transform=axes.transAxes, ha="right")
 
 
 def dots(count: int, line: int = 0) -> dict[str, Any]:
-    """Mark the `count` points of a line, as long as they stay apart; each line by other marks."""
+    """Choose marks for the `count` points of a line, unless they would touch; each line has its own."""
     return {"marker": _MARKERS[line], "markersize": 3} if count <= 64 else {}
 
 
@@ -178,12 +178,12 @@ def dots(count: int, line: int = 0) -> dict[str, Any]:
 
 
 def evenly_spaced_rows(array: np.ndarray, max_points: int) -> np.ndarray:
-    """Return at most so many rows, the first and the last among them.
+    """Select at most `max_points` evenly spaced rows, with the first and the last.
 
     Raises
     ------
     ValueError
-        If there would be none.
+        If `max_points` is below 1.
     """
     if max_points < 1:
         raise ValueError(f"max_points: expected at least 1; got {max_points}")
@@ -193,9 +193,9 @@ def evenly_spaced_rows(array: np.ndarray, max_points: int) -> np.ndarray:
 def histogram(
     values: np.ndarray, *, bins: int | None = None, reach: float = math.inf, log: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Density of values, and the edges of its bins, which are of equal width (or ratio, if `log`).
+    """Compute the density of values in bins of equal width (equal ratio for `log`), and the bin edges.
 
-    Values further than `reach` from the mean count, but lie outside of the bins.
+    Values further than `reach` from the mean are counted in the total, but lie outside the bins.
     """
     mean = float(values.mean(dtype=np.float64))
     low, high = max(float(values.min()), mean - reach), min(float(values.max()), mean + reach)
@@ -207,12 +207,12 @@ def histogram(
 
 
 def scatter(axes: Axes, points: np.ndarray, areas: tuple[float, float], **style: Any) -> None:
-    """Dots that shrink as they grow many, so that they do not run together; areas in square points."""
+    """Draw dots that are smaller for more points, within `areas` in square points."""
     area = float(np.clip(1500 / len(points), *areas))
-    # A vector file of thousands of dots is large and slow to show.
+    # A vector file with thousands of dots is large and slow to show.
     axes.scatter(*points.T, s=area, rasterized=True, **style)
 
 
 def count_label(name: str, shown: int, total: int) -> str:
-    """Name with the number of points, and how many of them are shown if not all."""
+    """Format a name with the number of points, and the number shown if not all are."""
     return f"{name} ({total:,})" if shown == total else f"{name} ({shown:,} of {total:,})"

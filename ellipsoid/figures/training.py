@@ -1,4 +1,4 @@
-"""The course of a training."""
+"""Losses over a training."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,14 +11,15 @@ from ellipsoid.figures.style import BLUE, VERMILLION, finish, new_figure, scale_
 
 
 def training_curve(history: Sequence[Mapping[str, Any]], *, title: str | None = None) -> Figure:
-    """Training and validation loss over the epochs.
+    """Show training and validation loss over the epochs.
 
     Parameters
     ----------
     history : sequence of mappings
-        Records with keys ``epoch``, ``train_loss`` and ``validation_loss``; others are not looked at, and a
+        Records with keys ``epoch``, ``train_loss`` and ``validation_loss``. Other keys are ignored, and a
         loss that is missing or None is left out.
     title : str, optional
+        Title of the figure.
 
     Raises
     ------

@@ -104,9 +104,9 @@ def test_components_show_distribution_gaussian_and_half_widths():
     )
     assert legend(figure) == [
         "values (2,000)",
-        "Gaussian of their mean and std",
-        "half width: std",
-        "half width: mad",
+        "Gaussian, same mean and std",
+        "half-width: std",
+        "half-width: mad",
     ]
     for index, axes in enumerate(figure.axes):
         ((density, edges, _),) = stairs(axes)
@@ -157,7 +157,12 @@ def test_spectrum_shows_scales_relative_to_the_standard_deviation():
     np.testing.assert_allclose(ratios.lines[0].get_ydata(), [0.9, 1.1, 1])
     np.testing.assert_allclose(ratios.lines[1].get_ydata(), [0.5, 0.5, 0.5])
     assert ratios.lines[0].get_linestyle() != ratios.lines[1].get_linestyle()
-    assert legend(figure) == ["latent dimensions, sorted", "components", "scale: mad", "scale: core"]
+    assert legend(figure) == [
+        "latent dimensions, sorted",
+        "components",
+        "half-width: mad",
+        "half-width: core",
+    ]
     assert len(figures.spectrum(std, {}).axes) == 1
 
 
@@ -277,7 +282,7 @@ def test_angles_of_pairs_plain_and_by_weight():
     assert plain[[0, 26, 27, 35]].tolist() == [0.25] * 4
     assert weighted[[0, 26, 27, 35]].tolist() == [0.25, 0, 0.5, 0.25]
     assert stairs(figure.axes[1])[1][0][[17, 18]].tolist() == [0.25, 0.75]
-    assert legend(figure) == ["each pair counts the same", "by weight"]
+    assert legend(figure) == ["equal weights", "weighted by ellipticity"]
     assert figures.plot_pair_angles(before, after).legends == []
 
 
@@ -294,7 +299,13 @@ def test_calibration_of_pairs():
     assert widest[:, 1].max() == pytest.approx(10)
     np.testing.assert_allclose(difference.lines[0].get_ydata(), [2, 1, 0.02], atol=1e-9)
     np.testing.assert_allclose(difference.lines[2].get_ydata(), [10, 5, 0.1], atol=1e-9)
-    assert legend(figure) == ["median of pairs (3)", "5% to 95%", "least to most", "Gaussian", "pair (1, 2)"]
+    assert legend(figure) == [
+        "median of 3 pairs",
+        "5% to 95%",
+        "minimum to maximum",
+        "Gaussian",
+        "pair (1, 2)",
+    ]
 
 
 def test_dependence_counts_pairs_above_the_threshold():
@@ -417,7 +428,7 @@ def test_no_module_of_the_package_has_the_name_of_a_figure():
         ("components", ([[1.0, 2.0]], ["a", "b"]), r"values: expected shape \(n, m\), n >= 2 and m <= 12"),
         ("components", (np.eye(13), ["a"] * 13), r"values: .* m <= 12; got \(13, 13\)"),
         ("components", (np.eye(3), ["a"]), r"names: expected 3 strings; got \['a'\]"),
-        ("components", ([[1.0, 0.1], [2.0, 0.1]], ["a", "b"]), "values: .* vary; 'b' is constant"),
+        ("components", ([[1.0, 0.1], [2.0, 0.1]], ["a", "b"]), "values: .* vary; got a constant 'b'"),
         ("components", (np.eye(2), ["a", "b"], {"std": [1]}), r"widths\['std'\]: expected shape \(2,\)"),
         ("component_statistics", ([1.0], [1.0, 2.0], [1.0]), r"kurtosis: expected shape \(1,\)"),
         ("spectrum", ([1.0, 0.0], {}), "std: expected values above 0; got 0"),
@@ -445,7 +456,7 @@ def test_figures_refuse(name, arguments, message):
         (lambda: figures.components(np.eye(2), ["a", "b"], bins=0), "bins: expected at least 1; got 0"),
         (
             lambda: figures.component_statistics([0.0], [0.0], [0.0], noise={"anderson_darling": 1.0}),
-            r"noise: expected names out of \['skewness', .*; got \['anderson_darling'\]",
+            r"noise: expected names among \['skewness', .*; got \['anderson_darling'\]",
         ),
         (
             lambda: figures.plot_distances({"a": [1.0]}, xlabel="x", reference="b"),
@@ -457,7 +468,7 @@ def test_figures_refuse(name, arguments, message):
         ),
         (
             lambda: figures.plot_pair_angles([0.0], [0.0], weights=([1.0], [0.0])),
-            r"weights\[1\]: expected weights of at least 0, not all of them 0",
+            r"weights\[1\]: expected weights of at least 0, and not only zeros",
         ),
         (
             lambda: figures.plot_calibration([1.0], [0.4], [[0.4]], worst=[("a", [0.4])] * 9),
