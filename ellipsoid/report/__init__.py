@@ -1,4 +1,4 @@
-"""The report of a run: every claim of the method, measured, drawn and assessed on one page."""
+"""The report of a run: a page that measures, shows and assesses every claim of the method."""
 
 from ellipsoid.report.copies import write_copy_page as write_copy_page
 from ellipsoid.report.inputs import ReportInputs as ReportInputs

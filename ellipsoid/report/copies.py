@@ -1,4 +1,4 @@
-"""The page that shows whether a generator copies, and its worst pairs side by side."""
+"""The page on copies of training data: the verdict, and the nearest pairs side by side."""
 
 import os
 import tempfile
@@ -26,17 +26,18 @@ def write_copy_page(
     compared_by: str,
     columns: Sequence[str] = (),
 ) -> Path:
-    """Write a page on the copies among generated rows, completely or not at all.
+    """Write a page on copies of training rows among generated rows, completely or not at all.
 
     Parameters
     ----------
     path : path
         The HTML file.
     report : CopyReport
+        Result of the test for copies.
     generated, train : arrays, shapes (m, ...) and (t, ...)
-        What was compared, as people look at it: uint8 images, or rows of numbers.
+        Generated and training data to show: uint8 images, or rows of numbers.
     compared_by : str
-        What distances were measured in: "standardised columns".
+        Name of the features in which distances were measured, such as "standardised columns".
     columns : sequence of str
         Names of the columns, if the rows are numbers that have names.
 
@@ -61,13 +62,16 @@ def write_copy_page(
         sections = [
             _pairs(report, generated, train, columns, Path(folder)),
             Section(
-                "How near is near",
-                "A ratio below 1 means that the nearest training row is closer than the nearest unseen one. "
-                "Copies lie far to the left, near 0. An honest generator has the ratios of unseen rows.",
+                "Distance ratios of all rows",
+                "Are generated rows closer to training rows than unseen rows are? The ratio divides the "
+                "distance to the nearest training row by the distance to the nearest unseen row. Copies have "
+                "ratios near 0, at the far left. A generator that does not copy has the same ratios as "
+                "unseen rows.",
                 [
                     (
                         plot,
-                        f"Ratios of all rows; below {test.threshold:.3g} a row counts as close",
+                        f"Ratios of unseen and generated rows. Below {test.threshold:.3g} a row counts as "
+                        "close to a training row",
                     )
                 ],
             ),
@@ -82,8 +86,8 @@ def write_copy_page(
                 ("Training rows", f"{len(train):,}"),
                 ("Compared by", compared_by),
                 ("Close to a training row", str(test.share)),
-                ("By chance", f"{test.expected:.4g}"),
-                ("p-value", f"{test.p_value:.2g}, called copying below {report.significance:g}"),
+                ("Expected by chance", f"{test.expected:.4g}"),
+                ("p-value", f"{test.p_value:.2g}; below {report.significance:g} the verdict is copying"),
                 ("Equal to a training row", f"{report.n_identical:,}"),
             ],
             sections=sections,
@@ -93,21 +97,22 @@ def write_copy_page(
 def _pairs(
     report: CopyReport, generated: np.ndarray, train: np.ndarray, columns: Sequence[str], folder: Path
 ) -> Section:
-    """Show the pairs of the smallest ratios, whatever the verdict is."""
+    """Show the pairs with the smallest ratios, for any verdict."""
     test, (own, theirs) = report.test, report.pairs.T
     title = f"The {len(own)} nearest pairs"
     text = (
-        "Each generated row stands beside the training row that is nearest to it. These are the pairs of the "
-        "smallest ratios. Any generator has nearest pairs: how alike they are counts."
+        "Do the most suspicious rows look like copies? Each generated row is shown with its nearest training "
+        "row, for the smallest ratios. Every generator has nearest pairs; only pairs that are almost equal "
+        "are copies."
     )
     if generated.ndim == 4:
-        # Row by row: a memory map of many images is not read as a whole.
+        # Single rows are read, since a memory map of many images may exceed the memory.
         above, below = (
             np.stack([images[row] for row in rows]) for images, rows in ((generated, own), (train, theirs))
         )
         figure = figures.plot_nearest(above, below[:, None], test.generated_distances[own][:, None])
         picture = figures.save(figure, folder / "pairs.png")
-        caption = "Generated images, and below each the nearest training image with its distance"
+        caption = "Generated images, and below each its nearest training image with the distance"
         return Section(title, text, [(picture, caption)])
     shown = range(min(generated.shape[1], _MOST_COLUMNS))
     names = [columns[column] if columns else f"column {column + 1}" for column in shown]
@@ -122,5 +127,5 @@ def _pairs(
 
 
 def _finite(ratios: np.ndarray) -> np.ndarray:
-    """Ratios that can be drawn: of a row that is equal to an unseen one, the ratio is infinite."""
+    """Ratios that can be drawn: a row that is equal to an unseen one has an infinite ratio."""
     return ratios[np.isfinite(ratios)]

@@ -1,4 +1,4 @@
-"""The inputs of a report, and how they are read from a run folder."""
+"""Inputs of a report, and their reading from a run folder."""
 
 import dataclasses
 import os
@@ -22,13 +22,13 @@ from ellipsoid.runs import (
 from ellipsoid.shapes import Shape
 from ellipsoid.state import check_latents
 
-# Latents whose images are examined before anything is measured.
+# Number of latents whose images are examined before anything is measured.
 _N_EXAMINED = 64
 
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """What a report is about.
+    """Inputs of a report.
 
     Attributes
     ----------
@@ -40,17 +40,17 @@ class ReportInputs:
         Functions from float32 latents (n, D) to images (n, H, W, C), uint8 or floats in `pixel_range`, and
         from uint8 images to latents.
     images, test_images : (n, H, W, C) uint8 arrays, optional
-        Training images, in any number and order, and others that the autoencoder has never seen.
+        Training images, in any number and order, and images that the autoencoder has not seen.
     history : sequence of dict
-        Losses over the epochs.
+        Losses of each epoch.
     run : Path, optional
-        Folder of the run, which may have been evaluated with this state.
+        Folder of the run, for the results of an evaluation with this state.
     directions : Directions, optional
         Directions of attributes in the latents.
     pixel_range : tuple of two float
         Black and white of decoded images that are floats: (-1, 1) for a decoder that ends in tanh.
     notes : sequence of str
-        Sentences on the page about what it leaves out.
+        Sentences about content that the page leaves out.
     shapes : mapping of str to shape
         Other shapes of the same latents, by name: "mixture", "flow".
     test_latents : ndarray, shape (m, D), optional
@@ -72,12 +72,12 @@ class ReportInputs:
     test_latents: np.ndarray | None = None
 
     def examined(self) -> "ReportInputs":
-        """Give the same with a decoder of uint8 images, after the images of some latents were examined.
+        """Return the same inputs with a decoder of uint8 images, after a check of some decoded latents.
 
         Raises
         ------
         TypeError, ValueError
-            If the latents do not fit the state, or `decode` gives no images in `pixel_range`.
+            If the latents do not fit the state, or `decode` does not return images in `pixel_range`.
         """
         if self.decode is None:
             return self
@@ -89,18 +89,18 @@ class ReportInputs:
 def load_report_inputs(
     run: str | os.PathLike[str], images: str | os.PathLike[str] | np.ndarray | None = None
 ) -> ReportInputs:
-    """Read the inputs of a report from a run folder, or from a folder with nothing but ``latents.npy``.
+    """Read the inputs of a report from a run folder, or from a folder with only ``latents.npy``.
 
-    Without ``state.npz`` a state is fitted to the latents. Without an autoencoder the report shows no images;
-    without the training images it shows neither reconstructions nor nearest neighbours, and says so.
+    Without ``state.npz`` a state is fitted to the latents. Without an autoencoder the report shows no images.
+    Without the training images it says that reconstructions and nearest neighbours are left out.
 
     Parameters
     ----------
     run : path
         Folder of the run.
     images : path, name or array, optional
-        Training images, as for :func:`ellipsoid.models.load_images`. By default those that the run says it
-        was trained on, if they are still there.
+        Training images, as for :func:`ellipsoid.models.load_images`. By default these are the images that the
+        run records, if they still exist.
 
     Returns
     -------
@@ -109,12 +109,12 @@ def load_report_inputs(
     Raises
     ------
     FileNotFoundError
-        If there is no such folder, no ``latents.npy`` in it, or no file of the images.
+        If the folder, its ``latents.npy`` or the file of images does not exist.
     TypeError
         If the latents do not hold real numbers.
     ValueError
-        If a file in it is damaged, if no state can be fitted to the latents, or if the images cannot be read,
-        are not those of the run, or come without an autoencoder.
+        If a file in the folder is damaged, if no state can be fitted to the latents, if the images cannot be
+        read or are not those of the run, or if the run has no autoencoder for them.
     """
     folder = RunFolder(run)
     latents = folder.read_latents()
@@ -122,7 +122,7 @@ def load_report_inputs(
     directions = _directions(folder, latents.shape[-1])
     if not folder.has_autoencoder:
         if images is not None:
-            raise ValueError(f"images: expected a run with an autoencoder to go with them; {run} has none")
+            raise ValueError(f"images: expected a run with an autoencoder; got {run}, which has none")
         return ReportInputs(state, latents, directions=directions)
 
     from ellipsoid.models.autoencoder import decode_latents, encode_images
@@ -160,7 +160,7 @@ def _directions(run: RunFolder, n_features: int) -> Directions | None:
     found = len(next(iter(directions.values())).vector)
     if found != n_features:
         raise ValueError(
-            f"{run.directions}: expected directions of {n_features} latent dimensions; got {found}; "
-            f"learn them again with `ellipsoid directions {run.path}`"
+            f"{run.directions}: expected directions in {n_features} latent dimensions; got {found} "
+            f"dimensions: learn them again with `ellipsoid directions {run.path}`"
         )
     return directions

@@ -1,4 +1,4 @@
-"""A self-contained page of words and pictures: an HTML file that opens without a network."""
+"""A self-contained page of text and pictures: an HTML file that opens without a network."""
 
 import base64
 import hashlib
@@ -27,26 +27,26 @@ _MEDIA_TYPES = {
 }
 
 
-#: A file with its caption, and with words for those who cannot see it.
+#: Picture file with its caption and an optional description for readers who cannot see it.
 Picture = tuple[str | os.PathLike[str], str] | tuple[str | os.PathLike[str], str, str]
 
 
 @dataclass(frozen=True)
 class Walk:
-    """A sheet of images that the page shows column by column, as a slider goes.
+    """A sheet of images that the page shows column by column, by the position of a slider.
 
-    Without script, and in print, all of the sheet is seen.
+    Without scripts, and in print, the page shows the whole sheet.
 
     Attributes
     ----------
     sheet : path
-        File of images in rows and columns without gaps.
+        Image file with rows and columns of images, without gaps.
     label : str
-        Name of the slider: what changes along it.
+        Name of the slider: the quantity that changes along it.
     caption : str
-        Text below; it also tells what is seen to those who cannot see it.
+        Text below the sheet, and its description for readers who cannot see it.
     rows, columns : int
-        Numbers of images.
+        Numbers of rows and columns of the sheet.
     low, high : float
         Values of the first and the last column, in standard deviations.
     """
@@ -71,12 +71,12 @@ class Section:
     text : str
         Plain text; an empty line starts a new paragraph.
     pictures : sequence of (path, caption) or (path, caption, alt)
-        PNG, SVG, GIF, JPEG or WebP files. The last of the three tells what is seen to those who cannot see
-        it, beside the caption.
+        PNG, SVG, GIF, JPEG or WebP files with captions. The third entry describes the picture for readers
+        who cannot see it.
     table : sequence of rows of str
-        Table below the text; its first row is the heading of its columns.
+        Table below the text. Its first row names the columns.
     walks : sequence of Walk
-        Sheets with a slider, below the pictures.
+        Sheets with sliders, below the pictures.
     """
 
     title: str
@@ -106,20 +106,20 @@ def write_page(
     title : str
         Heading of the page.
     lead : str
-        The paragraphs for a reader who reads no others.
+        First paragraphs of the page: the result in short.
     warnings, remarks : sequences of str
-        Sentences below the lead: warnings are set apart, remarks are listed.
+        Paragraphs below the lead: warnings are highlighted, and remarks form a list.
     summary : sequence of (label, value)
-        Rows of a table; values are shown by ``str``.
+        Rows of a table. Values are shown as by ``str``.
     sections : sequence of Section
         Sections of the page, in this order.
     provenance : sequence of (label, text)
-        Lines at the end that say where the page comes from.
+        Lines at the end of the page about its origin.
 
     Returns
     -------
     Path
-        The file: images and style inside, and a script of its own if there are walks.
+        The file. It contains all images and styles, and a script if there are walks.
 
     Raises
     ------

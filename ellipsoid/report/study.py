@@ -1,4 +1,4 @@
-"""The study that all chapters of a report share: latents, diagnostics, draws and keys, made once."""
+"""The study that all chapters of a report share: latents, diagnostics, draws and keys."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,34 +17,34 @@ from ellipsoid.evaluation.recommend import Recommendation
 from ellipsoid.report.inputs import ReportInputs
 from ellipsoid.report.page import Picture, Walk
 
-#: Draws that are compared with the latents.
+#: Number of draws that are compared with the latents.
 N_DRAWS = 10_000
 
-# Images of a walk: the average and a few draws, from so far on one side to so far on the other.
+# Rows of a walk (the average and a few draws), its images per row, and its reach to both sides.
 _WALK_ROWS, _WALK_COLUMNS, _WALK_REACH = 4, 25, 3.0
 
 
 @dataclass(frozen=True)
 class Study:
-    """Latents under study: each chapter of a report is a function of it.
+    """Latents under study, with everything that the chapters of a report share.
 
     Attributes
     ----------
     inputs : ReportInputs
-        State, latents, images, and the functions between latents and images.
+        State, latents, images, encoder and decoder.
     diagnostics : Diagnostics
-        Measurements of these latents.
+        Measurements of the latents.
     advice : Recommendation
-        How to draw for a balance of fidelity and diversity: by an evaluation of the run, or by these
-        measurements.
+        Recommended way to draw for a balance of fidelity and diversity, from an evaluation of the run or from
+        the measurements.
     folder : Path
         Folder of the figures.
     drawn_latents : ndarray, shape (N_DRAWS, D)
-        Draws of the default law and level.
+        Draws by the default law and level.
     drawn_scores : ndarray, shape (N_DRAWS, K)
         Scores of these draws.
     blind_key, sample_key, walk_key : jax.Array
-        Random keys of the latents that ignore the region, of further draws, and of the walk in the original
+        Random keys for latents that ignore the region, for further draws, and for the walk in the original
         frame.
     """
 
@@ -60,7 +60,7 @@ class Study:
 
     @property
     def state(self) -> el.PCAState:
-        """State whose claims are tested."""
+        """State under study."""
         return self.inputs.state
 
     @property
@@ -82,7 +82,7 @@ class Study:
     def mean(self) -> np.ndarray:
         """Mean of each latent dimension, shape (D,).
 
-        It comes from sums in float64: those of float32 numbers far from zero would be far off.
+        The sums are in float64, since float32 sums of numbers far from zero are inaccurate.
         """
         return self.diagnostics.original.mean
 
@@ -94,29 +94,31 @@ class Study:
     def sample(
         self, n: int, shape: el.PCAState | el.Mixture | el.Flow | None = None, **options: Any
     ) -> np.ndarray:
-        """Latents of `n` draws, by default of the whole state; `options` are those of ``sample``."""
+        """Draw `n` latents from the state or another shape, with the options of :func:`ellipsoid.sample`."""
         return np.asarray(el.sample(self.sample_key, shape or self.state, n, **options).latents)
 
     def walk(
         self, name: str, decode: Callable[[np.ndarray], np.ndarray], step: np.ndarray, label: str
     ) -> Walk:
-        """Move the average and a few draws along a step ``(D,)`` of one standard deviation, in one sheet."""
+        """Make a sheet of the average and a few draws, moved in steps ``(D,)`` of one standard deviation."""
         starts = np.concatenate([self.mean[None], self.drawn_latents[: _WALK_ROWS - 1]]).astype(np.float32)
         amounts = np.linspace(-_WALK_REACH, _WALK_REACH, _WALK_COLUMNS, dtype=np.float32)
         latents = starts[:, None] + amounts[:, None] * np.asarray(step, np.float32)
         images = decode(latents.reshape(-1, latents.shape[-1]))
         path = figures.save_sheet(images, self.folder / f"{name}.webp", columns=_WALK_COLUMNS)
         caption = (
-            f"The average and {len(starts) - 1} draws, moved along {label} from {-_WALK_REACH:g} to "
+            f"The average image and {len(starts) - 1} draws, moved along {label} from {-_WALK_REACH:g} to "
             f"{_WALK_REACH:g} standard deviations"
         )
         return Walk(path, label, caption, len(starts), _WALK_COLUMNS, -_WALK_REACH, _WALK_REACH)
 
     def save(self, name: str, figure: Figure, caption: str, *, svg: bool = True) -> Picture:
-        """Save a figure as PNG, and as SVG too unless it shows images; its path, caption and content."""
+        """Save a figure as PNG, and as SVG unless it shows images; return path, caption and description."""
         path = figures.save(figure, self.folder / f"{name}.png")
         if svg:
-            figure.set_layout_engine("none")  # it is laid out, and would be so twice more for another file
+            figure.set_layout_engine(
+                "none"
+            )  # the layout is done, and would be repeated twice for another file
             figures.save(figure, self.folder / f"{name}.svg")
         return path, caption, figures.described(figure)
 
@@ -129,19 +131,20 @@ def make_study(
     *,
     key: jax.Array,
 ) -> Study:
-    """Draw once what several chapters show.
+    """Make a study: its draws are made once for all chapters.
 
     Parameters
     ----------
     inputs : ReportInputs
+        Inputs of the report.
     diagnostics : Diagnostics
         Measurements of the same state and latents.
     advice : Recommendation
-        How to draw.
+        Recommended way to draw.
     folder : Path
-        Folder of the figures; made when the first one is saved.
+        Folder of the figures. It is created when the first figure is saved.
     key : jax.Array
-        Random key of everything that is drawn.
+        Random key for all draws.
 
     Returns
     -------

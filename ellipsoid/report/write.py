@@ -1,4 +1,4 @@
-"""From inputs to files: the page of a report, its figures and its numbers."""
+"""Writing of a report: the page, its figures and its numbers."""
 
 import json
 import os
@@ -29,41 +29,41 @@ def write_report(
     seed: int = 0,
     progress: bool = True,
 ) -> Verdict:
-    """Measure, draw and assess the latents of a run.
+    """Measure and assess the latents of a run, and write a page about them.
 
-    Writes ``report.html``; ``diagnostics.json`` with the numbers, ``diagnostics-components.csv`` and
-    ``diagnostics-pairs.csv`` with those of each component and each pair; and ``figures/`` with every figure
-    as PNG, as SVG too unless it shows images, and animations as GIF. The page and the numbers are each
-    replaced completely or not at all. Where the run was evaluated with this state, the page leads with what
-    the evaluation recommends.
+    The page is ``report.html``. The numbers are in ``diagnostics.json``; those of each component and each
+    pair are in ``diagnostics-components.csv`` and ``diagnostics-pairs.csv``. The folder ``figures/`` holds
+    every figure as PNG, also as SVG unless it shows images, and animations as GIF. The page and each file
+    of numbers are replaced completely or not at all. If the run was evaluated with this state, the page
+    leads with the recommendation of the evaluation.
 
     Parameters
     ----------
     run : path
         Folder of the run.
     inputs : ReportInputs
-        State and latents, and what else there is to show.
+        State and latents, and optional images, decoder and further results.
     title : str
         Heading of the page.
     summary : sequence of (label, value)
-        Table at the top of the page. Without one, that of an earlier report on the same state stays.
+        Table at the top of the page. By default, the table of an earlier report on the same state is kept.
     seed : int
-        Seed of everything that is drawn.
+        Random seed of all draws.
     progress : bool
         Whether to show progress bars.
 
     Returns
     -------
     Verdict
-        The assessment at the top of the page.
+        Assessment at the top of the page.
 
     Raises
     ------
     OSError
         If a file cannot be written.
     TypeError, ValueError
-        If the latents are not a finite real matrix of at least 8 rows that fits the state, the state has one
-        component only, or the decoder gives something else than images in `inputs.pixel_range`.
+        If the latents are not a finite real matrix of at least 8 rows that fits the state, if the state has
+        only one component, or if the decoder does not return images in `inputs.pixel_range`.
     """
     folder = RunFolder(run)
     inputs = inputs.examined()  # before minutes of measuring
@@ -108,28 +108,28 @@ def write_report(
 
 
 def _evaluated(inputs: ReportInputs) -> Recommendation | None:
-    """Recommendation of an evaluation of the run, if there is one that can be drawn by."""
+    """Recommendation of an evaluation of the run, if there is one that can be used."""
     try:
         return None if inputs.run is None else load_recommendation(inputs.run)
-    except ValueError:  # its chapter says why
+    except ValueError:  # the chapter on the evaluation tells the reason
         return None
 
 
 def _lead(verdict: Verdict, evaluated: Recommendation | None) -> str:
     if evaluated is None:
         way = f"Draw with the law {verdict.law} at level {verdict.level:.3g}. {verdict.reason}"
-    elif evaluated.measured is None:  # it was chosen by latents
+    elif evaluated.measured is None:  # latents alone decided
         way = f"This run draws with {evaluated.way}. {evaluated.reason}"
     else:
         way = (
-            f"Draw with {evaluated.way}: of all ways to draw that were judged by their images, this one is "
-            "the best balance of fidelity and diversity."
+            f"Draw with {evaluated.way}. Among all ways to draw that were compared by their images, this one "
+            "has the best balance of fidelity and diversity."
         )
     return f"{verdict.headline} {way}"
 
 
 def _summary_of_before(folder: RunFolder, state_digest: str) -> list[list[str]]:
-    """Rows of the table in the report that is there, if it is about the same state."""
+    """Rows of the table in an existing report on the same state; none without one."""
     try:
         numbers = json.loads(folder.diagnostics.read_bytes())
         if numbers["state_digest"] != state_digest:

@@ -104,7 +104,7 @@ def test_a_report_leads_with_what_was_found(run, tmp_path, capsys, monkeypatch):
         numbers = json.loads((folder / "diagnostics.json").read_bytes())
         command = " ".join(["ellipsoid report", str(folder), *options])
         assert f"by ellipsoid {el.__version__}, `{command}`" in page
-        assert (f"Draw with {best.way}: of all ways to draw" in page) == (not options)
+        assert (f"Draw with {best.way}. Among all ways to draw" in page) == (not options)
         assert ("`ellipsoid evaluate " in page) == (not options)
         assert numbers["advice"] == ("latents" if options else "evaluation")
         assert options or (numbers["law"], numbers["level"]) == (best.law, best.level)

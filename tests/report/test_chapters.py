@@ -192,7 +192,7 @@ def test_new_images_are_drawn_by_every_law_and_by_number_of_components(with_imag
     ]
     table = [(k, options["level"] * options["fact"]) for n, k, options in with_images.sampled if n == 9]
     assert table == [(k, 2.35 * fact) for k in (2, 3, 6) for fact in FACTS]
-    assert f"level {nine_tenths:.3g} holds nine tenths" in section.pictures[1][1]
+    assert f"level {nine_tenths:.3g} holds 90% of the latents" in section.pictures[1][1]
     rows = texts(with_images.figures["components_and_facts"])[:3]
     assert rows == ["2 components", "3 components", "6 components"]
 
@@ -280,7 +280,7 @@ def test_attributes_are_clusters_or_shifts(with_images, tmp_path):
         "smiling": "shift",
         "taller": "shift",  # nearly without overlap, yet one cloud that was cut in two
     }
-    assert "Clusters are 1 of these 3: <hat>." in section.text
+    assert "1 of these 3 attributes forms a cluster (<hat>); the others are shifts." in section.text
     assert section.table[1][2].startswith("1.000 ± 0.000")
     assert [walk.label for walk in section.walks] == ["<hat>", "taller", "smiling"]
     assert [path.stem for path, _ in section.pictures] == ["directions", "attributes"]
@@ -336,7 +336,7 @@ def test_an_evaluation_of_something_else_says_so(evaluated, monkeypatch):
 
     monkeypatch.setattr(evaluation, "load_recommendation", fail)
     section = evaluation.evaluation(evaluated)
-    assert section.text.endswith("is of no use: state.npz is not the one that was evaluated.")
+    assert section.text.endswith("cannot be used: state.npz is not the one that was evaluated.")
     assert not section.pictures
     monkeypatch.setattr(evaluation, "load_recommendation", lambda run, goal: None)
     assert evaluation.evaluation(evaluated) is None
@@ -352,9 +352,9 @@ def test_components_that_vary_are_shown(study):
     assert f"{distance.max():.1%} in the worst" in section.text
     titles = [axes.get_title("left") for axes in study.figures["components_original"].axes]
     assert titles == [f"latent dimension {i}" for i in (1, 2, 3, 5, 7, 8)]  # the sixth is dead
-    assert "half width: core" in legend(study.figures["components_pca"])
-    assert "half width: histogram_raw" not in legend(study.figures["components_pca"])
-    assert "scale: histogram_raw" in legend(study.figures["spectrum"])
+    assert "half-width: core" in legend(study.figures["components_pca"])
+    assert "half-width: histogram_raw" not in legend(study.figures["components_pca"])
+    assert "half-width: histogram_raw" in legend(study.figures["spectrum"])
     statistics = study.figures["dimension_statistics"].axes[0]
     assert len(statistics.lines[0].get_xdata()) == 7
 
@@ -363,7 +363,7 @@ def test_location_names_the_dimensions_that_carry_the_offset(study, latents):
     section = location(study)
     mean = latents.mean(axis=0, dtype=np.float64)
     largest = np.argsort(-(mean**2))[:3]
-    assert f"The centre of the latents is {np.linalg.norm(mean):.3g} latent units" in section.text
+    assert f"Their centre is {np.linalg.norm(mean):.3g} latent units" in section.text
     assert f"Dimensions {', '.join(str(i + 1) for i in largest)} carry" in section.text
     assert legend(study.figures["distances_origin"]) == [
         "latents",
@@ -380,24 +380,28 @@ def test_location_names_the_dimensions_that_carry_the_offset(study, latents):
 
 def test_correlations_are_gone_unless_the_state_is_of_others(study):
     section = correlations(study)
-    assert "4 and 7 by -1.00" in section.text
-    assert "of principal components is " in section.text
-    assert ": none." in section.text
+    assert "4 and 7 (−1.00)" in section.text
+    assert "between principal components is " in section.text
+    assert "which is zero up to rounding." in section.text
     turned = np.array(study.diagnostics.covariance_after)
     turned[0, 1] = turned[1, 0] = 0.5 * math.sqrt(turned[0, 0] * turned[1, 1])
     changed = dataclasses.replace(study.diagnostics, covariance_after=turned)
     section = correlations(dataclasses.replace(study, diagnostics=changed))
-    assert "of the state's components is 0.50: its axes are not quite those of these latents" in section.text
+    assert (
+        "between the state's components is 0.50, so its axes are not quite those of these latents"
+        in section.text
+    )
 
 
 def test_ellipses_of_the_worst_pairs_are_shown_and_none_of_dimensions_that_are_one(study):
     section = ellipses(study)
     pairs = study.diagnostics.calibration
     level_2 = pairs.of_pairs[list(pairs.levels).index(2.0)]
-    assert "86.5% of its points inside the ellipse of level 2" in section.text
-    assert (
-        f"Over all 15 pairs of principal components the latents have {np.median(level_2):.1%}" in section.text
+    assert "and 86.5% of a Gaussian" in section.text
+    expected = (
+        f"Over all 15 pairs of principal components, the ellipse of level 2 holds {np.median(level_2):.1%}"
     )
+    assert expected in section.text
     worst = diagnostics.strongest_pairs(pairs.errors, 3)
     assert legend(study.figures["calibration"])[4:] == [f"{i + 1}, {j + 1}" for i, j in worst]
     shown = {(axes.get_xlabel(), axes.get_ylabel()) for axes in study.figures["contours_original"].axes}
@@ -412,11 +416,12 @@ def test_normality_says_what_was_measured(study):
     section = normality(study)
     for share, level in measured.levels_holding.items():
         assert (
-            f"{share:.0%} at {level:.2f} (a Gaussian: {measured.gaussian_levels[share]:.2f})" in section.text
+            f"{share:.0%} at level {level:.2f} (a Gaussian: {measured.gaussian_levels[share]:.2f})"
+            in section.text
         )
     assert f"spread {measured.distances.spread:.2f} times as wide as a Gaussian's" in section.text
     assert f"{measured.distances.core_share:.0%} of the latents belong to one Gaussian core" in section.text
-    assert f"Mardia's kurtosis is {measured.normality.kurtosis_ratio:.3f} of a Gaussian's" in section.text
+    assert f"Mardia's kurtosis is {measured.normality.kurtosis_ratio:.3f} times a Gaussian's" in section.text
     distances = dataclasses.replace(measured.distances, core_share=math.nan)
     fewer = dataclasses.replace(measured, normality=None, distances=distances)
     text = normality(dataclasses.replace(study, diagnostics=fewer)).text
@@ -438,7 +443,7 @@ def test_dependence_names_the_strongest_pair(study):
     measured = study.diagnostics.dependence
     section = dependence(study)
     i, j = diagnostics.strongest_pairs(measured.distance, 1)[0]
-    assert f"is {measured.distance[i, j]:.2f}, of components {i + 1} and {j + 1};" in section.text
+    assert f"is {measured.distance[i, j]:.2f}, between components {i + 1} and {j + 1};" in section.text
     first = study.figures["dependent_pairs"].axes[0]
     assert (first.get_xlabel(), first.get_ylabel()) == (f"component {i + 1}", f"component {j + 1}")
 
@@ -446,8 +451,8 @@ def test_dependence_names_the_strongest_pair(study):
 def test_draws_are_compared_with_the_latents(study):
     section = draws_and_data(study)
     ratio = np.median(study.drawn_scores.std(axis=0) / study.scores.std(axis=0))
-    assert f"{ratio:.2f} times that of the latents in the median" in section.text
-    assert section.pictures[2][1].startswith("400 draws beside the latents")
+    assert f"{ratio:.2f} times that of the latents in the median component" in section.text
+    assert section.pictures[2][1].startswith("400 draws compared with the latents")
     assert legend(study.figures["planes_pca"])[:2] == ["latents (3,000)", "generated (20)"]
 
 
@@ -455,31 +460,31 @@ def test_draws_are_compared_with_the_latents(study):
 
 
 def test_the_autoencoder_shows_images_that_it_has_not_seen_if_there_are_any(with_images):
-    assert autoencoder(with_images).pictures[0][1].startswith("Images of the training set")
+    assert autoencoder(with_images).pictures[0][1].startswith("Training images, and their reconstructions")
     history = [{"epoch": 1, "train_loss": 0.5}]
     inputs = dataclasses.replace(with_images.inputs, test_images=with_images.inputs.images, history=history)
     captions = [
         caption for _, caption, *_ in autoencoder(dataclasses.replace(with_images, inputs=inputs)).pictures
     ]
-    assert captions[0].startswith("Images it has never seen")
-    assert captions[1] == "Mean squared error over the epochs"
+    assert captions[0].startswith("Unseen images, and their reconstructions")
+    assert captions[1] == "Mean squared error in each epoch"
 
 
 def test_draws_that_are_copies_lie_nearer_than_other_images(with_images, latents):
     """The other images are as smooth as draws: reconstructions, which do not count as their own copies."""
     own = neighbours(with_images)
-    assert "other training images, reconstructed" in own.text
-    assert "that is not their own than 0.0" in own.text
-    assert "than 0.000" not in own.text
+    assert (
+        "reconstructions of training images, compared with training images other than their own" in own.text
+    )
+    assert "lie within 0.0" in own.text
+    assert "lie within 0.000" not in own.text
     copies = dataclasses.replace(with_images, drawn_latents=latents[:256])
-    assert "of the draws, 100.0%." in neighbours(copies).text
+    assert "100.0% of the draws lie within" in neighbours(copies).text
     # A training image is no copy of itself, but as an unseen one it would be.
     inputs = dataclasses.replace(with_images.inputs, test_images=with_images.inputs.images)
     unseen = neighbours(dataclasses.replace(copies, inputs=inputs))
-    assert (
-        "unseen images, reconstructed. 1% of those lie nearer to a training image than 0.000" in unseen.text
-    )
-    assert "of the draws, 0.0%." in unseen.text
+    assert "1% of reconstructions of unseen images, which are as smooth" in unseen.text
+    assert "0.0% of the draws lie within 0.000 of a training image" in unseen.text
     assert legend(with_images.figures["nearest_distances"])[0] == "draws"
 
 
@@ -546,5 +551,5 @@ def test_a_shape_that_was_chosen_by_latents_is_not_said_to_be_judged_by_images(
     inputs = dataclasses.replace(with_images.inputs, run=tmp_path)
     section = evaluation.evaluation(dataclasses.replace(with_images, inputs=inputs, folder=tmp_path))
     assert section.title == "How the run draws"
-    assert section.text == "By 50 latents that were held out."
+    assert section.text == "Which shape do draws come from, and why? By 50 latents that were held out."
     assert not section.table

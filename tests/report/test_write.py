@@ -48,7 +48,7 @@ TITLES = [
     "Ellipses",
     "All components at once",
     "Why the principal components",
-    "What a rotation leaves behind",
+    "Dependence after the rotation",
     "Draws and latents",
 ]
 

@@ -1,7 +1,7 @@
 """The chapters of a report: each a function of a :class:`~ellipsoid.report.study.Study`.
 
-A chapter gives a :class:`~ellipsoid.report.page.Section`, or None where there is nothing to show it with. To
-add one, write its function in one of these modules, and name it in `CHAPTERS`.
+A chapter returns a :class:`~ellipsoid.report.page.Section`, or None if the study lacks the inputs for it. To
+add one, write its function in one of these modules, and add it to `CHAPTERS`.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from ellipsoid.report.chapters import (
 from ellipsoid.report.page import Section
 from ellipsoid.report.study import Study
 
-#: Every chapter, in the order of the page.
+#: All chapters, in the order of the page.
 CHAPTERS: tuple[Callable[[Study], Section | None], ...] = (
     ladder.ladder,
     images.new_images,

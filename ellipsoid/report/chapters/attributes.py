@@ -1,4 +1,4 @@
-"""Attributes that are known of the images: whether each forms a cluster among the latents, or shifts them."""
+"""Known attributes of the images: whether each forms a cluster among the latents, or shifts them."""
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -10,16 +10,16 @@ from ellipsoid.figures.style import signed
 from ellipsoid.report.page import Section
 from ellipsoid.report.study import Study
 
-# Attributes that are walked along, the clearest ones.
+# Number of attributes with a walk, the clearest ones.
 _N_WALKS = 12
-# Attributes whose correlations are shown.
+# Number of attributes whose correlations are shown.
 _N_CORRELATED = 40
-# Latents whose density along a direction is looked at.
+# Number of latents for the density along a direction.
 _N_READ = 50_000
 
 
 def attributes(study: Study) -> Section | None:
-    """Say how each attribute lies among the latents, and walk along its direction."""
+    """Report how each attribute lies among the latents, and walk along its direction."""
     known, decode = study.inputs.directions, study.inputs.decode
     if not known:
         return None
@@ -37,7 +37,8 @@ def attributes(study: Study) -> Section | None:
             study.save(
                 "directions",
                 figures.named_correlations(correlations, names),
-                "How far a step along the direction of each row moves the latents along that of each column",
+                "Movement of the latents along the attribute of each column, for a step of 1 along the "
+                "attribute of each row",
             )
         )
     walks = []
@@ -50,7 +51,8 @@ def attributes(study: Study) -> Section | None:
                 figures.strips(
                     strips, [one.name for one in walked], [f"{step:+.3g}" for step in steps[:, 0]]
                 ),
-                "The average, from -3 to 3 standard deviations along the direction of each attribute",
+                "The average image, moved from -3 to 3 standard deviations along the direction of each "
+                "attribute",
                 svg=False,
             )
         )
@@ -60,14 +62,16 @@ def attributes(study: Study) -> Section | None:
         ]
     return Section(
         "Attributes",
-        "The direction of an attribute leads from the latents of images without it to those with it: the "
-        "linear discriminant of whitened scores. AUC, by cross-validation, is how often an image with the "
-        "attribute lies further along than one without it, ± its standard error: 0.5 is chance, 1 no "
-        "overlap. The means of both groups are in standard deviations of all latents.\n\n"
-        "An attribute forms a cluster where the density of all latents along its direction has two peaks, "
-        "with a valley between them that noise does not explain; otherwise it is a shift within one cloud. "
+        "Does an attribute split the latents into clusters, or does it shift them within one cloud? "
         + _clusters(clusters, len(forms))
-        + _most_correlated(correlations, names),
+        + " An attribute forms a cluster if the density of all latents along its direction has two peaks, "
+        "with a valley between them that noise does not explain. Draws from one region also fall into such a "
+        "valley; a mixture or a flow avoids it.\n\n"
+        "The direction of an attribute leads from the latents of images without it to those of images with "
+        "it: it is the linear discriminant of the whitened scores. The AUC is the probability that an image "
+        "with the attribute lies further along the direction than one without it (cross-validated, ± its "
+        "standard error): 0.5 is chance, and 1 means no overlap. The means of both groups are in standard "
+        "deviations of all latents." + _most_correlated(correlations, names),
         pictures,
         table=[heading, *rows],
         walks=walks,
@@ -77,14 +81,14 @@ def attributes(study: Study) -> Section | None:
 def has_two_peaks(readings: np.ndarray) -> bool:
     """Whether the density of readings has two peaks, with a valley between them that noise does not explain.
 
-    The density is a kernel estimate with the bandwidth of Silverman (1986), which smooths two peaks rather
-    too much. The valley lies below the lower peak by more than five standard errors of the difference.
+    The density is a kernel estimate with the bandwidth of Silverman (1986), which tends to oversmooth two
+    peaks. The valley lies below the lower peak by more than five standard errors of the difference.
     """
     low, middle, high = np.quantile(readings, (0.25, 0.5, 0.75))
     bandwidth = 0.9 * min(readings.std(), (high - low) / 1.34) * len(readings) ** -0.2
     if not bandwidth > 0:
         return False
-    # Rows further out than that are strays, whatever they are.
+    # Rows further out are outliers.
     first = max(readings.min(), middle - 10 * (high - low)) - 4 * bandwidth
     last = min(readings.max(), middle + 10 * (high - low)) + 4 * bandwidth
     edges = np.arange(first, last, bandwidth / 4)
@@ -104,19 +108,21 @@ def _numbers(one: Direction) -> tuple[str, str, str, str]:
 
 def _clusters(clusters: list[str], n: int) -> str:
     if not clusters:
-        return f"None of these {n} forms a cluster."
+        return f"None of these {n} attributes forms a cluster; each is a shift."
     if len(clusters) == n:
-        return f"Each of these {n} forms a cluster."
-    return f"Clusters are {len(clusters)} of these {n}: {', '.join(clusters)}."
+        return f"Each of these {n} attributes forms a cluster."
+    forms = "form clusters" if len(clusters) > 1 else "forms a cluster"
+    return f"{len(clusters)} of these {n} attributes {forms} ({', '.join(clusters)}); the others are shifts."
 
 
 def _most_correlated(correlations: np.ndarray, names: list[str]) -> str:
-    """Sentence about the two directions that go together the most, or nothing for one."""
+    """Describe the two directions with the strongest correlation; empty for a single direction."""
     if len(names) < 2:
         return ""
     apart = np.abs(np.triu(correlations, 1))
     i, j = np.unravel_index(np.argmax(apart), apart.shape)
     return (
-        f" A step along {names[i]} moves latents by {signed(correlations[i, j])} along {names[j]}, the most "
-        "of any two; the command directions can make steps that leave chosen attributes alone."
+        f" A step of 1 along {names[i]} moves the latents by {signed(correlations[i, j])} along {names[j]}, "
+        "the largest such effect. `ellipsoid directions --orthogonal` learns directions that leave chosen "
+        "attributes unchanged."
     )

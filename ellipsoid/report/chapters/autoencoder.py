@@ -1,6 +1,7 @@
-"""The autoencoder itself, and whether draws are copies of the images that it was trained on."""
+"""The autoencoder: its reconstructions and losses, and the training images nearest to draws."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,26 +12,42 @@ from ellipsoid.report.study import Study
 
 
 def autoencoder(study: Study) -> Section | None:
-    """Show reconstructions and the losses."""
+    """Show reconstructions and losses."""
     decode, encode, history = study.inputs.decode, study.inputs.encode, study.inputs.history
-    images, kind = study.inputs.test_images, "it has never seen"
+    images, kind = study.inputs.test_images, "Unseen images"
     if images is None:
-        images, kind = study.inputs.images, "of the training set"
+        images, kind = study.inputs.images, "Training images"
     pictures = []
     if images is not None and decode is not None and encode is not None:
         pictures.append(
             study.save(
                 "reconstructions",
                 figures.plot_reconstructions(images[:16], decode(encode(images[:16]))),
-                f"Images {kind}, and what the autoencoder makes of them",
+                f"{kind}, and their reconstructions by the autoencoder",
                 svg=False,
             )
         )
     if history:
         pictures.append(
-            study.save("training", figures.training_curve(history), "Mean squared error over the epochs")
+            study.save("training", figures.training_curve(history), "Mean squared error in each epoch")
         )
-    return Section("The autoencoder", "", pictures) if pictures else None
+    text = (
+        "How well does the autoencoder rebuild images? "
+        + _last_losses(history)
+        + "Draws pass through the same decoder, so they show no more detail than its reconstructions."
+    )
+    return Section("The autoencoder", text, pictures) if pictures else None
+
+
+def _last_losses(history: Sequence[dict[str, Any]]) -> str:
+    """Sentence with the losses of the last epoch; empty without any."""
+    last = history[-1] if history else {}
+    losses = [
+        f"{last[f'{name}_loss']:.4g} on {words}"
+        for name, words in (("train", "training images"), ("validation", "validation images"))
+        if last.get(f"{name}_loss") is not None
+    ]
+    return f"Its last mean squared error is {' and '.join(losses)}. " if losses else ""
 
 
 def neighbours(study: Study) -> Section | None:
@@ -41,25 +58,25 @@ def neighbours(study: Study) -> Section | None:
     generated = decode(study.drawn_latents[:256])
     index, distance = diagnostics.nearest(generated, images, min(2, len(images)))
     if study.inputs.test_images is not None:
-        name, not_own = "unseen images, reconstructed", ""
+        name, not_own = "reconstructions of unseen images", ""
         reconstructed = decode(encode(study.inputs.test_images[:256]))
         others = diagnostics.nearest(reconstructed, images, min(2, len(images)))[1][:, 0]
     else:
-        name, not_own = "other training images, reconstructed", " that is not their own"
+        name, not_own = "reconstructions of training images", " other than their own"
         others = _distances_to_others(images, lambda originals: decode(encode(originals)))
     bound = float(np.quantile(others, 0.01))
     return Section(
         "Nearest training images",
-        "If draws were copies, they would lie nearer to training images than other images do that are "
-        f"as smooth: {name}. 1% of those lie nearer to a training image{not_own} than "
-        f"{bound:.3f}, in the root mean square of the pixels' differences; of the draws, "
-        f"{np.mean(distance[:, 0] < bound):.1%}. Smooth images near the mean are near to many without "
-        "being a copy of any; an evaluation tells them apart.",
+        f"Are draws copies of training images? {np.mean(distance[:, 0] < bound):.1%} of the draws lie within "
+        f"{bound:.3f} of a training image (root mean square difference of the pixels). The same holds for 1% "
+        f"of {name}{not_own and ', compared with training images' + not_own}, which are as smooth as draws "
+        "and no copies. A share far above 1% is therefore a sign of copies. Smooth images near the average "
+        "may also lie close to many training images; `ellipsoid evaluate` tests for copies more strictly.",
         [
             study.save(
                 "nearest",
                 figures.plot_nearest(generated[:8], images[index[:8]], distance[:8]),
-                "Draws, and the training images nearest to them",
+                "Draws, and below each its nearest training images with their distances",
                 svg=False,
             ),
             study.save(
@@ -75,7 +92,7 @@ def neighbours(study: Study) -> Section | None:
 
 
 def _distances_to_others(images: np.ndarray, reconstruct: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Distances of the reconstructions of training images to the nearest image that is not their own."""
+    """Distances of reconstructed training images to the nearest training image other than their own."""
     own = np.array(evenly_spaced(len(images), 256))
     index, distance = diagnostics.nearest(reconstruct(images[own]), images, min(2, len(images)))
     return np.where(index[:, 0] == own, distance[:, -1], distance[:, 0])

@@ -1,4 +1,4 @@
-"""Each component by itself, and each latent dimension."""
+"""Distributions of single components and latent dimensions."""
 
 import math
 
@@ -14,7 +14,7 @@ from ellipsoid.report.study import Study
 
 
 def components(study: Study) -> Section | None:
-    """Look at each component by itself."""
+    """Show the distribution of each component."""
     measured = study.diagnostics
     principal = measured.principal
     widths = _half_widths(study.scores)
@@ -22,44 +22,45 @@ def components(study: Study) -> Section | None:
         widths["core"] = measured.distances.core_scale
     return Section(
         "Components",
-        "Numbers of latents by value, with the Gaussian of the same mean and standard deviation. "
-        "The share of the latents below any value differs from the Gaussian's by at most "
-        f"{np.median(principal.distance):.1%} in the median principal component, and "
-        f"{principal.distance.max():.1%} in the worst: the Kolmogorov distance.\n\n"
-        "Each half-width method reads the standard deviation of a Gaussian core; they agree where a "
-        "component is Gaussian. Intervals of one width for all components (histogram_raw) cannot "
-        "resolve the narrow ones.",
+        "Is each component Gaussian? The Kolmogorov distance to the Gaussian with the same mean and standard "
+        f"deviation is {np.median(principal.distance):.1%} in the median principal component and "
+        f"{principal.distance.max():.1%} in the worst. It is the largest difference between the two "
+        "cumulative distributions. The smaller it is, the better an ellipse describes where the latents "
+        "lie.\n\n"
+        "Each half-width method estimates the standard deviation of the Gaussian core of a component. The "
+        "methods agree where a component is Gaussian. The method histogram_raw uses bins of one width for "
+        "all components, so it cannot resolve narrow ones.",
         [
             study.save(
                 "components_pca",
                 _distributions_of_components(study, widths),
-                "Principal components, with the half-widths at half maximum that the methods read",
+                "Distributions of principal components, with the half-width at half maximum by each method",
             ),
             study.save(
                 "components_original",
                 _distributions_of_dimensions(study),
-                "Dimensions of the latents, before the rotation",
+                "Distributions of latent dimensions, before the rotation",
             ),
             study.save(
                 "component_statistics",
                 _statistics(principal, measured.n, "component"),
-                "Distance of each principal component from a Gaussian. Anderson and Darling's "
-                f"statistic is that of {min(measured.n, diagnostics.TEST_ROWS):,} latents",
+                "Deviation of each principal component from a Gaussian. The Anderson-Darling statistic uses "
+                f"{min(measured.n, diagnostics.TEST_ROWS):,} latents",
             ),
             study.save(
                 "dimension_statistics",
                 _statistics(measured.original, measured.n, "latent dimension that varies"),
-                "The same of each latent dimension, before the rotation",
+                "Deviation of each latent dimension from a Gaussian, before the rotation",
             ),
             study.save(
                 "spectrum",
                 figures.spectrum(principal.std, widths, measured.original.std),
-                "Standard deviation of each component, and how each half-width method reads it",
+                "Standard deviation of each component, and the estimates by each half-width method",
             ),
             study.save(
                 "explained_variance",
                 figures.explained_variance(study.state),
-                "Explained variance, of each component and of the first together",
+                "Explained variance of each component, and of the first components together",
             ),
         ],
     )
@@ -91,7 +92,7 @@ def _distributions(
 
 
 def _half_widths(values: np.ndarray) -> dict[str, np.ndarray]:
-    """Half-widths of the columns by every method, in the units of the values."""
+    """Half-widths of the columns by each method, in the units of the values."""
     rows = diagnostics.subset(values, diagnostics.PAIR_ROWS)
     return {name: half_widths(rows, name) for name in HALF_WIDTHS}
 
@@ -100,7 +101,7 @@ def _statistics(marginals: Marginals, n: int, label: str) -> Figure:
     noise = {
         "skewness": 2 * math.sqrt(6 / n),
         "kurtosis": 2 * math.sqrt(24 / n),
-        "distance": 0.886 / math.sqrt(n),  # 95 % of Lilliefors' statistic
+        "distance": 0.886 / math.sqrt(n),  # 95 % quantile of Lilliefors' statistic
         "anderson_darling": 0.752,
     }
     numbers = {name: getattr(marginals, name)[marginals.std > 0] for name in noise}

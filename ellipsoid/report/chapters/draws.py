@@ -1,4 +1,4 @@
-"""Draws beside the latents."""
+"""Comparison of draws with the latents."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from ellipsoid.report.study import Study
 
 
 def draws_and_data(study: Study) -> Section | None:
-    """Lay draws over the latents."""
+    """Compare draws with the latents."""
     compared = diagnostics.compare(study.drawn_scores, study.scores, study.scale)
     planes = {"level": el.DEFAULT_LEVEL, "max_points": 20_000}
     few = study.drawn_latents[:20]
@@ -17,7 +17,7 @@ def draws_and_data(study: Study) -> Section | None:
         study.save(
             "planes_pca",
             figures.latent_planes(study.state, study.latents, few, **planes),
-            "20 draws over the latents, in planes of principal components",
+            "20 draws and the latents, in planes of principal components",
         ),
         study.save(
             "planes_original",
@@ -27,8 +27,8 @@ def draws_and_data(study: Study) -> Section | None:
         study.save(
             "comparison",
             figures.comparison(compared.std_ratio, compared.distance, compared.pair_difference),
-            f"{len(study.drawn_scores):,} draws beside the latents: each component, and the ellipses of all "
-            "pairs",
+            f"{len(study.drawn_scores):,} draws compared with the latents: in each component, and inside the "
+            "ellipses of all pairs",
         ),
     ]
     if study.diagnostics.n_components >= 3:
@@ -41,13 +41,14 @@ def draws_and_data(study: Study) -> Section | None:
                     el.DEFAULT_LEVEL * study.scale[:3],
                     names=["component 1", "component 2", "component 3"],
                 ),
-                "The first three components with the ellipsoid whose shadows are the ellipses of their pairs",
+                "The first three components, with the ellipsoid whose projections are the pairs' ellipses",
             )
         )
     return Section(
         "Draws and latents",
-        f"Draws of the law redraw at level {el.DEFAULT_LEVEL:g} lie well inside of the latents: "
-        f"their standard deviation along a component is {np.median(compared.std_ratio):.2f} times "
-        "that of the latents in the median.",
+        f"How do draws spread compared with the latents? With the law redraw at level {el.DEFAULT_LEVEL:g}, "
+        f"the standard deviation of the draws is {np.median(compared.std_ratio):.2f} times that of the "
+        "latents in the median component. A ratio below 1 keeps draws among the typical latents: their "
+        "images are safer, but less diverse.",
         pictures,
     )

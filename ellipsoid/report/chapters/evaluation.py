@@ -1,4 +1,4 @@
-"""The results of an evaluation of the run, and its recommendations."""
+"""Results of an evaluation of the run, and its recommendations."""
 
 from pathlib import Path
 
@@ -10,42 +10,44 @@ from ellipsoid.report.study import Study
 from ellipsoid.runs import RunFolder
 
 TITLE = "How good the images are"
-#: Figures of the evaluation that the chapter shows again, with their captions, and what they show.
+#: Figures of the evaluation that the chapter repeats, with their captions and descriptions.
 CAPTIONS = {
     "fidelity_diversity": (
-        "Fidelity and diversity of every way to draw, as its draws spread",
+        "Precision and recall of every way to draw. Along each curve the spread of the draws changes",
         "Chart of recall against precision, with a curve for each way to draw.",
     ),
     "equal_precision": (
-        "Images of every way to draw, at about the same precision",
+        "Images by every way to draw, at about the same precision",
         "A row of images for each way to draw.",
     ),
 }
 
 
 def evaluation(study: Study) -> Section | None:
-    """Show the recommendations of an evaluation, draws by them, and its figures."""
+    """Show the recommendations of an evaluation, draws with their settings, and its figures."""
     decode, run = study.inputs.decode, study.inputs.run
     if decode is None or run is None:
         return None
     try:
         loaded = [load_recommendation(run, goal) for goal in GOALS]
     except ValueError as error:
-        return Section(TITLE, f"This run has been evaluated, but the recommendation is of no use: {error}.")
+        return Section(TITLE, f"This run was evaluated, but its recommendation cannot be used: {error}.")
     recommended = [recommendation for recommendation in loaded if recommendation is not None]
     if not recommended:
         return None
     table = [_row(study, best) for best in recommended if best.measured is not None]
     title, text = (
         TITLE,
-        "Measured against images that the autoencoder was not trained on, and recommended:\n\n",
+        "How good are decoded draws, and which settings are best? Every way to draw was measured against "
+        "images that the autoencoder was not trained on. For each goal, the best one is recommended.\n\n",
     )
     if not table and len({best.reason for best in recommended}) == 1:
-        title, text = "How the run draws", recommended[0].reason
+        title = "How the run draws"
+        text = f"Which shape do draws come from, and why? {recommended[0].reason}"
     elif len(table) == len(recommended):
         text += recommended[0].reason
         table.insert(0, ("Goal", "How to draw", "Precision", "Recall", "Fréchet distance"))
-    else:  # of an earlier version
+    else:  # files of earlier versions
         text += "\n\n".join(f"{best.goal.capitalize()}. {best.reason}" for best in recommended)
         table = []
     drawn = [decode(study.sample(12, best.state, **best.options)) for best in recommended]
@@ -57,7 +59,7 @@ def evaluation(study: Study) -> Section | None:
             study.save(
                 "recommended",
                 figures.strips(drawn, labels),
-                "Draws as recommended for each goal",
+                "Draws with the recommended settings for each goal",
                 svg=False,
             ),
             *_figures_of_evaluation(run),

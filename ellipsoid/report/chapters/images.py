@@ -1,4 +1,4 @@
-"""Images that the method generates."""
+"""Images of draws."""
 
 import numpy as np
 
@@ -7,13 +7,13 @@ from ellipsoid import figures
 from ellipsoid.report.page import Section
 from ellipsoid.report.study import Study
 
-#: The source's level and its range of facts, and one above it for comparison.
+#: Level of the source method, its range of facts, and a larger fact for comparison.
 LEVEL = 2.35
 FACTS = (0.6, 0.7, 0.8, 1.0)
 
 
 def new_images(study: Study) -> Section | None:
-    """Show draws, by law, level and number of components."""
+    """Show draws for different laws, levels and numbers of components."""
     decode, k, best = study.inputs.decode, study.state.n_components, study.advice
     if decode is None:
         return None
@@ -32,13 +32,14 @@ def new_images(study: Study) -> Section | None:
 
     return Section(
         "New images",
-        "Latent vectors drawn inside the confidence ellipse of every pair of principal components, "
-        "decoded. Draws that stay near the average are safer, and more alike.",
+        "How do draws look? Each image is decoded from a latent vector inside the confidence ellipses of all "
+        f"{k * (k - 1) // 2:,} pairs of principal components. Lower levels and fewer components keep draws "
+        "near the average image: they are safer, but more alike.",
         [
             study.save(
                 "generated",
                 figures.image_grid(decode(study.sample(48, best.state, **best.options)), columns=12),
-                f"48 draws as advised above: {best.way}",
+                f"48 draws with the recommended settings: {best.way}",
                 svg=False,
             ),
             study.save(
@@ -47,8 +48,8 @@ def new_images(study: Study) -> Section | None:
                     [decode(study.sample(8, law=law, level=level)) for law, level in laws],
                     [f"{law}, {level:.3g}" for law, level in laws],
                 ),
-                f"Laws and levels. At {matched:.3g} the law uniform has the variance of the "
-                f"latents; level {nine_tenths:.3g} holds nine tenths of them",
+                f"Draws by each law, with its level. Uniform draws have the variance of the latents at level "
+                f"{matched:.3g}; the region at level {nine_tenths:.3g} holds 90% of the latents",
                 svg=False,
             ),
             study.save(
@@ -58,8 +59,8 @@ def new_images(study: Study) -> Section | None:
                     [f"{count} components" for count in counts],
                     [f"fact {fact:g}" for fact in FACTS],
                 ),
-                f"Draws by number of components and fact. Level {LEVEL} times the fact is the "
-                "half-width of every ellipse in standard deviations; few components leave out detail",
+                f"Draws by number of components and by fact. The level is {LEVEL} times the fact; few "
+                "components leave out detail",
                 svg=False,
             ),
         ],

@@ -1,4 +1,4 @@
-"""The few of many components, images or pairs that a figure has room for."""
+"""Selection of the components, images or pairs that a figure has room for."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,10 @@ import numpy as np
 
 
 def evenly_spaced(size: int, count: int) -> list[int]:
-    """First and last of `size` indices, and evenly spaced ones between them: `count` at most."""
+    """Select at most `count` evenly spaced ones of `size` indices, with the first and the last."""
     return sorted(set(np.linspace(0, size - 1, min(count, size)).round().astype(int).tolist()))
 
 
 def distinct_pairs(pairs: Sequence[tuple[int, int]], count: int) -> list[tuple[int, int]]:
-    """Up to `count` different pairs of different, non-negative indices, in the order given."""
+    """Select up to `count` distinct pairs of two different, non-negative indices, in the order given."""
     return [(i, j) for i, j in dict.fromkeys(pairs) if i != j and min(i, j) >= 0][:count]

@@ -1,4 +1,4 @@
-"""Normality of all components at once: distances from the centre, and the level that all pairs need."""
+"""Joint normality of all components: distances from the centre, and the level that all pairs need."""
 
 import math
 
@@ -12,7 +12,7 @@ from ellipsoid.report.study import Study
 
 
 def normality(study: Study) -> Section | None:
-    """Look at the distances over all components, and at the level that all pairs need."""
+    """Show the distances over all components, and the level that all pairs need."""
     measured = study.diagnostics
     k, distances = measured.n_components, measured.distances
     levels = np.linspace(0.05, 1.1 * max(measured.gauges.max(), measured.gaussian_levels[0.99]), 200)
@@ -27,13 +27,13 @@ def normality(study: Study) -> Section | None:
             study.save(
                 "mahalanobis",
                 figures.mahalanobis(distances.squares, k, distances.core_squares),
-                "Squared distances from the centre against those of a Gaussian; once in the state's "
-                "half-widths, once by the mean and covariance of the core",
+                "Squared distances from the centre compared with a Gaussian: in units of the half-widths, "
+                "and by the mean and covariance of the core",
             ),
             study.save(
                 "gauge",
                 figures.plot_gauge(measured.gauges, levels, coverage, measured.levels_holding),
-                "Share of the latents that meet all pair conditions at a level, beside a Gaussian",
+                "Share of the latents inside the ellipses of all pairs at each level, and of a Gaussian",
             ),
         ],
     )
@@ -41,11 +41,14 @@ def normality(study: Study) -> Section | None:
 
 def _levels(measured: Diagnostics) -> str:
     table = "; ".join(
-        f"{share:.0%} at {measured.levels_holding[share]:.2f} (a Gaussian: "
+        f"{share:.0%} at level {measured.levels_holding[share]:.2f} (a Gaussian: "
         f"{measured.gaussian_levels[share]:.2f})"
         for share in diagnostics.SHARES
     )
-    return f"The latents meet all pair conditions: {table}."
+    return (
+        "Which level do the ellipses of all pairs need to hold the latents? They hold "
+        f"{table}. The further a level lies below these, the further inside the latents its draws stay."
+    )
 
 
 def _distances(measured: Diagnostics) -> str:
@@ -55,18 +58,18 @@ def _distances(measured: Diagnostics) -> str:
     )
     if not math.isnan(measured.distances.core_share):
         text += (
-            f" {measured.distances.core_share:.0%} of the latents belong to one Gaussian core, the others "
-            "to its outskirts."
+            f" {measured.distances.core_share:.0%} of the latents belong to one Gaussian core; the others "
+            "lie further out."
         )
     return text
 
 
 def _tests(tests: MultivariateNormality) -> str:
     return (
-        f"Tests on {tests.n:,} latents: Mardia's kurtosis is {tests.kurtosis_ratio:.3f} of a "
-        f"Gaussian's (p = {tests.kurtosis_p:.2g}), his skewness has p = {tests.skewness_p:.2g}; "
-        f"Henze and Zirkler's statistic of the first {min(tests.k, diagnostics.LEADING)} components is "
-        f"{tests.henze_zirkler:.3g}, where a Gaussian has {tests.henze_zirkler_expected:.3g} (p = "
-        f"{tests.henze_zirkler_p:.2g}). With so many latents small departures are significant; what "
-        "matters is their size."
+        f"Tests of normality on {tests.n:,} latents: Mardia's kurtosis is {tests.kurtosis_ratio:.3f} times a "
+        f"Gaussian's (p = {tests.kurtosis_p:.2g}), and Mardia's skewness has p = {tests.skewness_p:.2g}. "
+        f"The Henze-Zirkler statistic of the first {min(tests.k, diagnostics.LEADING)} components is "
+        f"{tests.henze_zirkler:.3g}, and a Gaussian's is {tests.henze_zirkler_expected:.3g} (p = "
+        f"{tests.henze_zirkler_p:.2g}). With so many latents even small departures are significant, so their "
+        "size matters more than the p-values."
     )

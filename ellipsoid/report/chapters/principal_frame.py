@@ -1,4 +1,4 @@
-"""Why the ellipses are taken along the principal axes."""
+"""Reason for taking the ellipses along the principal axes."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from ellipsoid.report.study import Study
 
 
 def principal_frame(study: Study) -> Section | None:
-    """Show why the ellipses are not taken in the frame of the latents themselves."""
+    """Show draws inside the ellipses of original latent dimensions, which miss the latents."""
     k, std = study.diagnostics.n_components, study.diagnostics.principal.std
     walked = study.mean + diagnostics.original_frame_points(
         study.walk_key, study.diagnostics.covariance_before, el.DEFAULT_LEVEL, 512
@@ -26,12 +26,12 @@ def principal_frame(study: Study) -> Section | None:
             figures.overshoot(
                 {"ellipses of latent dimensions": overshoot, "ellipses of components": of_draws}
             ),
-            "Width of both along each principal component, over the width of the latents",
+            "Standard deviation of both along each principal component, relative to the latents",
         ),
         study.save(
             "original_frame",
             figures.latent_planes(study.state, study.latents, walked, level=el.DEFAULT_LEVEL, planes=planes),
-            "Points inside all ellipses of latent dimensions, in planes of principal components",
+            "Points inside the ellipses of all pairs of latent dimensions, in planes of principal components",
         ),
     ]
     if study.inputs.decode is not None:
@@ -39,16 +39,17 @@ def principal_frame(study: Study) -> Section | None:
             study.save(
                 "original_frame_images",
                 figures.image_grid(study.inputs.decode(walked[:24]), columns=12),
-                "Points inside all ellipses of latent dimensions, decoded",
+                "Images decoded from points inside the ellipses of all pairs of latent dimensions",
                 svg=False,
             )
         )
     return Section(
         "Why the principal components",
-        "Every pair of latent dimensions has a confidence ellipse as well. Points that lie inside all "
-        f"of those, at the same level {el.DEFAULT_LEVEL:g}, are here drawn evenly by a random walk. "
-        "Ellipses of two dimensions know nothing of directions in which many dimensions work together: "
-        f"along component {overshoot.argmax() + 1} the points spread {overshoot.max():.3g} times as "
-        f"wide as the latents, and along component {overshoot.argmin() + 1} {overshoot.min():.3g} times.",
+        "Could draws use the ellipses of the original latent dimensions, without a rotation? A random walk "
+        "drew points uniformly inside the ellipses of all pairs of latent dimensions, at the same level "
+        f"{el.DEFAULT_LEVEL:g}: along component {overshoot.argmax() + 1} the points spread "
+        f"{overshoot.max():.3g} times as wide as the latents, and along component {overshoot.argmin() + 1} "
+        f"{overshoot.min():.3g} times. Ellipses of two dimensions do not see directions in which many "
+        "dimensions vary together, so draws use the principal components.",
         pictures,
     )

@@ -1,4 +1,4 @@
-"""Where the region lies, and what generators give that know nothing of it."""
+"""Place of the region in the latent space, and images of latents that ignore it."""
 
 import jax.random as jr
 import numpy as np
@@ -10,13 +10,18 @@ from ellipsoid.report.study import Study
 
 
 def without_the_region(study: Study) -> Section | None:
-    """Show what generators decode to that know nothing of the region."""
+    """Show the images of latents that ignore the region."""
     decode = study.inputs.decode
     if decode is None:
         return None
+    kinds = blind_latents(study, 24)
+    latents = np.concatenate(list(kinds.values()))
+    inside = int(np.sum(np.asarray(el.gauge(study.state, latents, level=el.DEFAULT_LEVEL)) <= 1))
     return Section(
-        "What goes wrong without the region",
-        "The same decoder, fed with latents that ignore where the training latents lie.",
+        "Without the region",
+        "Do draws have to stay inside the region? The images below come from the same decoder, but from "
+        f"latents that ignore the region: {inside} of these {len(latents)} lie inside it at level "
+        f"{el.DEFAULT_LEVEL:g}. The decoder was never trained on such latents.",
         [
             study.save(
                 f"trial_{number}",
@@ -24,13 +29,13 @@ def without_the_region(study: Study) -> Section | None:
                 name[0].upper() + name[1:],
                 svg=False,
             )
-            for number, (name, latents) in enumerate(blind_latents(study, 24).items(), 1)
+            for number, (name, latents) in enumerate(kinds.items(), 1)
         ],
     )
 
 
 def location(study: Study) -> Section | None:
-    """Show where the latents lie, and where generators place their points."""
+    """Show where the latents and different kinds of draws lie."""
     centre = study.diagnostics.location
     random, shape = np.random.default_rng(0), (2_000, study.state.n_features)
     latents = {"latents": diagnostics.subset(study.latents, diagnostics.PAIR_ROWS)}
@@ -42,10 +47,11 @@ def location(study: Study) -> Section | None:
     listed = ", ".join(str(i + 1) for i in largest)
     return Section(
         "Where the region lies",
-        f"The centre of the latents is {centre.distance:.3g} latent units from the origin, and half of "
-        f"the latents are within {centre.radius:.3g} of the centre. Dimensions {listed} carry "
-        f"{centre.shares[largest].sum():.0%} of the squared offset. Numbers thrown at the whole space do not "
-        "know how far out the latents lie, nor in which direction.",
+        "Where do the latents lie in their space? Their centre is "
+        f"{centre.distance:.3g} latent units from the origin, and half of the latents lie within "
+        f"{centre.radius:.3g} of the centre. Dimensions {listed} carry {centre.shares[largest].sum():.0%} of "
+        "the squared distance from the origin. Random numbers around the origin miss both this distance and "
+        "its direction, so draws start from the centre.",
         [
             study.save(
                 "distances_origin",
@@ -53,7 +59,7 @@ def location(study: Study) -> Section | None:
                     {name: np.linalg.norm(z, axis=1) for name, z in (latents | cubes | normals).items()},
                     xlabel="distance from the origin (latent units)",
                 ),
-                "Distances from the origin: latents, and generators that do not know their region",
+                "Distances from the origin: the latents, and random numbers that ignore the region",
             ),
             study.save(
                 "distances_centre",
@@ -64,23 +70,23 @@ def location(study: Study) -> Section | None:
                     },
                     xlabel="distance from the centre of the latents (latent units)",
                 ),
-                f"Distances from the centre of the latents: latents, and each law at level "
+                "Distances from the centre of the latents: the latents, and draws by each law at level "
                 f"{el.DEFAULT_LEVEL:g}",
             ),
             study.save(
                 "offset",
                 figures.offset(np.abs(centre.offset), centre.shares),
-                "Offset of each latent dimension from zero, and its share in the squared distance",
+                "Mean of each latent dimension, and its share of the squared distance from the origin",
             ),
         ],
     )
 
 
 def blind_latents(study: Study, n: int) -> dict[str, np.ndarray]:
-    """Latents (n, D) of generators that miss the region, by what the generator does.
+    """Latents (n, D) that ignore the region, by the name of their distribution.
 
-    The first throws numbers at the whole space; the other two know each latent dimension's own mean and
-    standard deviation, but nothing of how the dimensions go together.
+    The first distribution is a cube around the origin. The other two have the mean and the standard deviation
+    of each latent dimension, but no dependence between dimensions.
     """
     cube_key, box_key, normal_key = jr.split(study.blind_key, 3)
     shape, mean, std = (n, study.state.n_features), study.mean, study.std

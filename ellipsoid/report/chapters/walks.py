@@ -20,15 +20,18 @@ def walks(study: Study) -> Section | None:
     circles = [decode(_circle(study, plane)) for plane in planes]
     return Section(
         "Walks through the latent space",
-        "Along one component, with all others at their average; straight from one image to "
-        "another; and around the ellipse of a pair of components at level 2.",
+        "How do images change along paths through the latent space? The first figure moves along one "
+        f"component after another, for the {len(leading)} leading ones, with all others at their average. "
+        "The second figure moves straight from one image to another, and around the ellipse of a pair of "
+        "components at level 2. If the images on the way look real, draws between the training latents "
+        "decode well.",
         [
             study.save(
                 "traversals",
                 figures.strips(
                     traversals, [f"component {i + 1}" for i in leading], [f"{step:+.3g}" for step in steps]
                 ),
-                "The leading components from -3 to 3 standard deviations",
+                "Images along the leading components, from -3 to 3 standard deviations",
                 svg=False,
             ),
             study.save(
@@ -41,7 +44,7 @@ def walks(study: Study) -> Section | None:
                         *(f"around {i + 1} and {j + 1}" for i, j in planes),
                     ],
                 ),
-                "Straight and circular paths",
+                "Images along straight and circular paths",
                 svg=False,
             ),
             (
@@ -54,7 +57,7 @@ def walks(study: Study) -> Section | None:
             (
                 figures.save_animation(circles[0][:-1], study.folder / "circle.gif"),
                 f"Around the ellipse of components {planes[0][0] + 1} and {planes[0][1] + 1}",
-                "Animation of one image that changes and comes back to itself.",
+                "Animation of one image that changes and returns to its start.",
             ),
         ],
         walks=[
@@ -84,7 +87,7 @@ def _straight_paths(study: Study) -> list[np.ndarray]:
 
 
 def _latents_at(study: Study, scores: dict[int, np.ndarray], n: int) -> np.ndarray:
-    """Latents (n, D) whose scores are zero but for those of some components, given by their index."""
+    """Latents (n, D) with the given scores of some components, by index, and zero for all others."""
     path = np.zeros((n, study.state.n_components), np.float32)
     for i, values in scores.items():
         path[:, i] = values

@@ -1,4 +1,4 @@
-// Sheets of images become rows of images that a slider moves; without this script the sheets are seen as a whole.
+// A slider selects the column of a sheet of images. Without this script the page shows whole sheets.
 function enliven(figure) {
   const sheet = figure.querySelector("img");
   const [rows, columns, low, high] = ["rows", "columns", "low", "high"].map((name) => Number(figure.dataset[name]));
