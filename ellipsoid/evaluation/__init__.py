@@ -1,4 +1,4 @@
-"""Every way to draw, measured by decoded images against images that nobody has seen."""
+"""Evaluation of ways to draw, by their decoded images against unseen images."""
 
 from ellipsoid.evaluation.best import Choice as Choice
 from ellipsoid.evaluation.best import Contender as Contender

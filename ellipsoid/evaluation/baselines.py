@@ -1,10 +1,9 @@
-"""Baselines that draws inside an ellipse are compared with: other ways to make latents for the same decoder.
+"""Baselines: other ways to make latents for the same decoder, for comparison.
 
-Each function takes the training latents and gives ``draw(key, n)``, which makes n latents, shape (n, D)
-float32, in latent units. The same key and n give the same latents. :func:`reconstructions` and
-:func:`interpolations` are no models of the latents but the two ends of the scale: nothing that is drawn can
-be expected to decode better than the training latents themselves, and a point between two of them is new,
-yet never far from the data.
+Each function takes the training latents and returns ``draw(key, n)``, which makes n latents of shape (n, D),
+float32, in latent units. The same key and n give the same latents. Two of the functions do not model the
+latents, but mark the ends of the scale. No draw can be expected to decode better than the training latents of
+:func:`reconstructions`. The points of :func:`interpolations` are new, yet never far from the data.
 
 Examples
 --------
@@ -28,12 +27,12 @@ from ellipsoid.checks import check_count, check_integer, check_matrix, check_pos
 from ellipsoid.moments import Moments
 from ellipsoid.random import philox_words
 
-#: Function of a typed JAX key and n that makes n latents, shape (n, D) float32.
+#: Function that makes n latents, shape (n, D) float32, from a typed JAX key and n.
 Draw = Callable[[jax.Array, int], np.ndarray]
 
 
 def box(latents: ArrayLike) -> Draw:
-    """Uniform between the least and the largest value of each latent dimension.
+    """Draw uniformly between the smallest and the largest value of each latent dimension.
 
     Parameters
     ----------
@@ -51,7 +50,7 @@ def box(latents: ArrayLike) -> Draw:
 
 
 def independent(latents: ArrayLike) -> Draw:
-    """Independent normal distributions, with the mean and the standard deviation of each latent dimension.
+    """Draw each latent dimension from a normal distribution of its own mean and standard deviation.
 
     Parameters
     ----------
@@ -69,19 +68,22 @@ def independent(latents: ArrayLike) -> Draw:
 
 
 def gaussian(latents: ArrayLike, temperature: float = 1.0) -> Draw:
-    """Multivariate normal, with the mean and `temperature` squared times the covariance of the latents.
+    """Draw from the multivariate normal distribution of the latents, with a temperature.
+
+    It has the mean of the latents, and `temperature` squared times their covariance.
 
     Parameters
     ----------
     latents : array, shape (n, D)
-        At least two rows. The covariance may be singular.
+        Training latents, at least two rows. The covariance may be singular.
     temperature : float
         Factor on all standard deviations, as in Glow (Kingma and Dhariwal, 2018).
 
     Raises
     ------
     TypeError, ValueError
-        If the rows are not finite real numbers, or fewer than two, or the temperature is not positive.
+        If the latents are not finite real numbers, if there are fewer than two rows, or if the temperature is
+        not above 0.
     """
     rows = check_matrix("latents", latents)
     mean, factor = _mean_and_factor(rows)
@@ -90,7 +92,7 @@ def gaussian(latents: ArrayLike, temperature: float = 1.0) -> Draw:
 
 
 def gaussian_mixture(latents: ArrayLike, n_parts: int, seed: int = 0, max_rows: int | None = None) -> Draw:
-    """Mixture of normal distributions with full covariances, as ``GaussianMixture`` of scikit-learn fits it.
+    """Draw from a mixture of full-covariance Gaussians, fitted by scikit-learn's ``GaussianMixture``.
 
     Parameters
     ----------
@@ -99,21 +101,21 @@ def gaussian_mixture(latents: ArrayLike, n_parts: int, seed: int = 0, max_rows: 
     n_parts : int
         Number of parts, from 1 to n.
     seed : int
-        Seed of the clusters that the fit starts from.
+        Random seed of the initial clusters.
     max_rows : int, optional
-        Number of rows in the random subset that is fitted to. 60,000 x 64 took more than ten minutes for 50
-        parts.
+        Number of rows in a random subset for the fit; all by default. A fit of 50 parts to 60,000 x 64 took
+        more than ten minutes.
 
     Raises
     ------
     TypeError, ValueError
-        If the rows are not finite real numbers, or fewer than two, or than parts; or `n_parts` is below 1, or
-        `max_rows` below 2.
+        If the latents are not finite real numbers, if there are fewer than two rows or fewer rows than parts,
+        if `n_parts` is below 1, or if `max_rows` is below 2.
 
     Warns
     -----
     sklearn.exceptions.ConvergenceWarning
-        If the fit is still improving after 100 steps.
+        If the fit has not converged after 100 steps.
     """
     from sklearn.mixture import GaussianMixture
 
@@ -127,7 +129,7 @@ def gaussian_mixture(latents: ArrayLike, n_parts: int, seed: int = 0, max_rows: 
     weights, means = np.asarray(mixture.weights_), np.asarray(mixture.means_)
     factors = np.linalg.cholesky(np.asarray(mixture.covariances_))
 
-    # Not by its own `sample`, which hands out one part after another.
+    # Its own `sample` would return one part after another.
     def draw(rng: np.random.Generator, n: int) -> np.ndarray:
         parts = rng.choice(n_parts, n, p=weights)
         noise = rng.standard_normal((n, rows.shape[1]))
@@ -140,24 +142,26 @@ def gaussian_mixture(latents: ArrayLike, n_parts: int, seed: int = 0, max_rows: 
 
 
 def kernel_density(latents: ArrayLike, bandwidth: float | None = None) -> Draw:
-    """Training latents with normal noise, whose covariance is `bandwidth` squared times that of the latents.
+    """Draw from a kernel density estimate: training latents with normal noise.
 
-    That is a Gaussian kernel density estimate in whitened coordinates. Its draws have the covariance of the
-    latents, times ``1 + bandwidth^2``.
+    The covariance of the noise is `bandwidth` squared times that of the latents, so the kernel is an
+    isotropic Gaussian in whitened coordinates. The draws have ``1 + bandwidth^2`` times the covariance of
+    the latents.
 
     Parameters
     ----------
     latents : array, shape (n, D)
-        At least two rows. The covariance may be singular.
+        Training latents, at least two rows. The covariance may be singular.
     bandwidth : float, optional
-        Standard deviation of the noise over that of the latents. The default is Scott's rule,
-        ``n^(-1 / (D + 4))`` (Scott, 1992). It is made for few dimensions: for 50,000 latents of 256 it is
-        0.96, and the draws vary almost twice as much as the data.
+        Ratio of the standard deviation of the noise to that of the latents. The default is Scott's rule,
+        ``n^(-1 / (D + 4))`` (Scott, 1992), which is made for few dimensions: for 50,000 latents of 256
+        dimensions it is 0.96, and the draws have almost twice the variance of the data.
 
     Raises
     ------
     TypeError, ValueError
-        If the rows are not finite real numbers, or fewer than two, or the bandwidth is not positive.
+        If the latents are not finite real numbers, if there are fewer than two rows, or if the bandwidth is
+        not above 0.
     """
     rows = check_matrix("latents", latents)
     n_latents, n_dimensions = rows.shape
@@ -170,9 +174,9 @@ def kernel_density(latents: ArrayLike, bandwidth: float | None = None) -> Draw:
 
 
 def reconstructions(latents: ArrayLike) -> Draw:
-    """Training latents in random order; all of them before any comes again.
+    """Return training latents in random order. All of them come once before any comes again.
 
-    Decoded, they are reconstructions of training images.
+    They decode to reconstructions of training images.
 
     Parameters
     ----------
@@ -194,10 +198,10 @@ def reconstructions(latents: ArrayLike) -> Draw:
 
 
 def interpolations(latents: ArrayLike) -> Draw:
-    """Points on the lines between two random training latents, ``(1 - t) a + t b``.
+    """Draw points on the lines between two random training latents, ``(1 - t) a + t b``.
 
-    Uniform along each line, t in [0, 1), as Berthelot et al. (2018) judge interpolations: a midpoint is the
-    farthest from all data, ends are reconstructions.
+    They are uniform along each line, with t in [0, 1), like the interpolations that Berthelot et al. (2018)
+    judge. Midpoints are the farthest from the data, and ends are reconstructions.
 
     Parameters
     ----------
@@ -229,7 +233,7 @@ def _draws(draw: Callable[[np.random.Generator, int], np.ndarray]) -> Draw:
 
 
 def _mean_and_factor(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give the mean, and a square root F of the covariance, ``F.T @ F``, which may be singular."""
+    """Compute the mean, and a square root F of the covariance ``F.T @ F``, which may be singular."""
     moments = Moments.empty(rows.shape[1]).update(rows)
     variances, axes = np.linalg.eigh(moments.covariance)
     return moments.mean, np.sqrt(np.maximum(variances, 0))[:, None] * axes.T

@@ -1,9 +1,9 @@
-"""The best shape for latents: one ellipsoid, mixtures and a flow, judged by latents that none has seen.
+"""Choice of the best shape for latents among one ellipsoid, mixtures and a flow, by unseen latents.
 
-Draws and unseen latents are compared in latent space, without a decoder, by the share of the draws that lie
-among the latents and of the latents that lie among the draws (precision and recall), and by the test for
-copies. Distances between latents rank shapes as distances between the features of decoded images do; energy
-and Fréchet distances do not, since a Gaussian of the right covariance is already near by them.
+Draws are compared with unseen latents in latent space, without a decoder. The measures are precision (the
+share of the draws that lie among the latents), recall (the share of the latents that lie among the draws),
+and the test for copies. They rank shapes in the same order as the features of decoded images do. Energy and
+Fréchet distances do not, since they are already small for a Gaussian of the right covariance.
 """
 
 import math
@@ -30,35 +30,36 @@ from ellipsoid.sampling import sample
 from ellipsoid.settings import DrawSettings
 from ellipsoid.shapes import Shape
 
-#: Fewest latents that can be held out: the test for copies needs them.
+#: Smallest number of held-out latents: the test for copies needs so many.
 MIN_HELD_OUT = 20
 
-# Latents that are held out at most: more make the errors no smaller than the differences.
+# Largest number of held-out latents. With more, the errors stay as large as the differences between shapes.
 _MOST_HELD_OUT = 5_000
-# Numbers of parts of the mixtures, and the rows that each part needs at least.
+# Numbers of parts of the mixtures, and the smallest number of rows for each part.
 _N_PARTS = (50, 200)
 _ROWS_OF_A_PART = 50
-# Spread of draws along the axes of a shape at which next to nothing of the normal distribution is cut off.
+# Spread of draws along the axes of a shape that cuts off next to nothing of the normal distribution.
 _SPREAD = 0.99
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A shape, and how its draws compare with latents that it has not seen.
+    """A shape, and a comparison of its draws with unseen latents.
 
     Attributes
     ----------
     name : str
-        Name for a reader.
+        Name of the shape in words.
     shape : PCAState, Mixture or Flow
+        Shape that was fitted.
     settings : DrawSettings
-        Settings that its draws were made with.
+        Settings of its draws.
     precision, recall : Estimate
         Share of the draws among the unseen latents, and of the unseen latents among the draws.
     copies : Estimate
-        Share of the draws that lie nearer to training latents than 95 % of the unseen latents do.
+        Share of the draws that lie closer to training latents than 95 % of the unseen latents do.
     is_copying : bool
-        Whether these are more than chance explains, at the level of 1 %.
+        Whether this share is significantly larger than by chance, at 1 %.
     """
 
     name: str
@@ -75,21 +76,22 @@ class Contender:
         return f_score(self.precision, self.recall)
 
     def __str__(self) -> str:
-        copying = ", but copies training latents" if self.is_copying else ""
-        return f"{self.name}: precision {self.precision.value:.2f}, recall {self.recall.value:.2f}{copying}"
+        copying = ", copies training latents" if self.is_copying else ""
+        return f"{self.name} (precision {self.precision.value:.2f}, recall {self.recall.value:.2f}{copying})"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The shape that unseen latents speak for, and why.
+    """The shape that was chosen by unseen latents, with the comparison.
 
     Attributes
     ----------
     best : Contender
+        Chosen contender.
     contenders : tuple of Contender
-        All, from the simplest to the most flexible shape.
+        All contenders, from the simplest to the most flexible shape.
     n_held_out : int
-        Number of latents that judged them.
+        Number of latents in the comparison.
     """
 
     best: Contender
@@ -108,11 +110,11 @@ class Choice:
 
     @property
     def reason(self) -> str:
-        """Sentences for a reader."""
+        """Reason for the choice, in sentences."""
         others = "; ".join(str(other) for other in self.contenders if other is not self.best)
         return (
-            f"{self.best}. By {self.n_held_out:,} latents that were held out, it is the simplest shape among "
-            f"those with the largest F-score. In comparison: {others}."
+            f"By {self.n_held_out:,} held-out latents, the best shape is: {self.best}. It is the simplest "
+            f"one whose F-score equals the largest up to its error. The others are: {others}."
         )
 
     def __repr__(self) -> str:
@@ -120,14 +122,14 @@ class Choice:
 
 
 def normal_settings(k: int, spread: float = _SPREAD) -> DrawSettings:
-    """Give settings by which draws of the normal distribution in `k` components have this spread.
+    """Return settings by which draws of the law normal in `k` components have this spread.
 
-    By default next to nothing of it is cut off.
+    The default spread cuts off next to nothing of the normal distribution.
 
     Raises
     ------
     ValueError
-        If there is less than one component, or the normal distribution does not reach the spread.
+        If `k` is below 1, or `spread` is not below 1.
     """
     return DrawSettings("normal", level_of_spread(spread, k, "normal", "pairwise"))
 
@@ -142,36 +144,36 @@ def choose_shape(
     key: jax.Array | None = None,
     progress: bool = False,
 ) -> Choice:
-    """Fit one ellipsoid, mixtures and a flow, and choose the one that unseen latents speak for.
+    """Fit one ellipsoid, mixtures and a flow, and choose the best one by unseen latents.
 
-    Each shape is fitted to the same latents. As many draws as there are latents held out are compared with
-    those: the largest F-score of precision and recall wins. Shapes whose F-score lies within its standard
-    error of the largest are equally good, and the simplest of them is taken. Shapes that copy training
-    latents are left out, unless all do.
+    All shapes are fitted to the same latents. The held-out latents are compared with equally many draws of
+    each shape by the F-score of precision and recall. Shapes whose F-score lies within the standard error of
+    the largest are equally good, and the simplest of them is chosen. Shapes that copy training latents are
+    left out unless all of them copy.
 
     Parameters
     ----------
     latents : array, shape (n, D)
-        Latent vectors, so many that at least `MIN_HELD_OUT` are held out.
+        Latent vectors, enough to hold out at least `MIN_HELD_OUT`.
     holdout : float or array, shape (m, D)
-        Share of the latents to judge by, above 0 and below 1; or other latents, of images that the encoder
-        has not seen. At most 5,000 are used.
+        Share of the latents to hold out, above 0 and below 1, or other latents: those of images that the
+        encoder has not seen. At most 5,000 are used.
     n_components : int, float or None
         Number of components of all shapes, as for :func:`ellipsoid.fit`.
     n_parts : sequence of int, optional
         Numbers of parts of the mixtures; 50 and 200 by default, or fewer, so that each part has 50 rows.
     flow_options : mapping of str to value, optional
-        Arguments of :func:`ellipsoid.fit_flow`: ``{"steps": 1000}``, say.
+        Arguments of :func:`ellipsoid.fit_flow`, such as ``{"steps": 1000}``.
     key : key, optional
-        JAX random key of everything random; None stands for ``ellipsoid.key(0)``.
+        JAX random key for all random steps. None stands for ``ellipsoid.key(0)``.
     progress : bool
         Whether to show progress bars.
 
     Returns
     -------
     Choice
-        The best shape, settings to draw with, the reason, and all contenders. No shape has seen the latents
-        held out.
+        Best shape, settings to draw with, the reason, and all contenders. No shape was fitted to the held-out
+        latents.
 
     Raises
     ------
@@ -218,7 +220,7 @@ def choose_shape(
 def _held_out(
     latents: ArrayLike, holdout: float | ArrayLike, key: jax.Array
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Latents to fit to, and those to judge by."""
+    """Split latents into those for the fit and those for the comparison."""
     if np.ndim(holdout):
         rows = check_matrix("latents", latents, least=MIN_HELD_OUT)
         held = check_matrix("holdout", holdout, least=MIN_HELD_OUT, n_columns=rows.shape[1])
@@ -248,10 +250,10 @@ def fit_best(
     key: jax.Array | None = None,
     progress: bool = False,
 ) -> Shape:
-    """Learn the shape of latents as one ellipsoid, a mixture or a flow: whichever unseen latents speak for.
+    """Fit one ellipsoid, mixtures and a flow to latents, and return the best one by unseen latents.
 
-    The reason is printed on standard error where progress is shown; :func:`choose_shape` returns it, with the
-    settings to draw with and all shapes that were compared.
+    The reason for the choice is printed on standard error if `progress` is set. :func:`choose_shape`
+    returns it, with the settings to draw with and all shapes of the comparison.
 
     Parameters
     ----------
@@ -261,7 +263,7 @@ def fit_best(
     Returns
     -------
     PCAState, Mixture or Flow
-        The best shape, fitted to the latents that were not held out.
+        Best shape, fitted to the latents that were not held out.
 
     Raises
     ------

@@ -1,10 +1,9 @@
-"""Ways to draw latents that are held against each other: the laws and regions of this package, and others.
+"""Candidates of an evaluation: the laws and regions of this package, and other ways to draw latents.
 
-All candidates that can be turned wider or narrower are turned by one dial, the *spread*: the standard
-deviation of the draws over that of the latents, in a mixture within each part and in a flow along its
-coordinates. Draws at the share 0.7 of their matched level have the spread 0.7, as has a Gaussian whose
-standard deviations are multiplied by a temperature of 0.7; so curves of different distributions can be
-compared point by point.
+One dial makes all candidates wider or narrower, where they can be: the *spread*. It is the ratio of the
+standard deviation of the draws to that of the latents; in a mixture within each part, and in a flow along its
+coordinates. Draws at 0.7 times their matched level have the spread 0.7, like a Gaussian with the temperature
+0.7. Curves of different distributions can therefore be compared point by point.
 """
 
 import functools
@@ -37,37 +36,37 @@ from ellipsoid.state import PCAState
 from ellipsoid.version import __version__
 
 SPREADS = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2)
-# Draws of the law normal have the spread of the data in the limit only.
+# Draws by the law normal reach the spread of the data only in the limit.
 _NORMAL_SPREADS = (0.4, 0.55, 0.7, 0.85, 0.95, 0.99)
 _QUICK_FAMILIES = ("redraw", "uniform", "normal")
 _QUICK = slice(1, 5)  # of the spreads
 _COMPONENT_COUNTS = (50, 120)
 _COMPONENT_VARIANCE = 0.95
 _MIXTURE_PARTS = (10, 50, 100, 200, 500)
-# A little beyond where draws begin to be copies, which is then seen.
+# Draws begin to be copies near this number, and the evaluation shows it.
 _ROWS_OF_A_PART = 25
-# Fewest latents that a flow is fitted to by default.
+# Smallest number of latents for a flow by default.
 _ROWS_OF_A_FLOW = 1_000
 _FLOW_LAWS = ("normal", "uniform", "redraw")
-#: Rows that mixtures are fitted to, ours and those of scikit-learn: all of very many would take hours.
+#: Largest number of rows for fits of mixtures, including those of scikit-learn. More rows could take hours.
 MIXTURE_ROWS = 20_000
 
 
-# Its quadrature takes as long as all the rest, and many candidates ask for the same one.
+# The quadrature takes as long as everything else, and many candidates need the same one.
 _matched_level = functools.cache(matched_level)
 
 
 @dataclass(frozen=True)
 class Family:
-    """Candidates that differ in their spread only: one curve, or a single point.
+    """Candidates that differ only in their spread: one curve, or a single point.
 
     Attributes
     ----------
     name : str
-        Name in figures and tables. Results on disk are found by it: names of families stay as they are.
+        Name in figures and tables. It identifies results on disk, so names of families do not change.
     kind : {"region", "truncated", "mixture", "flow", "baseline", "floor", "other"}
-        One region in all components, one in fewer components, a mixture, a flow, another way to draw that
-        this package has for comparison, real images, or a way of your own.
+        Kind of candidates, in this order: a region in all components, a region in fewer components, a
+        mixture, a flow, a baseline of this package, real images, or a way to draw of your own.
     law, region : str, optional
         Settings of :func:`ellipsoid.sample`, for regions, mixtures and flows.
     n_components : int, optional
@@ -84,7 +83,7 @@ class Family:
     n_parts: int | None = None
 
 
-#: Every law with the regions that it has, by the name of its curve.
+#: Families of all laws with their regions, by name.
 FAMILIES = {
     family.name: family
     for family in (
@@ -98,7 +97,7 @@ FAMILIES = {
         Family("normal, box", "region", "normal", "box"),
     )
 }
-#: The Gaussian with the latents' mean and covariance; at the spread 1 it is that Gaussian.
+#: Gaussian with the mean of the latents, and at the spread 1 with their covariance.
 GAUSSIAN = Family("Gaussian", "baseline")
 RECONSTRUCTIONS = Family("training reconstructions", "baseline")
 TRAINING_IMAGES = Family("training images", "floor")
@@ -111,10 +110,11 @@ class Recipe:
     Attributes
     ----------
     state : callable
-        Gives the shape; called when it is needed.
+        Function that returns the shape. It is called when the shape is needed.
     settings : DrawSettings
+        Law, level, fact and region of the draws.
     n_components : int
-        Number of components of that state.
+        Number of components of the shape.
     """
 
     state: Callable[[], Shape]
@@ -122,14 +122,14 @@ class Recipe:
     n_components: int
 
     def draw(self, key: jax.Array, n: int) -> np.ndarray:
-        """Latents of the first `n` rows, shape (n, D).
+        """Draw the latents of the first `n` rows, shape (n, D).
 
         Raises
         ------
         TypeError, ValueError
-            As :func:`ellipsoid.sample`.
+            Under the conditions of :func:`ellipsoid.sample`.
         """
-        # `sample` would warn of draws that collapse towards the mean. How bad that is, is to be measured.
+        # `sample` would warn of draws that collapse towards the mean. Here the effect is measured.
         shape = check_shape(self.state())
         draws = draw_rows(RowSequence.of(key, shape, self.settings, "float32"), check_count("n", n))
         return np.asarray(draws.latents)
@@ -142,20 +142,21 @@ class Candidate:
     Attributes
     ----------
     family : Family
-        Family of the candidate. One of your own needs no more than a name.
+        Family of the candidate. A family of your own needs only a name.
     draw : callable
-        Function of a key and n that gives n latents, shape (n, D).
+        Function that returns n latents, shape (n, D), for a key and n.
     spread : float, optional
-        Standard deviation of the draws over that of the latents.
+        Ratio of the standard deviation of the draws to that of the latents.
     fingerprint : str
-        Text that tells these draws from others of the same family and spread: the digest of a state, say.
-        The latents that are evaluated need not be named. Measurements of a candidate without one are not
-        kept.
+        Text that distinguishes these draws from others of the same family and spread, such as the digest of a
+        state. It need not identify the evaluated latents. Results of your own candidates are cached only if a
+        fingerprint identifies them.
     recipe : Recipe, optional
-        Arguments that make draws of this package. Only candidates with a recipe can be recommended.
+        Arguments of :func:`ellipsoid.sample` for these draws. Only candidates with a recipe can be
+        recommended.
     n_features : int, optional
-        Number of columns of the latents, where it is known without drawing. Otherwise :func:`evaluate`
-        draws a few rows before anything is measured, to see whether their shape is right.
+        Number of columns of the latents, if it is known without drawing. Otherwise :func:`evaluate` first
+        draws a few rows to check their shape.
     """
 
     family: Family
@@ -172,29 +173,32 @@ class Candidate:
 
     @property
     def cache_key(self) -> str | None:
-        """Text by which measurements are kept; None if they are not."""
+        """Text that identifies cached measurements; None if they are not cached."""
         return f"{self.name}\n{self.fingerprint}" if self.fingerprint else None
 
 
 def candidate_name(family: Family, spread: float | None) -> str:
-    """Name of a family at a spread."""
+    """Name the candidate of a family at a spread."""
     return family.name if spread is None else f"{family.name}, spread {spread:g}"
 
 
 def level_of_spread(spread: float, k: int, law: str, region: str) -> float:
-    """Level at which the draws of a law in `k` components have this spread.
+    """Compute the level at which the draws of a law in `k` components have this spread.
 
-    It is exact, but for ``normal`` in the pairwise region of few components: there it is that of a cube which
-    ``uniform`` fills with the same variance. That is exact for many components and for a small spread.
+    The level is exact except for ``normal`` in the pairwise region of few components. There it is the level
+    of a cube in which ``uniform`` has the same variance, which is exact for many components and for a small
+    spread.
 
     Parameters
     ----------
     spread : float
-        Standard deviation of the draws over that of the latents.
+        Ratio of the standard deviation of the draws to that of the latents.
     k : int
         Number of components.
     law : {"redraw", "sequential", "uniform", "normal"}
+        Distribution of the draws.
     region : {"pairwise", "ellipsoid", "box"}
+        Region of the draws.
 
     Returns
     -------
@@ -204,10 +208,10 @@ def level_of_spread(spread: float, k: int, law: str, region: str) -> float:
     Raises
     ------
     TypeError
-        If the spread is no number.
+        If `spread` is not a number.
     ValueError
-        If the spread is not finite and above 0, or for ``normal`` not below 1; for an unknown law or region,
-        a law that the region doesn't have, or fewer than one component.
+        If `spread` is not finite and above 0, or not below 1 for ``normal``, if `law` or `region` is
+        unknown or they do not exist together, or if `k` is below 1.
 
     Examples
     --------
@@ -222,14 +226,14 @@ def level_of_spread(spread: float, k: int, law: str, region: str) -> float:
     DrawSettings(law, region=region).check(k)
     if law != "normal":
         return spread * _matched_level(k, law, region)
-    # For its check of k, too.
+    # This call also checks k.
     unit = _matched_level(k, "uniform", region) / math.sqrt(3)
     widest = 40.0
     if region == "ellipsoid":
         widest, unit = math.sqrt(k) + 40, 1.0
 
     def excess(level: float) -> float:
-        """Variance of a Gaussian component that is cut off at a level, less the one looked for."""
+        """Variance of a Gaussian component that is cut off at a level, minus the required variance."""
         if region == "ellipsoid":  # as in `halfwidth`
             return math.exp(float(log_chi_cdf(level, k + 2) - log_chi_cdf(level, k))) - spread**2
         density = math.sqrt(2 / math.pi) * math.exp(-(level**2) / 2)
@@ -239,7 +243,7 @@ def level_of_spread(spread: float, k: int, law: str, region: str) -> float:
 
 
 def spreads_of(law: str) -> tuple[float, ...]:
-    """Spreads at which a law is measured."""
+    """List the spreads at which a law is measured."""
     return _NORMAL_SPREADS if law == "normal" else SPREADS
 
 
@@ -284,7 +288,7 @@ def default_candidates(
 
 
 def region_candidate(family: Family, state: PCAState, spread: float) -> Candidate:
-    """Give the candidate of one region, at the level at which its draws have this spread.
+    """Make the candidate of one region, at the level at which its draws have this spread.
 
     Parameters
     ----------
@@ -292,7 +296,7 @@ def region_candidate(family: Family, state: PCAState, spread: float) -> Candidat
         Family with a law and a region.
     state : PCAState
     spread : float
-        Standard deviation of the draws over that of the latents.
+        Ratio of the standard deviation of the draws to that of the latents.
 
     Returns
     -------
@@ -301,7 +305,7 @@ def region_candidate(family: Family, state: PCAState, spread: float) -> Candidat
     Raises
     ------
     TypeError, ValueError
-        As :func:`level_of_spread`; also if the family has no law and region.
+        Under the conditions of :func:`level_of_spread`, or if the family has no law and region.
     """
     if family.law is None or family.region is None:
         raise ValueError(f"family: expected one with a law and a region; got {family.name!r}")
@@ -313,7 +317,7 @@ def region_candidate(family: Family, state: PCAState, spread: float) -> Candidat
 
 
 def fewer_components(state: PCAState, family: Family) -> list[Candidate]:
-    """Give the candidates of a family with its leading components: 50, 120, and 95 % of the variance.
+    """Make the candidates of a family in fewer components: 50, 120, and those of 95 % of the variance.
 
     Parameters
     ----------
@@ -325,7 +329,7 @@ def fewer_components(state: PCAState, family: Family) -> list[Candidate]:
     Returns
     -------
     list of Candidate
-        None for numbers of components that the state doesn't have.
+        Candidates for each of these numbers of components that is below that of the state.
 
     Raises
     ------
@@ -345,7 +349,7 @@ def fewer_components(state: PCAState, family: Family) -> list[Candidate]:
 
 
 def _components_of(state: PCAState, share: float) -> int:
-    """Give the number of components that hold a share of the variance."""
+    """Count the components that hold a share of the variance."""
     total = np.cumsum(np.asarray(state.explained_variance_ratio, np.float64))
     return int(np.searchsorted(total, share * total[-1])) + 1
 
@@ -488,21 +492,21 @@ def _kept_flow(latents: np.ndarray, k: int, folder: Path | None, options: dict[s
         return flow
 
 
-# --- what others do --------------------------------------------------------------------------------
+# --- baselines ----------------------------------------------------------------------------------------
 
 
 def baseline_candidates(
     latents: np.ndarray, spreads: Iterable[float], *, slow: bool = True
 ) -> list[Candidate]:
-    """Other ways to draw latents, and the two ends of the scale: fitted when they are drawn from.
+    """Make the candidates of other ways to draw latents. They are fitted when they are first drawn from.
 
     Parameters
     ----------
     latents : array, shape (n, D)
     spreads : iterable of float
-        Temperatures of the Gaussian; 1 is always among them.
+        Temperatures of the Gaussian. The temperature 1 is always added.
     slow : bool
-        Whether scikit-learn's mixtures are among them: 5,652 latents of 256 dimensions take minutes.
+        Whether to include scikit-learn's mixtures. They take minutes for 5,652 latents of 256 dimensions.
 
     Returns
     -------
@@ -513,7 +517,7 @@ def baseline_candidates(
         if isinstance(family, str):
             family = Family(family, "baseline")
         fitted = functools.cache(lambda: fit(latents, **options))
-        # Results on disk are found by it: names of baselines and their arguments stay as they are.
+        # It identifies results on disk, so names of baselines and of their arguments do not change.
         fingerprint = f"{fit.__name__} {options}"
         return Candidate(
             family, lambda key, n: fitted()(key, n), spread, fingerprint, n_features=latents.shape[1]

@@ -1,4 +1,4 @@
-"""Drawings of an evaluation: curves of fidelity over diversity, and images at equal precision."""
+"""Figures of an evaluation: curves of fidelity over diversity, and images at equal precision."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,17 +16,22 @@ if TYPE_CHECKING:
 #: Results of each family, in the order in which they were measured.
 Grouped = dict[Family, list[Result]]
 
-# As many as a figure has lines and marks for.
+# A figure has line styles and marks for this many families.
 _MOST_FAMILIES = 8
 
 
 def draw_curves(results: Sequence[Result]) -> "dict[str, Figure]":
-    """Figures by their names: curves of families, as far as there are results for them.
+    """Draw the curves of families as figures by name. Figures without results are left out.
 
     Parameters
     ----------
     results : sequence of Result
-        One or more.
+        Results to draw, at least one.
+
+    Returns
+    -------
+    dict of str to Figure
+        Figures by the names of their files.
 
     Raises
     ------
@@ -54,7 +59,7 @@ def draw_curves(results: Sequence[Result]) -> "dict[str, Figure]":
             {family.name: _curve(same, x, y) for family, same in best_families(points).items()},
             x_label=f"{x} (diversity)",
             y_label=f"{y} (fidelity)",
-            title=f"{title}; numbers: spread of the draws",
+            title=f"{title}, with the spread of the draws at the points",
         )
 
     drawings = {
@@ -62,14 +67,14 @@ def draw_curves(results: Sequence[Result]) -> "dict[str, Figure]":
         "coverage_density": draw("Coverage and density", main, points, "coverage", "density"),
     }
     if regions:
-        drawings["regions"] = draw("Three regions", regions, {})
+        drawings["regions"] = draw("Recall and precision of three regions", regions, {})
     if fewer:
-        drawings["components"] = draw("Fewer components", [*whole, *fewer], {})
+        drawings["components"] = draw("Recall and precision with fewer components", [*whole, *fewer], {})
     return drawings
 
 
 def by_family(results: Sequence[Result]) -> Grouped:
-    """Results of each family, families in the order of their first results."""
+    """Group results by family, in the order of the first result of each family."""
     grouped: Grouped = {}
     for result in results:
         grouped.setdefault(result.family, []).append(result)
@@ -77,7 +82,7 @@ def by_family(results: Sequence[Result]) -> Grouped:
 
 
 def best_families(grouped: Grouped, count: int = _MOST_FAMILIES) -> Grouped:
-    """Families that fit into one figure, in their order: the Gaussian, and those that score highest."""
+    """Select the families for one figure, in their order: the Gaussian, and those with the best scores."""
 
     def rank(family: Family) -> tuple[bool, Any]:
         return family == GAUSSIAN, max(result.measurements.f_score() for result in grouped[family])
@@ -87,12 +92,14 @@ def best_families(grouped: Grouped, count: int = _MOST_FAMILIES) -> Grouped:
 
 
 def draw_equal_precision(results: Sequence[Result]) -> "Figure":
-    """Images of each family, of its candidate whose precision is nearest to that of our best single region.
+    """Draw images of each family at equal precision.
+
+    Each family is shown by its candidate whose precision is nearest to that of the best single region.
 
     Parameters
     ----------
     results : sequence of Result
-        One or more.
+        Results to draw, at least one.
 
     Raises
     ------
@@ -109,7 +116,7 @@ def draw_equal_precision(results: Sequence[Result]) -> "Figure":
         rows.append(nearest.examples)
         shown = nearest.measurements
         labels.append(f"{nearest.name}: {shown.precision.value:.2f}, {shown.recall.value:.2f}")
-    title = f"At a precision near {precision:.2f}: candidate, precision, recall"
+    title = f"Draws at a precision near {precision:.2f} (candidate: precision, recall)"
     return strips(rows, labels, title=title)
 
 
@@ -118,7 +125,7 @@ def _is_truncated_in(fewer: Sequence[Family], whole: Family) -> bool:
 
 
 def _is_aside(family: Family) -> bool:
-    """Whether the family has a figure of its own: fewer components, and regions other than the pairwise."""
+    """Whether the family has a figure of its own: fewer components, or a region that is not pairwise."""
     return family.kind == "truncated" or (family.kind == "region" and family.region != "pairwise")
 
 

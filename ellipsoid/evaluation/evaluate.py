@@ -1,9 +1,9 @@
-"""How good decoded draws are: every way to draw latents, held against real images that nobody has seen.
+"""Evaluation of decoded draws: ways to draw latents are compared with unseen real images.
 
-Each candidate (:mod:`ellipsoid.evaluation.candidates`) draws as many latents as there are real images; they
-are decoded and measured by :mod:`ellipsoid.metrics` in one feature space. Measurements are kept on disk
-(:mod:`ellipsoid.evaluation.results`), named by a digest of the latents and images, of what decoder and
-features give for some of them, of the key, of the candidate's fingerprint, and of the versions of this
+Each candidate (:mod:`ellipsoid.evaluation.candidates`) draws as many latents as there are real images. The
+decoded draws are measured by :mod:`ellipsoid.metrics` in one feature space. Measurements are kept on disk
+(:mod:`ellipsoid.evaluation.results`). Their names are digests of the latents and images, of the output of
+decoder and features for some of them, of the key, of the candidate's fingerprint, and of the versions of this
 package and scikit-learn. Measurements of a candidate without a fingerprint are not kept.
 """
 
@@ -37,15 +37,15 @@ from ellipsoid.progress import progress_bar
 from ellipsoid.random import philox_words
 from ellipsoid.state import PCAState, check_latents
 
-#: Images of each candidate that are kept to be shown.
+#: Number of images of each candidate that are kept for figures.
 N_EXAMPLES = 16
-#: Smallest number of images, generated and real: the test for copies takes no fewer.
+#: Smallest number of images, generated and real: the test for copies needs so many.
 MIN_IMAGES = 19
 
-# Rows that are drawn from a candidate to see whether its latents have the right shape.
+# Number of rows that are drawn from a candidate to check the shape of its latents.
 _PROBE_ROWS = 2
 _UNSEEN_RECONSTRUCTIONS = Family("unseen reconstructions", "floor")
-_NOTE = "Published FID and KID figures are those of an Inception network; they cannot be held against these."
+_NOTE = "Published FID and KID figures use an Inception network. They cannot be compared with these figures."
 
 
 def evaluate(
@@ -64,12 +64,12 @@ def evaluate(
     out: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> Evaluation:
-    """Measure ways to draw latents by the images that they decode to.
+    """Measure ways to draw latents by their decoded images.
 
     Parameters
     ----------
     latents : array, shape (m, D)
-        Latents of training images: the baselines are fitted to them.
+        Latents of training images, for the fit of the baselines.
     state : PCAState
         State that was fitted to these latents.
     decode : callable
@@ -79,25 +79,25 @@ def evaluate(
         Images that neither the decoder, nor the state, nor the features were trained on. At least 19; below
         1,000 the errors are large.
     features : callable
-        Function from (n, H, W, C) uint8 images to (n, F) features. Its attributes ``name``, ``note`` and
-        ``comparable`` are handed on, if it has them.
+        Function from (n, H, W, C) uint8 images to (n, F) features. The result takes over its attributes
+        ``name``, ``note`` and ``comparable``, if it has them.
     key : jax.Array
-        Typed key, the same for every candidate.
+        Typed random key, which is the same for all candidates.
     pixel_range : tuple of two float
         Black and white of decoded images that are floats: (-1, 1) for a decoder that ends in tanh.
     train_images : (t, H, W, C) uint8 array, optional
-        Training images, for the floor, and to look for copies.
+        Training images, for the floor and the test for copies.
     real_latents : array, shape (r, D), optional
-        Latents of the real images. Their reconstructions tell what is usual for images that are no copies,
-        see :func:`ellipsoid.metrics.copy_test`; without them, or `train_images`, copies are not looked for.
+        Latents of the real images. The test for copies compares draws with their reconstructions, see
+        :func:`ellipsoid.metrics.copy_test`. Without them, or without `train_images`, it is left out.
     candidates : {"full", "quick"} or sequence of Candidate
-        Ways to draw. "full" is :func:`ellipsoid.evaluation.default_candidates`, then the best family of
-        single regions again with fewer components; "quick" is a third of these.
+        Ways to draw. "full" stands for :func:`ellipsoid.evaluation.default_candidates`, followed by the best
+        family of single regions with fewer components. "quick" stands for a third of these.
     n : int, optional
-        Number of images for each candidate; by default, and best, as many as there are real ones.
+        Number of images for each candidate. The default is the number of real images, which is best.
     out : path, optional
-        Folder for measurements and a fitted flow. What is there is not made again; measurements of candidates
-        of your own without `fingerprint` are not kept.
+        Folder for measurements and a fitted flow, which are reused. Results of your own candidates are kept
+        only if a `fingerprint` identifies them.
     progress : bool
         Show a progress bar.
 
@@ -108,14 +108,13 @@ def evaluate(
     Raises
     ------
     TypeError, ValueError
-        For latents that do not fit the state, images that are none, too few of them, a key that is none,
-        candidates of equal names or whose latents have another shape, or a decoder or features that give
-        something else than images or features. All of these are refused before anything is measured: to see
-        the shape of its latents, two rows are drawn from each candidate that does not know its
-        ``n_features``. Only a candidate whose shape is right for two rows and wrong for `n` is refused at its
-        turn.
+        If the latents do not fit the state, if the images are not images or too few, if `key` is not a key,
+        if candidates have equal names or latents of another shape, or if the decoder or the features return
+        something other than images or features. These errors come before any measurement: two rows are drawn
+        from each candidate without ``n_features`` to check their shape. Only a candidate whose shape is right
+        for two rows and wrong for `n` fails at its turn.
     KeyboardInterrupt
-        When interrupted; what was measured is kept in `out`.
+        When interrupted. All measurements are kept in `out`.
     """
     latents = check_latents(state, latents)
     check_images("real_images", real_images, least=MIN_IMAGES)
@@ -135,7 +134,7 @@ def evaluate(
             _check_shape(candidate, latents.shape[1], key)
 
     results: list[Result] = []
-    # The best family is known later, but all families have as many.
+    # The best family is known later, but all families have equally many candidates.
     n_more = len(fewer_components(state, next(iter(FAMILIES.values())))) if full else 0
     bar = progress_bar("evaluate", len(chosen) + n_more, enabled=progress, unit="candidates")
     with bar as advance, _interruption_explained(out):
@@ -165,16 +164,16 @@ def evaluate(
 
 
 def best_family(results: Sequence[Result]) -> Family:
-    """Family of the single region with the largest F-score; the first one, where several have it.
+    """Find the family of a single region with the largest F-score; the first one among equals.
 
     Raises
     ------
     ValueError
-        If no result is of a single region.
+        If no result belongs to a single region.
     """
     regions = [result for result in results if result.family.kind == "region"]
     if not regions:
-        raise ValueError("results: expected one or more of a single region; got none")
+        raise ValueError("results: expected at least one result of a single region; got none")
     return max(regions, key=lambda result: result.measurements.f_score()).family
 
 
@@ -183,7 +182,7 @@ def _interruption_explained(out: str | os.PathLike[str] | None) -> Iterator[None
     try:
         yield
     except KeyboardInterrupt:
-        kept = f"; what was measured is kept in {out}, the same call goes on there" if out else ""
+        kept = f"; the measurements are kept in {out}, and the same call continues from them" if out else ""
         raise KeyboardInterrupt(f"interrupted{kept}") from None
 
 
@@ -216,7 +215,7 @@ def _choose(
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not names:
         raise ValueError(
-            f"candidates: expected one or more of different names; got {', '.join(twice) or 'none'}"
+            f"candidates: expected candidates of different names; got {', '.join(twice) or 'none'}"
         )
     families = {candidate.family for candidate in candidates}
     names = sorted(family.name for family in families)
@@ -226,11 +225,11 @@ def _choose(
 
 
 def _check_shape(candidate: Candidate, n_features: int, key: jax.Array) -> None:
-    """Refuse latents of the wrong shape: by what the candidate says of itself, or else by two rows of it."""
+    """Refuse latents of the wrong shape, by the candidate's `n_features` or by two rows of it."""
     if candidate.n_features is None:
         shape = np.shape(candidate.draw(key, _PROBE_ROWS))
     else:
-        # Nothing is drawn: that would fit mixtures and baselines, which may take minutes.
+        # Draws would fit mixtures and baselines, which may take minutes.
         shape = (_PROBE_ROWS, candidate.n_features)
     if shape != (_PROBE_ROWS, n_features):
         raise ValueError(
@@ -244,12 +243,12 @@ def _check_shape(candidate: Candidate, n_features: int, key: jax.Array) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Measurer:
-    """Measures the images of one candidate after another; what all are held against is computed once.
+    """Measurement of the images of all candidates. Common parts are computed once.
 
     Attributes
     ----------
     latents, decode, real_images, features, train_images, real_latents, n, key
-        Arguments of :func:`evaluate`, checked.
+        Checked arguments of :func:`evaluate`.
     """
 
     latents: np.ndarray
@@ -262,8 +261,8 @@ class _Measurer:
     key: jax.Array
 
     def inputs(self) -> list[Any]:
-        """Arrays that all results depend on."""
-        # What decoder and features do to some rows tells them from others, however they are made.
+        """List the arrays that all results depend on."""
+        # The output for some rows identifies the decoder and the features, however they are made.
         probe = self.latents[:: max(1, len(self.latents) // N_EXAMPLES)][:N_EXAMPLES]
         optional = (self.train_images, self.real_latents)
         return [
@@ -276,7 +275,7 @@ class _Measurer:
         ]
 
     def result(self, candidate: Candidate, cache: ResultCache) -> Result:
-        """Measure a candidate, or read what was measured before."""
+        """Measure a candidate, or read its earlier measurements."""
 
         def measure() -> tuple[Measurements, np.ndarray]:
             latents = np.asarray(candidate.draw(self.key, self.n), np.float32)
@@ -292,22 +291,22 @@ class _Measurer:
         return Result(candidate.family, candidate.spread, candidate.recipe, *measured)
 
     def floor(self, cache: ResultCache) -> Result | None:
-        """Measure training images as if they were generated."""
+        """Measure training images like generated ones."""
         images = self.train_images
         if images is None:
             return None
 
         def measure() -> tuple[Measurements, np.ndarray]:
-            # A random subset, by the key of the draws.
+            # The key of the draws selects a random subset.
             rows = jax.random.choice(self.key, len(images), (self.n,), replace=False)
             return self._measure(images[np.sort(rows)])
 
         return Result(TRAINING_IMAGES, None, None, *cache.get(TRAINING_IMAGES.name, measure))
 
     def reconstructions(self, cache: ResultCache) -> Result | None:
-        """Measure the real images as the decoder shows them."""
+        """Measure the reconstructions of the real images."""
         if self.real_latents is None or self.train_images is None:
-            return None  # without the floor they tell nothing
+            return None  # without the floor they have no meaning
         measured = cache.get(_UNSEEN_RECONSTRUCTIONS.name, lambda: self._measure(self._reconstructed))
         return Result(_UNSEEN_RECONSTRUCTIONS, None, None, *measured)
 
@@ -350,19 +349,19 @@ class _Measurer:
 
     @cached_property
     def _unit(self) -> np.float32:
-        """Divisor of features for the kernel, which has a scale of its own: 1 for Inception's."""
+        """Divisor of the features for the kernel distance, which depends on their scale: 1 for Inception."""
         if getattr(self.features, "comparable", False):
             return np.float32(1)
         return np.float32(np.sqrt(np.mean(np.square(self._real, dtype=np.float64)))) or np.float32(1)
 
     @cached_property
     def _reconstructed(self) -> np.ndarray:
-        assert self.real_latents is not None  # it was asked before
+        assert self.real_latents is not None  # the caller has checked
         return self._decoded(self.real_latents)
 
     @cached_property
     def _copy_detector(self) -> metrics.CopyDetector | None:
-        """Training images, and the unseen ones as the decoder shows them."""
+        """Detector by training images and reconstructions of the unseen ones."""
         if self.train_images is None or self.real_latents is None:
             return None
         return metrics.CopyDetector(

@@ -1,11 +1,11 @@
-"""Words on what limits the images: the decoder, or the way to draw."""
+"""Explanation of the limit on the images: the decoder, or the way to draw."""
 
 import math
 
 from ellipsoid.evaluation.recommend import choose_result
 from ellipsoid.evaluation.results import Evaluation
 
-# In these spaces a blur of 1 pixel moves the Fréchet distance by less than two standard errors
+# In these feature spaces a blur of 1 pixel moves the Fréchet distance by less than two standard errors
 # (benchmarks/results.md).
 _BLIND_TO_BLUR = ("pixels", "network")
 _DECODER = "train longer, or with more filters or latents"
@@ -13,22 +13,23 @@ _SAMPLER = "draw from a mixture, or at another level"
 
 
 def limit(evaluation: Evaluation) -> str | None:
-    """Say whether the decoder or the way to draw keeps draws from real images, and what to do about it.
+    """Tell whether the decoder or the way to draw limits the images, with a remedy.
 
-    Reconstructions of unseen images, held against the images themselves, tell what the decoder loses alone:
-    no way to draw regains it. Training images against unseen ones tell what is between two sets of so many
-    real images. The rest of the distance between recommended draws and unseen images is due to the way to
-    draw: Fréchet distances are squares, and errors that have nothing to do with each other add up in squares.
+    The distance between unseen images and their reconstructions measures the loss by the decoder alone, which
+    no way to draw regains. The distance between training images and unseen ones measures the noise between
+    two sets of so many real images. The rest of the distance between recommended draws and unseen images is
+    due to the way to draw: Fréchet distances are squares, and independent errors add up in squares.
 
     Parameters
     ----------
     evaluation : Evaluation
+        Evaluation with reconstructions and a floor.
 
     Returns
     -------
     str or None
-        Some sentences; None where reconstructions or training images were not measured, or nothing can be
-        recommended.
+        Explanation in a few sentences. It is None if reconstructions or training images were not measured, or
+        if no candidate can be recommended.
 
     Examples
     --------
@@ -47,18 +48,18 @@ def limit(evaluation: Evaluation) -> str | None:
     decoder, draws, real = (result.measurements.frechet for result in (reconstructions, chosen, floor))
     lost = draws.value - real.value
     told = (
-        f"Fréchet distances: {decoder} between unseen images and their reconstructions, {draws} between them "
-        f"and the draws of {chosen.name}, {real} between them and training images."
+        f"The Fréchet distance of unseen images is {decoder} to their reconstructions, {draws} to draws of "
+        f"{chosen.name}, and {real} to training images."
     )
     if lost < 2 * math.hypot(draws.error, real.error):
         words = (
-            f"{told} So draws are as near to unseen images as training images are: nothing limits them here."
+            f"{told} Draws are as close to unseen images as training images are, so nothing limits them here."
         )
         return words + _caution(evaluation.features)
     share = min(decoder.value / lost, 1.0)
-    # Twice the decoder's part less all that is lost: positive where it is the larger half.
+    # The balance is twice the loss by the decoder less the whole loss: positive if the decoder loses more.
     balance, error = 2 * decoder.value - lost, math.hypot(2 * decoder.error, draws.error, real.error)
-    words = f"{told} The decoder alone makes up {share:.0%} of what draws lose against training images"
+    words = f"{told} The decoder alone causes {share:.0%} of what draws lose against training images"
     if abs(balance) < 2 * error:
         words += f", so both count: {_DECODER}, and {_SAMPLER}."
     elif balance > 0:
@@ -71,4 +72,7 @@ def limit(evaluation: Evaluation) -> str | None:
 def _caution(features: str) -> str:
     if features not in _BLIND_TO_BLUR:
         return ""
-    return f" The features {features!r} hardly see blur, by which a decoder loses most: efficientnet sees it."
+    return (
+        f" The features {features!r} hardly respond to blur, the main loss by a decoder: evaluate with the "
+        "features 'efficientnet' as well."
+    )

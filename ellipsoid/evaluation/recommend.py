@@ -1,4 +1,4 @@
-"""Recommendations how to draw: read off an evaluation, or, without one, off the common advice."""
+"""Recommendations of a way to draw, from an evaluation or from the common advice."""
 
 import hashlib
 import json
@@ -31,45 +31,46 @@ if TYPE_CHECKING:
 
 _FORMAT = "ellipsoid.recommendation"
 _FORMAT_VERSION = 1
-_REMEDY = "evaluate the run again, remove the file, or say how to draw (law, level)"
+_REMEDY = "evaluate the run again, remove the file, or pass the law and the level"
 
-# How many times as much recall counts as precision, and how that is said.
+# Weight of recall relative to precision, as a number and in words.
 _RECALL_WEIGHTS = {
     "fidelity": (1 / 4, "a quarter as much as"),
     "balanced": (1.0, "as much as"),
     "diversity": (4.0, "four times as much as"),
 }
-# Reconstructions that cover so few unseen images leave candidates nothing to differ in.
+# With a share this small among reconstructions, the scores of candidates do not differ.
 _NEXT_TO_NONE = 0.02
-# Measurements that a recommendation tells.
+# Measurements that a recommendation contains.
 _MEASURED = ("precision", "recall", "frechet")
-# What a recommended candidate is compared with: family, spread, and how it is called.
+# Results for comparison with a recommended candidate: family, spread, and beginning of a clause.
 _COMPARED = (
-    (GAUSSIAN, 1.0, "a full Gaussian"),
-    (RECONSTRUCTIONS, None, "reconstructed training images"),
-    (TRAINING_IMAGES, None, "training images themselves"),
+    (GAUSSIAN, 1.0, "a full Gaussian has"),
+    (RECONSTRUCTIONS, None, "reconstructed training images have"),
+    (TRAINING_IMAGES, None, "training images themselves have"),
 )
 
 
 @dataclass(frozen=True, repr=False)
 class Recommendation:
-    """State and settings to draw with, and why.
+    """Shape and settings to draw with, and the reason for them.
 
     Attributes
     ----------
     goal : {"fidelity", "balanced", "diversity"}
+        Goal that the settings serve.
     state : PCAState, Mixture or Flow
         Shape to draw from: the given one, one with fewer components, or another.
     settings : DrawSettings
-        Law, level, fact and region, which are attributes of the recommendation as well.
+        Law, level, fact and region. They are attributes of the recommendation as well.
     reason : str
         The measurements behind the recommendation, and the baseline.
     measured : mapping of str to Estimate, optional
-        Precision, recall and Fréchet distance, by these names in lower case without accents, if the images of
-        these draws were measured.
+        Estimates by the names ``precision``, ``recall`` and ``frechet``, if the images of these draws were
+        measured.
     provenance : mapping, optional
-        When and by what the evaluation was made, as :func:`ellipsoid.provenance.provenance` tells it, if the
-        recommendation was read from a file.
+        Provenance of the evaluation, from :func:`ellipsoid.provenance.provenance`, if the recommendation was
+        read from a file.
     """
 
     goal: str
@@ -106,7 +107,7 @@ class Recommendation:
 
     @property
     def way(self) -> str:
-        """Words that say how to draw."""
+        """Way to draw, in words."""
         kind = " of a flow" if isinstance(self.state, Flow) else ""
         if isinstance(self.state, Mixture):
             kind = f" of a mixture of {self.state.n_parts}"
@@ -144,33 +145,34 @@ def recommend(
     goal: str = "balanced",
     diagnostics: "Diagnostics | MeasuredLatents | None" = None,
 ) -> Recommendation:
-    """Say which law, region, level and number of components to draw with.
+    """Recommend a law, region, level and number of components to draw with.
 
-    An evaluation decides: the candidate with the largest F-score of precision and recall, in which recall
-    counts a quarter as much as precision (fidelity), as much, or four times as much (diversity). Candidates
-    whose F-score lies within the standard error of the largest are taken as equally good, since a maximum
-    over dozens of them would be one of the noise; the one with the smallest Fréchet distance, which sees all
-    of the distribution, is chosen from these. Candidates that copy training images by
-    :func:`ellipsoid.metrics.copy_test`, at the level of 1 %, are left out, unless all are such.
+    With an evaluation, the candidate with the largest F-score of precision and recall is recommended. Recall
+    counts a quarter as much as precision for fidelity, as much for balance, and four times as much for
+    diversity. Candidates whose F-score lies within the standard error of the largest are equally good, since
+    noise decides the maximum over dozens of candidates. Among these, the one with the smallest Fréchet
+    distance is chosen, because this distance depends on the whole distribution. Candidates that copy
+    training images, by :func:`ellipsoid.metrics.copy_test` at a significance of 1 %, are left out unless
+    all of them copy.
 
-    Where not even reconstructions of training images are like unseen ones, the reason begins with that: the
-    decoder is the limit then, and no way to draw mends it.
+    If even reconstructions of training images differ from unseen images, the reason begins with this fact:
+    the decoder is the limit, and no way to draw can improve on it.
 
-    Without an evaluation the common advice is given, :func:`ellipsoid.advice.advise`. It is that of the
-    verdict on the latents if there are diagnostics, and otherwise ``redraw``: at level 1.41 for fidelity, at
-    the default level for balance, and where draws vary as the latents do for diversity.
+    Without an evaluation, the recommendation is the common advice of :func:`ellipsoid.advice.advise`. With
+    diagnostics it is that of the verdict on the latents. Otherwise it is ``redraw``: at level 1.41 for
+    fidelity, at the default level for balance, and at the level of equal variance for diversity.
 
     Parameters
     ----------
     state : PCAState, Mixture or Flow
-        Shape whose latents are to be drawn.
+        Shape to draw from.
     evaluation : Evaluation, optional
         Evaluation of this state, from :func:`ellipsoid.evaluation.evaluate`.
     goal : {"fidelity", "balanced", "diversity"}
+        Goal of drawing: the most faithful images, the most diverse ones, or a balance of both.
     diagnostics : Diagnostics or MeasuredLatents, optional
-        Measurements of this state's latents, from :func:`ellipsoid.diagnostics.diagnose`, or as a report
-        keeps them, from :meth:`ellipsoid.runs.RunFolder.read_measured`. Where there is an evaluation they are
-        not needed.
+        Measurements of this state's latents, from :func:`ellipsoid.diagnostics.diagnose` or from
+        :meth:`ellipsoid.runs.RunFolder.read_measured`. They are not used with an evaluation.
 
     Returns
     -------
@@ -179,8 +181,8 @@ def recommend(
     Raises
     ------
     ValueError
-        For an unknown goal, an evaluation or diagnostics of another state, or an evaluation without any
-        candidate of this package.
+        If `goal` is unknown, if the evaluation or the diagnostics belong to another state, or if the
+        evaluation has no candidate that :func:`ellipsoid.sample` can draw.
 
     Examples
     --------
@@ -189,16 +191,16 @@ def recommend(
     >>> state = el.fit(np.random.default_rng(0).normal(size=(200, 4)))
     >>> el.recommend(state).options
     {'law': 'redraw', 'level': 1.645, 'fact': 1.0, 'region': 'pairwise'}
-    >>> el.recommend(state, goal="diversity")
-    Recommendation for diversity: law redraw, level 2.15, fact 1, region pairwise, 4 components
-      Since nothing was measured, the level is the one at which draws vary as much as the latents.
+    >>> el.recommend(state, goal="diversity").way
+    'law redraw, level 2.15, fact 1, region pairwise, 4 components'
     """
     check_goal(goal)
     if evaluation is None:
         return _recommend_by_advice(state, goal, diagnostics)
     if evaluation.state_digest != digest(state):
         raise ValueError(
-            "evaluation: expected one of this state; got one of another: pass the state that was evaluated"
+            "evaluation: expected an evaluation of this state; got one of another state: pass the state that "
+            "was evaluated"
         )
     beta, _ = _RECALL_WEIGHTS[goal]
     chosen, equal, ours = choose_result(evaluation.results, beta)
@@ -219,13 +221,14 @@ def choose_result(
     results : sequence of Result
         Results of all candidates. Only those with a recipe can be recommended.
     beta : float
-        Number of times that recall counts as much as precision.
+        Weight of recall relative to precision.
 
     Returns
     -------
     chosen : Result
+        Result of the recommended candidate.
     equal, ours : sequences of Result
-        Results that are equally good up to the error, and all that it was chosen from.
+        Results that are equally good up to the error, and all results that can be recommended.
 
     Raises
     ------
@@ -234,7 +237,7 @@ def choose_result(
     """
     ours = [result for result in results if result.recipe is not None]
     if not ours:
-        raise ValueError("evaluation: expected one or more candidates that `sample` can draw; got none")
+        raise ValueError("evaluation: expected at least one candidate that `sample` can draw; got none")
     ours = [result for result in ours if not result.measurements.is_copying] or ours
     scores = [result.measurements.f_score(beta) for result in ours]
     best = max(scores)
@@ -256,8 +259,8 @@ def _recommend_by_advice(
             is_one = isinstance(state, PCAState)
             got = f"{state.n_components} components" if is_one else f"a {type(state).__name__.lower()}"
             raise ValueError(
-                f"diagnostics: expected those of this state; got those of one state of "
-                f"{diagnostics.n_components} components for {got}"
+                f"diagnostics: expected diagnostics of this state ({got}); got those of a state of "
+                f"{diagnostics.n_components} components"
             )
         measured = measured_latents(diagnostics)
     advice = advise(state.n_components, goal, measured=measured)
@@ -267,20 +270,20 @@ def _recommend_by_advice(
 def _reason(evaluation: Evaluation, goal: str, chosen: Result, n_equal: int, n_ours: int) -> str:
     _, weight = _RECALL_WEIGHTS[goal]
     if chosen.measurements.f_score().value == 0:
-        merit = "none has an F-score above 0, and this one has the smallest Fréchet distance"
+        merit = "No candidate has an F-score above 0, and this one has the smallest Fréchet distance"
     elif n_equal > 1:
         merit = (
-            f"{n_equal} have the largest F-score, up to its error, and this one has the smallest Fréchet "
-            "distance of these"
+            f"{n_equal} candidates have the largest F-score up to its error, and this one has the smallest "
+            "Fréchet distance among them"
         )
     else:
-        merit = "this one has the largest F-score"
+        merit = "It has the largest F-score"
     sentences = [
         *_limits(evaluation),
-        f"{chosen.name}: {_precision_and_recall(chosen)}.",
-        f"Among {n_ours} candidates {merit}; recall counts {weight} precision.",
-        f"Each was measured by {evaluation.n:,} images against {evaluation.n_real:,} unseen ones in the "
-        f"features {evaluation.features!r}.",
+        f"The best of {n_ours} candidates is {chosen.name}, with {_precision_and_recall(chosen)}.",
+        f"{merit}; recall counts {weight} precision.",
+        f"Each candidate was measured with {evaluation.n:,} images against {evaluation.n_real:,} unseen "
+        f"ones, in the feature space {evaluation.features!r}.",
     ]
     others = [f"{name} {_precision_and_recall(result)}" for name, result in _compared(evaluation)]
     if others:
@@ -289,7 +292,7 @@ def _reason(evaluation: Evaluation, goal: str, chosen: Result, n_equal: int, n_o
 
 
 def _compared(evaluation: Evaluation) -> list[tuple[str, Result]]:
-    """Results that the recommended one is compared with, by how they are called."""
+    """Results for comparison with the recommended one, by the beginnings of their clauses."""
     return [
         (name, result)
         for family, spread, name in _COMPARED
@@ -299,29 +302,30 @@ def _compared(evaluation: Evaluation) -> list[tuple[str, Result]]:
 
 
 def _limits(evaluation: Evaluation) -> list[str]:
-    """Sentence that says what limits all candidates alike: the images, else the decoder, else nothing."""
+    """Describe the common limit of all candidates: the images, or the decoder, or none."""
     unlike = {result.family: result for _, result in _compared(evaluation) if _is_unlike(result)}
     if (result := unlike.get(TRAINING_IMAGES)) is not None:
         return [
             f"The images are the limit: training images themselves have {_precision_and_recall(result)} "
-            "against the unseen ones. Give unseen images of the same kind, or more of them."
+            "against the unseen ones. Use unseen images of the same kind, or more of them."
         ]
     if (result := unlike.get(RECONSTRUCTIONS)) is not None:
         return [
-            "The decoder is the limit: reconstructed training images themselves have "
-            f"{_precision_and_recall(result)}, and no way to draw mends that. Train a better one first."
+            "The decoder is the limit: reconstructed training images themselves have only "
+            f"{_precision_and_recall(result)}. No way to draw can improve on that; train a better "
+            "autoencoder first."
         ]
     return []
 
 
 def _is_unlike(result: Result) -> bool:
-    """Whether next to none of these images are among the unseen ones, or of the unseen ones among these."""
+    """Whether hardly any of these images lie among the unseen ones, or the reverse."""
     return min(result.measurements.precision.value, result.measurements.recall.value) < _NEXT_TO_NONE
 
 
 def _precision_and_recall(result: Result) -> str:
     measured = result.measurements
-    return f"precision {_rounded(measured.precision)}, recall {_rounded(measured.recall)}"
+    return f"precision {_rounded(measured.precision)} and recall {_rounded(measured.recall)}"
 
 
 def _rounded(estimate: Estimate) -> str:
@@ -336,7 +340,7 @@ def save_recommendations(
 ) -> list[Path]:
     """Write ``recommendation.json`` into a run folder.
 
-    Recommended shapes that the run does not hold already, with fewer components, say, become
+    Recommended shapes that the run does not hold, such as one with fewer components, are written to
     ``recommended-GOAL.npz`` beside it.
 
     Parameters
@@ -344,9 +348,9 @@ def save_recommendations(
     run : path
         Run folder with a ``state.npz``.
     state : PCAState
-        State of the run, as it lies in ``state.npz``.
+        State of the run, the same as in ``state.npz``.
     recommendations : iterable of Recommendation
-        One for each goal, at most.
+        Recommendations, at most one for each goal.
 
     Returns
     -------
@@ -356,7 +360,7 @@ def save_recommendations(
     Raises
     ------
     FileNotFoundError
-        If there is no ``state.npz``.
+        If the folder has no ``state.npz``.
     """
     folder, goals, written = RunFolder(run), {}, []
     held = {folder.state: state}
@@ -390,23 +394,25 @@ def save_recommendations(
 
 
 def load_recommendation(run: str | os.PathLike[str], goal: str = "balanced") -> Recommendation | None:
-    """Read how `ellipsoid evaluate` recommends to draw from a run; None if it was not evaluated.
+    """Read the recommendation of ``ellipsoid evaluate`` for a run.
 
     Parameters
     ----------
     run : path
         Run folder.
     goal : {"fidelity", "balanced", "diversity"}
+        Goal of drawing.
 
     Returns
     -------
     Recommendation or None
+        Recommendation for this goal. It is None if the run was not evaluated.
 
     Raises
     ------
     ValueError
-        For an unknown goal, or one that was not recommended for; if the file is damaged, or the run's state
-        or the recommended one is not the one that was evaluated.
+        If `goal` is unknown or has no recommendation, if the file is damaged, or if the run's state or the
+        recommended shape has changed since the evaluation.
     """
     check_goal(goal)
     folder = RunFolder(run)
@@ -436,7 +442,7 @@ def load_recommendation(run: str | os.PathLike[str], goal: str = "balanced") -> 
         settings = DrawSettings(str(stored["law"]), level, fact, str(stored["region"]))
         settings.check(n_components)
         digests = {folder.state: content["run_state_digest"], recommended: stored["state_digest"]}
-        measured = stored.get("measured")  # files of before have neither this
+        measured = stored.get("measured")  # earlier files have neither this
         if measured is not None:
             measured = {name: Estimate(*map(float, measured[name])) for name in _MEASURED}
         made = content.get("provenance")  # nor that

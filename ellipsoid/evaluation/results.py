@@ -1,7 +1,7 @@
-"""Measurements of candidates: what they hold, and where they are kept on disk.
+"""Measurements of candidates, and their cache on disk.
 
-What was measured is kept in one file a candidate, named by a digest of everything that it depends on. So an
-evaluation may be stopped at any moment and goes on there.
+The measurements of each candidate are kept in files of their own, whose name is a digest of everything that
+they depend on. An evaluation may be stopped at any moment, and continues with the next candidate.
 """
 
 import dataclasses
@@ -26,27 +26,28 @@ from ellipsoid.version import __version__
 
 _FORMAT = "ellipsoid.evaluation"
 _FORMAT_VERSION = 2
-# Dozens of candidates that copy nothing are tested: none or one of them is suspected by chance.
+# An evaluation tests dozens of candidates. At this level, chance alone flags about one of a hundred honest
+# ones.
 COPIES_P_VALUE = 0.01
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """Numbers that tell how good one set of generated images is.
+    """Quality measurements of one set of generated images.
 
     Attributes
     ----------
     precision, recall, density, coverage : Estimate
-        Fidelity and diversity, see :mod:`ellipsoid.metrics`.
+        Measures of fidelity and diversity, see :mod:`ellipsoid.metrics`.
     frechet, kernel, wasserstein : Estimate
-        Distances to the real images: Fréchet in squared units of the features, and sliced Wasserstein in
-        these units. The kernel distance is that of features over their root mean square, unless they are
-        comparable to published ones.
+        Distances to the real images. The Fréchet distance is in squared units of the features, and the sliced
+        Wasserstein distance in these units. For the kernel distance, features are divided by their root mean
+        square, unless they are comparable to published ones.
     copies : Estimate, optional
-        Share nearer to a training image, compared with unseen ones, than nearly all reconstructions of unseen
-        images are: :func:`ellipsoid.metrics.copy_test`.
+        Share of images that lie suspiciously close to training images, by :func:`ellipsoid.metrics.copy_test`
+        with reconstructions of unseen images.
     copies_expected, copies_p_value : float, optional
-        That share if draws lie as these do; probability of such a share, or more, if they do.
+        Share expected without copying, and probability of the measured share or a larger one without copying.
     """
 
     precision: Estimate
@@ -62,13 +63,14 @@ class Measurements:
 
     @property
     def is_copying(self) -> bool:
-        """Whether the test for copies, at the level of 1 %, finds more of them than is usual."""
+        """Whether the test for copies is significant at 1 %."""
         return self.copies_p_value is not None and self.copies_p_value < COPIES_P_VALUE
 
     def f_score(self, beta: float = 1.0) -> Estimate:
-        """F-score of precision and recall, in which recall counts `beta` times as much.
+        """F-score of precision and recall (van Rijsbergen, 1979).
 
-        By van Rijsbergen (1979). The error is that of the first order, both taken as independent.
+        Recall counts `beta` times as much as precision. The error is of first order, for independent errors
+        of both.
 
         Parameters
         ----------
@@ -78,7 +80,7 @@ class Measurements:
         Returns
         -------
         Estimate
-            Between 0 and 1.
+            F-score between 0 and 1.
 
         Examples
         --------
@@ -102,13 +104,14 @@ def f_score(precision: Estimate, recall: Estimate, beta: float = 1.0) -> Estimat
 
 @dataclass(frozen=True)
 class Result:
-    """A candidate and what was measured of its images.
+    """A candidate and the measurements of its images.
 
     Attributes
     ----------
     family, spread, recipe
-        Those of the :class:`Candidate`.
+        Attributes of the :class:`Candidate`.
     measurements : Measurements
+        Measurements of the images.
     examples : (m, H, W, C) uint8 array
         Images of the first rows.
     """
@@ -134,21 +137,21 @@ class Evaluation:
     results : tuple of Result
         Results of all candidates, in their order.
     floor : Result or None
-        Training images against the unseen ones: what a generator of perfect images gets with so many of them.
+        Training images against the unseen ones: the result of a perfect generator with so many images.
     n : int
         Number of images generated for each candidate.
     n_real : int
-        Number of unseen images that they are compared with.
+        Number of unseen images for comparison.
     state_digest : str
-        Digest of the state that was evaluated: :func:`ellipsoid.archive.digest`.
+        Digest of the state that was evaluated, by :func:`ellipsoid.archive.digest`.
     features, note : str
-        Name of the feature space, and what must be said of it wherever the numbers are shown.
+        Name of the feature space, and a note that belongs to its numbers.
     comparable : bool
-        Whether published FID figures may be held against these Fréchet distances.
+        Whether these Fréchet distances are comparable with published FID figures.
     reconstructions : Result or None
-        Reconstructions of the unseen images against these images themselves: what the decoder loses alone.
-        Each is near to its own image, so that precision and recall tell little of it. They are measured where
-        there are training images and latents of the unseen ones.
+        Reconstructions of the unseen images against these images: the loss by the decoder alone. Precision
+        and recall say little here, since each reconstruction is close to its own image. It is None without
+        training images, or without latents of the unseen images.
     """
 
     results: tuple[Result, ...]
@@ -163,7 +166,7 @@ class Evaluation:
 
     @property
     def all_results(self) -> tuple[Result, ...]:
-        """Results of all candidates, and the floor, if there is one: the rows of a table."""
+        """Results of all candidates, and the floor if there is one: the rows of a table."""
         return self.results if self.floor is None else (*self.results, self.floor)
 
     def __repr__(self) -> str:
@@ -188,14 +191,15 @@ class Evaluation:
 
 
 class ResultCache:
-    """Measurements and examples of candidates in a folder, by what they depend on.
+    """Cache of the measurements and examples of candidates, in a folder.
 
     Parameters
     ----------
     folder : path, optional
-        Folder of the files; without one nothing is kept.
+        Folder of the files. Without a folder nothing is kept.
     inputs : pytree of arrays
-        Everything that all results depend on. The versions of this package and of scikit-learn count, too.
+        Arrays that all results depend on. Results also depend on the versions of this package and of
+        scikit-learn.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None, inputs: Any) -> None:
@@ -205,14 +209,14 @@ class ResultCache:
     def get(
         self, key: str | None, measure: Callable[[], tuple[Measurements, np.ndarray]]
     ) -> tuple[Measurements, np.ndarray]:
-        """Read measurements and examples, or measure and keep them.
+        """Read the measurements and examples of a candidate, or measure and keep them.
 
         Parameters
         ----------
         key : str, optional
-            Text that tells this candidate from others; measurements without one are not kept.
+            Text that identifies the candidate. Measurements without a key are not kept.
         measure : callable
-            Called if nothing is kept.
+            Function that measures, which is called if nothing is kept.
 
         Raises
         ------
@@ -228,7 +232,7 @@ class ResultCache:
         return measured
 
     def read(self, key: str | None) -> tuple[Measurements, np.ndarray] | None:
-        """Measurements and examples that are kept; None if there are none, or they can't be read."""
+        """Read kept measurements and examples; None if there are none, or they cannot be read."""
         if self._folder is None or key is None:
             return None
         path = self._folder / self._name_of(key)
@@ -255,5 +259,5 @@ class ResultCache:
             for name, value in vars(measurements).items()
         }
         record = {"format": _FORMAT, "format_version": _FORMAT_VERSION, "what": key, "scores": numbers}
-        # Last: where it lies, the examples do.
+        # This file is written last, so the examples exist wherever it exists.
         replace_file(path.with_suffix(".json"), json.dumps(record, indent=1).encode() + b"\n")

@@ -1,4 +1,4 @@
-"""Evaluation of a run: ways to draw are judged by its own images, and the best ones are recorded."""
+"""Evaluation of the ways to draw from a run by its own images, and a record of the best ones."""
 
 import dataclasses
 import os
@@ -36,50 +36,51 @@ if TYPE_CHECKING:
     from ellipsoid.models.features import FeatureSpace
     from ellipsoid.models.images import Split
 
-# Neighbours of more images take long, and the errors are small.
+# With more images, neighbours take long, and the errors are small already.
 _MOST_UNSEEN = 5_000
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """How to evaluate a run."""
+    """Settings of the evaluation of a run."""
 
     against: str | None = None
-    """Unseen images, as for train. By default those that training kept back to judge its epochs by."""
+    """Unseen images, in any form that train reads. The default is the validation images of training."""
     against_split: Literal["all", "train", "valid", "test"] = "test"
-    """Part of the unseen images, if they have parts, as CelebA has."""
+    """Split of the unseen images, if they have splits, such as CelebA."""
     images: str | None = None
-    """Training images, as for train. By default those that the run says it was trained on."""
+    """Training images, in any form that train reads. The default is the images that the run records."""
     features: Literal["network", "pixels", "latents", "efficientnet", "inception"] = "network"
-    """Features by which images are compared: those of a small network that is trained on the training images,
-    principal components of pixels, the run's own latents, those of EfficientNet-Lite0, if the extra "judges"
-    is installed, or Inception's, if torch-fidelity is."""
+    """Feature space for the comparison of images: a small network that is trained on the training images
+    (network), principal components of pixels (pixels), the run's own latents (latents), EfficientNet-Lite0
+    (efficientnet, needs the extra "judges"), or Inception (inception, needs torch-fidelity)."""
     weights: Path | None = None
-    """File of Inception's weights, as torch-fidelity publishes it."""
+    """File of the Inception weights that torch-fidelity publishes."""
     download: bool = False
-    """Permission to download Inception's weights (91 MB) if there is no file."""
+    """Permission to download the Inception weights (91 MB) if the file does not exist."""
     n: int | None = None
-    """Number of unseen images to use, and of images to generate for each candidate; all, up to 5,000, by
-    default. No more than there are training images."""
+    """Number of unseen images to use, and of images to generate for each candidate. The default is all unseen
+    images, up to 5,000. The number of training images is the upper limit."""
     quick: bool = False
-    """Fewer candidates: three laws and four spreads only."""
+    """Short evaluation with fewer candidates: three laws and four spreads."""
     seed: int = 0
-    """Seed of everything that is drawn."""
+    """Random seed of the draws."""
 
 
 @dataclass(frozen=True)
 class RunEvaluation:
-    """Evaluation of a run, and what was made of it.
+    """Evaluation of a run, with its recommendations and files.
 
     Attributes
     ----------
     evaluation : Evaluation
+        Results of all candidates.
     recommendations : tuple of Recommendation
-        Ways to draw, one for each goal.
+        Recommended ways to draw, one for each goal.
     written : tuple of Path
         Files that were written.
     replaced : tuple of Recommendation
-        Ways to draw that an earlier evaluation had recommended, where these are others.
+        Different recommendations of an earlier evaluation, which were replaced.
     """
 
     evaluation: Evaluation
@@ -90,7 +91,7 @@ class RunEvaluation:
 
 @dataclass(frozen=True)
 class _RunData:
-    """Images and latents that a run is judged by; none of the unseen images are among the others."""
+    """Images and latents for the evaluation of a run. The unseen images are not among the others."""
 
     latents: np.ndarray
     images: np.ndarray | None
@@ -101,14 +102,14 @@ class _RunData:
 def evaluate_run(
     run: str | os.PathLike[str], config: EvaluateConfig | None = None, *, progress: bool = True
 ) -> RunEvaluation:
-    """Judge all ways to draw from a run by their decoded images, against images that it was not trained on.
+    """Compare all ways to draw from a run by their decoded images, against images that it was not trained on.
 
     The images that training kept back chose its best epoch. So they flatter the decoder a little, more than
     others do; but no state or baseline has seen them: both are fitted to the other images. Where training
     flipped its images, flipped ones count as training images too.
 
-    Tables, figures and what was measured go to the folder ``evaluation`` in the run; an evaluation that was
-    interrupted goes on there. ``recommendation.json`` is what is drawn with from then on.
+    Tables, figures and measurements are written to the folder ``evaluation`` in the run; an interrupted
+    evaluation continues from it. The run draws by its ``recommendation.json`` from then on.
 
     Parameters
     ----------
@@ -127,16 +128,15 @@ def evaluate_run(
     FileNotFoundError
         If there is no such run, no latents in it, or no such file of images.
     TypeError, ValueError
-        For a damaged run; if the training images are not those of the run, or the run does not say which they
-        are and they are needed; if there are fewer than 19 unseen images; and for features that can't be
-        made.
+        If the run is damaged, if the training images are not those of the run, if they are needed and the run
+        does not record them, if there are fewer than 19 unseen images, or if the features cannot be computed.
     ImportError
-        For Inception's features without torch-fidelity, and EfficientNet's without the package of its
-        weights.
+        If torch-fidelity is missing for the features of Inception, or the package with the weights of
+        EfficientNet for its features.
     OSError
-        If a file can't be read or written.
+        If a file cannot be read or written.
     KeyboardInterrupt
-        When interrupted; what was measured is kept.
+        When interrupted. All measurements are kept.
     """
     from ellipsoid.models.autoencoder import decode_latents, encode_images
 
@@ -149,7 +149,7 @@ def evaluate_run(
     features = _features(folder, trained, config, data, progress)
     if _is_flipped(trained):
         data = _with_mirrored(data, autoencoder)
-    # The run's own state was fitted to the images kept back, too.
+    # The run's own state was also fitted to the validation images.
     state = fit(data.latents) if config.against is None else run_state
     evaluation = evaluate(
         data.latents,
@@ -174,7 +174,7 @@ def evaluate_run(
 def _others_of_before(
     folder: RunFolder, recommendations: Iterable[Recommendation]
 ) -> Iterator[Recommendation]:
-    """Recommendations in the folder that differ from these, if they can be drawn by."""
+    """Recommendations in the folder that differ from these, if they can be used."""
     for new in recommendations:
         try:
             old = load_recommendation(folder, new.goal)
@@ -185,7 +185,7 @@ def _others_of_before(
 
 
 def _is_flipped(trained: Run) -> bool:
-    """Whether training has flipped its images; of an imported autoencoder that is not known."""
+    """Whether training flipped its images. For an imported autoencoder this is unknown, and False."""
     return trained.training is not None and bool(trained.training.horizontal_flip)
 
 
@@ -193,8 +193,8 @@ def _fitted_state(folder: RunFolder, trained: Run) -> PCAState:
     if trained.state is None:
         name = folder.state.name
         raise FileNotFoundError(
-            f"run: expected a run whose latents a state is fitted to; got {folder.path}, with no {name}: "
-            f"`ellipsoid fit {folder.path} --out {folder.state}` fits one"
+            f"run: expected a run with a fitted state; got {folder.path} with no {name}: fit one with "
+            f"`ellipsoid fit {folder.path} --out {folder.state}`"
         )
     return trained.state
 
@@ -229,42 +229,42 @@ def _load_unseen(source: str, split: "Split", trained: Run) -> np.ndarray:
 
 
 def _checked_to_split(images: np.ndarray | None, n_latents: int, trained: Run) -> np.ndarray:
-    """Check that the images to judge by can be split off the training images as training has done it."""
+    """Check that the validation images can be split off the training images as in training."""
     if trained.training is None:
         raise ValueError(
-            "against: expected unseen images, since an imported autoencoder may have been trained on all "
-            "images of the run; got none"
+            "against: expected unseen images; got none, and an imported autoencoder may have been trained on "
+            "all images of the run"
         )
     if trained.validation == "given":
         raise ValueError(
-            "against: expected unseen images, since this run was trained with others for validation and "
-            "kept none back; got none"
+            "against: expected unseen images; got none, and this run was validated with other images and "
+            "kept none back"
         )
     if images is None or len(images) != n_latents:
-        got = "none, since the run does not say which" if images is None else f"{len(images)}"
+        got = "none, and the run does not say which they are" if images is None else f"{len(images)}"
         raise ValueError(
-            f"images: expected the {n_latents} training images, some of which were kept back; got {got}: "
-            "give them, or unseen ones (against)"
+            f"images: expected the {n_latents} training images, which include the validation images; got "
+            f"{got}: pass them, or pass unseen images (against)"
         )
     return images
 
 
 def _kept_back(n_images: int, trained: Run) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that were trained on, and rows that were kept back to judge the epochs by."""
+    """Rows that were trained on, and rows that were kept back for validation."""
     from ellipsoid.models.training import split
 
     assert trained.training is not None  # it was asked before
     rows, kept_back = split(n_images, trained.training)
     if len(kept_back) < MIN_IMAGES:
         raise ValueError(
-            f"against: expected unseen images, since training kept back only {len(kept_back)}, and "
-            f"{MIN_IMAGES} are needed; got none"
+            f"against: expected unseen images; got none, and training kept back only {len(kept_back)} of the "
+            f"{MIN_IMAGES} that are needed"
         )
     return rows, kept_back
 
 
 def _as_classes(labels: np.ndarray | None) -> np.ndarray | None:
-    """Integers for labels of any type; None if there are not two different ones to tell apart."""
+    """Convert labels of any type to integers; None if all labels are equal."""
     if labels is None:
         return None
     values, classes = np.unique(labels, axis=0, return_inverse=True)
@@ -272,11 +272,11 @@ def _as_classes(labels: np.ndarray | None) -> np.ndarray | None:
 
 
 def _with_mirrored(data: _RunData, autoencoder: "ImageAutoencoder") -> _RunData:
-    """Add the mirrored training images, which the autoencoder knows as well, where there are few images."""
+    """Add the mirrored training images, which the autoencoder also knows, if there are few images."""
     from ellipsoid.models.autoencoder import encode_images
 
     latents, images = data.latents, data.images
-    # Parts of mixtures can do with more rows.
+    # The parts of mixtures need more rows.
     if images is None or len(images) != len(latents) or len(latents) >= MIXTURE_ROWS:
         return data
     mirrored = images[:, :, ::-1]
@@ -308,7 +308,7 @@ def _features(
 
 # --- without images --------------------------------------------------------------------------------
 
-# Spreads that are drawn with for each goal: less of it keeps nearer to the middle of the latents.
+# Spread of the draws for each goal: a smaller spread keeps closer to the middle of the latents.
 _SPREADS = {"fidelity": 0.85, "balanced": 0.99, "diversity": 0.99}
 
 
@@ -319,10 +319,11 @@ def choose_run_shape(
     seed: int = 0,
     progress: bool = True,
 ) -> Choice:
-    """Choose the best shape for the latents of a run, and record it: it is what is drawn with from then on.
+    """Choose the best shape for the latents of a run, and record it. The run draws from it from then on.
 
-    The shapes are judged in latent space, by the latents of images that were not trained on where the run has
-    them, else by a tenth of its latents. ``mixture.npz`` and ``flow.npz`` are the best mixture and the flow.
+    The shapes are compared in latent space: by the latents of images that were not trained on if the run has
+    them, otherwise by a tenth of its latents. ``mixture.npz`` and ``flow.npz`` hold the best mixture and the
+    flow.
 
     Parameters
     ----------
@@ -331,9 +332,9 @@ def choose_run_shape(
     flow_options : mapping of str to value, optional
         Arguments of :func:`ellipsoid.fit_flow`.
     seed : int
-        Seed of everything random.
+        Random seed of all steps.
     progress : bool
-        Show progress bars.
+        Whether to show progress bars.
 
     Returns
     -------
@@ -346,7 +347,7 @@ def choose_run_shape(
     ValueError
         If a file is damaged, or the latents are too few.
     OSError
-        If a file can't be written.
+        If a file cannot be written.
     """
     folder = RunFolder(run)
     latents, unseen = folder.read_latents(), folder.read_test_latents()

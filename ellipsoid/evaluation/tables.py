@@ -1,4 +1,4 @@
-"""An evaluation for readers: tables, and one folder of tables and drawings."""
+"""Tables of an evaluation, and a folder with its tables and figures."""
 
 import csv
 import io
@@ -15,16 +15,17 @@ from ellipsoid.files import replace_file
 def write_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> list[Path]:
     """Write tables, curves and images of an evaluation.
 
-    ``table.md`` and ``table.csv`` have one line a candidate, ``evaluation.json`` the same for programs.
-    ``fidelity_diversity``, ``coverage_density``, ``regions`` and ``components`` are drawings (PNG and SVG),
-    and ``equal_precision.png`` shows images of every family at the precision of our best single region.
+    ``table.md`` and ``table.csv`` have one line for each candidate; ``evaluation.json`` has the same
+    content for programs. ``fidelity_diversity``, ``coverage_density``, ``regions`` and ``components`` are
+    figures (PNG and SVG). ``equal_precision.png`` shows images of each family at the precision of the best
+    single region.
 
     Parameters
     ----------
     evaluation : Evaluation
-        One or more results.
+        Evaluation with at least one result.
     folder : path
-        Made if it is not there.
+        Folder of the files. It is created if it does not exist.
 
     Returns
     -------
@@ -34,7 +35,7 @@ def write_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> 
     Raises
     ------
     OSError
-        If they cannot be written.
+        If a file cannot be written.
     ValueError
         If the evaluation has no results.
     """
@@ -48,7 +49,7 @@ def write_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> 
 
     rows = [_numbers(result) for result in evaluation.all_results]
     if not rows:
-        raise ValueError("evaluation: expected one or more results; got none")
+        raise ValueError("evaluation: expected at least one result; got none")
     sheet = io.StringIO()
     table = csv.DictWriter(sheet, list(rows[0]), lineterminator="\n")
     table.writeheader()
@@ -71,11 +72,11 @@ def write_evaluation(evaluation: Evaluation, folder: str | os.PathLike[str]) -> 
     return written
 
 
-# A candidate stands in the column "setting" of all tables: programs read files of before by that name.
+# The candidate stands in the column "setting" of all tables, since programs read existing files by this name.
 
 
 def table_of(evaluation: Evaluation) -> list[dict[str, str]]:
-    """Table for readers: a line a candidate, by the names of the columns, with standard errors."""
+    """Format a table with a line for each candidate, by the names of the columns, with standard errors."""
     return [_line(result) for result in evaluation.all_results]
 
 

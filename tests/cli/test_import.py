@@ -97,7 +97,7 @@ def test_an_import_that_was_interrupted_goes_on(imported, tmp_path):
 
 def test_unseen_images_must_be_given(imported):
     with pytest.raises(
-        ValueError, match="against: expected unseen images, since an imported autoencoder may"
+        ValueError, match="against: expected unseen images; got none, and an imported autoencoder may"
     ):
         evaluate_run(imported, EvaluateConfig(quick=True, features="pixels"), progress=False)
 

@@ -24,7 +24,7 @@ def test_shapes_that_copy_are_left_out_unless_all_do():
     good, copying = contender("a", 0.6, 0.6), contender("b", 0.9, 0.9, copies=True)
     assert _simplest_of_the_best([good, copying]) is good
     assert _simplest_of_the_best([copying]) is copying
-    assert str(copying) == "b: precision 0.90, recall 0.90, but copies training latents"
+    assert str(copying) == "b (precision 0.90, recall 0.90, copies training latents)"
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_groups_apart_are_not_drawn_as_one(clusters):
     assert choice.best.name == "mixture of 2"
     assert choice.n_held_out == 200
     assert choice.contenders[0].precision.value < choice.best.precision.value - 0.1
-    assert "one ellipsoid: precision" in choice.reason
+    assert "one ellipsoid (precision" in choice.reason
     draws = el.sample(el.key(0), choice.shape, 500, **choice.settings.options)
     assert not np.mean(np.abs(np.asarray(draws.latents[:, 0]) - 10) < 5)
 

@@ -178,7 +178,7 @@ def test_training_images_must_be_known_and_those_of_the_run(run_copy, tmp_path):
     with pytest.raises(ValueError, match="expected the training images of the run"):
         evaluate_run(run_copy, replace(PIXELS, images=str(tmp_path / "others.npy")))
     run = changed(run_copy, images=None)
-    with pytest.raises(ValueError, match=r"images: expected the 250 training .*does not say which"):
+    with pytest.raises(ValueError, match=r"images: expected the 250 training .*does not say which they are"):
         evaluate_run(run, PIXELS)
     for features in ("network", "pixels"):
         with pytest.raises(ValueError, match=f"images: .*{features} features"):
@@ -188,11 +188,13 @@ def test_training_images_must_be_known_and_those_of_the_run(run_copy, tmp_path):
 def test_enough_images_must_have_been_kept_back(run_copy):
     training = RunFolder(run_copy).read_config()["training"]
     run = changed(run_copy, training=training | {"validation_fraction": 0.02})
-    expected = "against: expected unseen images, since training kept back only 5, and 19 are needed"
+    expected = (
+        "against: expected unseen images; got none, and training kept back only 5 of the 19 that are needed"
+    )
     with pytest.raises(ValueError, match=expected):
         evaluate_run(run, PIXELS)
     run = changed(run_copy, validation="given")
-    with pytest.raises(ValueError, match=r"against: expected unseen images, .* kept none back; got none"):
+    with pytest.raises(ValueError, match=r"against: expected unseen images; got none, .* kept none back"):
         evaluate_run(run, PIXELS)
 
 
@@ -211,5 +213,7 @@ def test_other_things_that_are_missing(run_copy, tmp_path):
         evaluate_run(run_copy, replace(inception, weights=tmp_path / "weights.pth"))
     run = RunFolder(run_copy)
     run.state.unlink()
-    with pytest.raises(FileNotFoundError, match=r"run: expected .* with no state\.npz: `ellipsoid fit "):
+    with pytest.raises(
+        FileNotFoundError, match=r"run: expected .* with no state\.npz: fit one with `ellipsoid fit "
+    ):
         evaluate_run(run, PIXELS)

@@ -47,7 +47,7 @@ def test_what_loses_most_is_the_limit(make_state, distances, words):
     said = limited(make_state, *distances)
     assert words in said
     assert "blur" not in said
-    assert limited(make_state, *distances, features="network").endswith("efficientnet sees it.")
+    assert limited(make_state, *distances, features="network").endswith("features 'efficientnet' as well.")
 
 
 def test_what_a_decoder_loses_is_seen_and_nothing_else(toy, evaluation):

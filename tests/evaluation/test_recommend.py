@@ -109,17 +109,20 @@ def test_the_reason_says_what_was_measured_and_compared(state):
     narrow = made_up_result(GAUSSIAN, 0.9, 0.1, spread=0.7)
     reason = el.recommend(state, made_up(state, [*evaluation.results, narrow, gaussian])).reason
     for words in (
-        "at 3: precision 0.70 ± 0.00, recall 0.70",
-        "Among 5 candidates this one has the largest F-score; recall counts as much as precision.",
+        "The best of 5 candidates is at 3, with precision 0.70 ± 0.00 and recall 0.70",
+        "It has the largest F-score; recall counts as much as precision.",
         "500 unseen",
         "pixels",
-        "a full Gaussian precision 0.47",
+        "a full Gaussian has precision 0.47",
     ):
         assert words in reason
     assert "0.90" not in reason
     assert "Gaussian" not in el.recommend(state, evaluation).reason
     close = [result(state, 1, 0.7, 0.7, frechet=2.0, error=0.1), result(state, 2, 0.69, 0.7, error=0.1)]
-    assert "2 have the largest F-score, up to its error" in el.recommend(state, made_up(state, close)).reason
+    assert (
+        "2 candidates have the largest F-score up to its error"
+        in el.recommend(state, made_up(state, close)).reason
+    )
 
 
 def test_the_reason_names_what_limits_all_ways_to_draw(state):
@@ -132,14 +135,14 @@ def test_the_reason_names_what_limits_all_ways_to_draw(state):
         floor = made_up_result(TRAINING_IMAGES, *images)
         return el.recommend(state, made_up(state, [*none, reconstructions], floor)).reason
 
-    merit = "Among 3 candidates none has an F-score above 0, and this one has the smallest Fréchet distance;"
+    merit = "No candidate has an F-score above 0, and this one has the smallest Fréchet distance;"
     assert reason(poor, good).startswith(
-        "The decoder is the limit: reconstructed training images themselves have precision 0.40 ± 0.00, "
-        "recall 0.00 ± 0.00, and no way to draw mends that."
+        "The decoder is the limit: reconstructed training images themselves have only precision 0.40 ± 0.00 "
+        "and recall 0.00 ± 0.00. No way to draw can improve on that;"
     )
     assert reason(poor[::-1], good).startswith("The decoder is the limit")  # its images are like none
     assert reason(poor, poor).startswith("The images are the limit: training images themselves have")
-    assert reason((0.9, 0.021), good).startswith("at 1: precision 0.30")
+    assert reason((0.9, 0.021), good).startswith("The best of 3 candidates is at 1, with precision 0.30")
     assert all(merit in reason(*both) for both in ((poor, good), (poor, poor), (good, good)))
 
 
@@ -148,7 +151,9 @@ def test_a_recommendation_is_shown_on_one_screen(state):
     assert lines[0] == (
         "Recommendation for balanced: law normal, level 3, fact 1, region pairwise, 5 components"
     )
-    assert lines[1].startswith("  at 3: precision 0.70 ± 0.00, recall 0.70 ± 0.00.")
+    assert lines[1].startswith(
+        "  The best of 3 candidates is at 3, with precision 0.70 ± 0.00 and recall 0.70 "
+    )
     assert len(lines) < 6
     assert max(map(len, lines)) <= 100
 
@@ -186,19 +191,21 @@ def test_with_diagnostics_the_recommendation_is_the_verdict(of_gaussian):
 
 def test_diagnostics_of_something_else_are_refused(toy, mixtures, of_gaussian):
     _, diagnostics = of_gaussian
-    message = r"diagnostics: expected those of this state; got those of one state of 10 components for "
-    with pytest.raises(ValueError, match=message + "5 components"):
+    message = r"diagnostics: expected diagnostics of this state \({}\); got those of a state of 10 components"
+    with pytest.raises(ValueError, match=message.format("5 components")):
         el.recommend(toy.state, diagnostics=diagnostics)
-    with pytest.raises(ValueError, match=message + "a mixture"):
+    with pytest.raises(ValueError, match=message.format("a mixture")):
         el.recommend(mixtures[0].recipe.state(), diagnostics=diagnostics)
 
 
 def test_what_cannot_be_recommended(state):
     with pytest.raises(ValueError, match="goal: expected one of fidelity, balanced, diversity; got 'best'"):
         el.recommend(state, goal="best")
-    with pytest.raises(ValueError, match="evaluation: expected one of this state; got one of another"):
+    with pytest.raises(
+        ValueError, match="evaluation: expected an evaluation of this state; got one of another"
+    ):
         el.recommend(state.truncate(3), made_up(state, curve(state)))
-    with pytest.raises(ValueError, match="evaluation: expected one or more candidates"):
+    with pytest.raises(ValueError, match="evaluation: expected at least one candidate"):
         el.recommend(state, made_up(state, [result(state, 1, 1.0, 1.0, ours=False)]))
 
 

@@ -61,6 +61,6 @@ def test_any_candidate_can_be_written(tmp_path, monkeypatch):
     evaluation = made_up_evaluation("digest", [made_up_result("box", 0.5, 0.5)])
     written = {path.name for path in write_evaluation(evaluation, tmp_path)}
     assert "table.md" in written
-    with pytest.raises(ValueError, match="evaluation: expected one or more results; got none"):
+    with pytest.raises(ValueError, match="evaluation: expected at least one result; got none"):
         write_evaluation(made_up_evaluation("digest", []), tmp_path / "none")
     assert "regions.png" not in written

@@ -43,7 +43,7 @@ def _last_losses(history: Sequence[dict[str, Any]]) -> str:
     """Sentence with the losses of the last epoch; empty without any."""
     last = history[-1] if history else {}
     losses = [
-        f"{last[f'{name}_loss']:.4g} on {words}"
+        f"{last[f'{name}_loss']:.3g} on {words}"
         for name, words in (("train", "training images"), ("validation", "validation images"))
         if last.get(f"{name}_loss") is not None
     ]
@@ -70,7 +70,7 @@ def neighbours(study: Study) -> Section | None:
         f"Are draws copies of training images? {np.mean(distance[:, 0] < bound):.1%} of the draws lie within "
         f"{bound:.3f} of a training image (root mean square difference of the pixels). The same holds for 1% "
         f"of {name}{not_own and ', compared with training images' + not_own}, which are as smooth as draws "
-        "and no copies. A share far above 1% is therefore a sign of copies. Smooth images near the average "
+        "but not copies. A share far above 1% is therefore a sign of copies. Smooth images near the average "
         "may also lie close to many training images; `ellipsoid evaluate` tests for copies more strictly.",
         [
             study.save(

@@ -32,9 +32,9 @@ def new_images(study: Study) -> Section | None:
 
     return Section(
         "New images",
-        "How do draws look? Each image is decoded from a latent vector inside the confidence ellipses of all "
-        f"{k * (k - 1) // 2:,} pairs of principal components. Lower levels and fewer components keep draws "
-        "near the average image: they are safer, but more alike.",
+        "How do draws look? Each image is decoded from a latent vector inside a region: by default, inside "
+        f"the confidence ellipses of all {k * (k - 1) // 2:,} pairs of principal components. Lower levels "
+        "and fewer components keep draws near the average image: they are safer, but more alike.",
         [
             study.save(
                 "generated",

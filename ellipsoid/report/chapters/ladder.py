@@ -38,10 +38,10 @@ def ladder(study: Study) -> Section | None:
         best = max((name for name in scores if name != _RECONSTRUCTIONS), key=scores.__getitem__)
         near, random = judged[best], judged[_RANDOM_BOX]
         words = (
-            f" The best draws are those of {best}: precision {near.precision.value:.2f} and recall "
-            f"{near.recall.value:.2f}, against {random.precision.value:.2f} and {random.recall.value:.2f} "
-            f"for the random box. Precision is the share of {n:,} draws that lie among the latents of {n:,} "
-            "unseen images; recall is the share of those latents that lie among the draws."
+            f" The best row but the last is {best}, with precision {near.precision.value:.2f} and recall "
+            f"{near.recall.value:.2f}; the random box has {random.precision.value:.2f} and "
+            f"{random.recall.value:.2f}. Precision is the share of {n:,} draws that lie among the latents of "
+            f"{n:,} unseen images; recall is the share of those latents that lie among the draws."
         )
     return Section(
         "From noise to new images",

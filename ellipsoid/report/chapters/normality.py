@@ -40,7 +40,7 @@ def normality(study: Study) -> Section | None:
 
 
 def _levels(measured: Diagnostics) -> str:
-    table = "; ".join(
+    table = ", ".join(
         f"{share:.0%} at level {measured.levels_holding[share]:.2f} (a Gaussian: "
         f"{measured.gaussian_levels[share]:.2f})"
         for share in diagnostics.SHARES

@@ -14,7 +14,7 @@ def correlations(study: Study) -> Section | None:
     covariances = study.diagnostics.covariance_before, study.diagnostics.covariance_after
     before, after = (diagnostics.correlation(covariance) for covariance in covariances)
     angles, weights = zip(*(_angles_and_weights(covariance) for covariance in covariances), strict=True)
-    strongest = "; ".join(
+    strongest = ", ".join(
         f"{i + 1} and {j + 1} ({signed(before[i, j])})" for i, j in diagnostics.strongest_pairs(before, 3)
     )
     remaining = np.abs(after[np.triu_indices(len(after), 1)]).max()
