@@ -152,7 +152,7 @@ def test_a_recommendation_is_shown_on_one_screen(state):
         "Recommendation for balanced: law normal, level 3, fact 1, region pairwise, 5 components"
     )
     assert lines[1].startswith(
-        "  The best of 3 candidates is at 3, with precision 0.70 ± 0.00 and recall 0.70 "
+        "  The best of 5 candidates is at 3, with precision 0.70 ± 0.00 and recall 0.70 "
     )
     assert len(lines) < 6
     assert max(map(len, lines)) <= 100
