@@ -37,12 +37,14 @@ def unit_state(k):
 
 
 def region():
-    """Cube and spikes, for two and three components."""
+    """Draw cube and spikes, for two and three components."""
     figure = new_figure(3.4, None)
     flat = figure.add_subplot(1, 2, 1)
     flat.add_patch(Circle((0, 0), 1, facecolor=VERMILLION, alpha=0.35, edgecolor="none"))
     flat.add_patch(Rectangle((-EDGE, -EDGE), 2 * EDGE, 2 * EDGE, facecolor="white", edgecolor="none"))
-    flat.add_patch(Rectangle((-EDGE, -EDGE), 2 * EDGE, 2 * EDGE, facecolor=BLUE, alpha=0.45, edgecolor="none"))
+    flat.add_patch(
+        Rectangle((-EDGE, -EDGE), 2 * EDGE, 2 * EDGE, facecolor=BLUE, alpha=0.45, edgecolor="none")
+    )
     flat.add_patch(Circle((0, 0), 1, fill=False, edgecolor=INK, linewidth=1.2))
     flat.text(0, 0, "cube", ha="center", va="center", fontsize=10)
     for x, y, turn in ((0.85, 0, 90), (-0.85, 0, 90), (0, 0.85, 0), (0, -0.85, 0)):
@@ -50,7 +52,9 @@ def region():
     flat.set_aspect("equal")
     flat.set_xlim(-1.1, 1.1)
     flat.set_ylim(-1.1, 1.1)
-    finish(flat, "component 1, normalised", "component 2, normalised", "two components: the ellipse of the pair")
+    finish(
+        flat, "component 1, normalised", "component 2, normalised", "two components: the ellipse of the pair"
+    )
 
     solid = figure.add_subplot(1, 2, 2, projection="3d", computed_zorder=False)
     draw_pieces(solid)
@@ -95,13 +99,18 @@ def pale(colour, light):
 
 
 def coverage():
-    """Share of a Gaussian that meets all pair conditions, against the number of components."""
+    """Plot the share of a Gaussian that meets all pair conditions, against the number of components."""
     figure = new_figure(3.1, None)
     axes = figure.add_subplot()
     components = np.unique(np.round(np.geomspace(2, 512, 60)).astype(int))
     for level, style in zip((1.645, 2.35, 3, 4, 5), LINES, strict=False):
         shares = [el.joint_coverage(level, int(k)) for k in components]
-        axes.plot(components, shares, label=f"level {level:g}: one pair {100 * el.pair_coverage(level):.4g} %", **style)
+        axes.plot(
+            components,
+            shares,
+            label=f"level {level:g}: one pair {100 * el.pair_coverage(level):.4g} %",
+            **style,
+        )
     axes.set_xscale("log", base=2)
     axes.set_xticks([2, 8, 32, 128, 512], ["2", "8", "32", "128", "512"])
     axes.set_ylim(0, 1.02)
@@ -111,7 +120,7 @@ def coverage():
 
 
 def laws():
-    """Four distributions in one region, seen in one plane and by their distance from the mean."""
+    """Show four distributions in one region, seen in one plane and by their distance from the mean."""
     k, level, n = 64, 1.645, 4000
     state = unit_state(k)
     scores = {law: np.asarray(el.sample(el.key(0), state, n, law=law, level=level).scores) for law in LAWS}
@@ -141,12 +150,12 @@ def laws():
 
 
 def crescents(n, seed=0):
-    """Latents in two crescents."""
+    """Make latents in two crescents."""
     return make_moons(n, noise=0.08, random_state=seed)[0] @ np.array([[1.3, 0.2], [-0.2, 1.1]])
 
 
 def shapes(flow):
-    """One ellipsoid, a mixture and a flow, fitted to the same latents."""
+    """Show one ellipsoid, a mixture and a flow, fitted to the same latents."""
     latents = crescents(4000)
     draws = {
         "training latents": latents,
@@ -172,7 +181,7 @@ def shapes(flow):
 
 
 def flow_steps(flow):
-    """Normal points on their way along the field of a flow."""
+    """Show normal points on their way along the field of a flow."""
     x0 = jax.random.normal(el.key(3), (3000, 2))
     figure = new_figure(1.75, None)
     n_panels = 5
@@ -191,7 +200,7 @@ def flow_steps(flow):
 
 
 def follow(flow, x0, count):
-    """Points after the first `count` of a flow's steps, by Heun's method."""
+    """Find points after the first `count` of a flow's steps, by Heun's method."""
     w, h = x0, END / flow.n_steps
     for step in range(count):
         begin, end = (flow.velocity.embed(jax.numpy.float32((step + i) * h), flow.condition) for i in (0, 1))
@@ -203,7 +212,7 @@ def follow(flow, x0, count):
 
 
 def precision_and_recall():
-    """The same idea from both sides: points within the neighbourhoods of other points."""
+    """Show one idea from both sides: points within the neighbourhoods of other points."""
     rng = np.random.default_rng(4)
     real, drawn = rng.normal(size=(26, 2)) * [1.5, 0.8], rng.normal(size=(26, 2)) * [0.7, 0.7] + [0.7, 0.3]
     drawn[:5] = rng.normal(size=(5, 2)) * 0.35 + [2.6, 1.9]
@@ -232,7 +241,7 @@ def precision_and_recall():
 
 
 def levels(run):
-    """The same ten draws at four levels."""
+    """Decode the same ten draws at five levels."""
     decode, k = decode_function(run.autoencoder), run.state.n_components
     rows, names = [], []
     for level, name in (

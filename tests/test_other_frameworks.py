@@ -1,4 +1,4 @@
-"""The README's examples for other frameworks, run as they stand there."""
+"""The examples of the guide for other frameworks, run as they stand there."""
 
 import re
 from pathlib import Path
@@ -10,10 +10,10 @@ import pytest
 import ellipsoid as el
 
 
-def readme_code(text):
-    """The one block of Python in the README that holds `text`."""
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    (code,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if text in block]
+def code_of_page(text):
+    """The one block of Python in the guide to other autoencoders that holds `text`."""
+    page = (Path(__file__).parents[1] / "docs" / "your-autoencoder.md").read_text(encoding="utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if text in block]
     return code
 
 
@@ -35,7 +35,7 @@ def test_pytorch(tmp_path, monkeypatch):
         "encoder": nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(128, 6)),
         "decoder": nn.Sequential(nn.Linear(6, 192), nn.Sigmoid(), nn.Unflatten(1, (3, 8, 8))),
     }
-    exec(readme_code("torch.from_dlpack"), names)
+    exec(code_of_page("torch.from_dlpack"), names)
 
     latents, draws = names["latents"], names["draws"]
     assert jnp.from_dlpack(latents).unsafe_buffer_pointer() == latents.data_ptr()
@@ -82,7 +82,7 @@ def test_keras(tmp_path, monkeypatch):
         "encoder": Keras(lambda x: x.reshape(-1, 192) @ weights),
         "decoder": Keras(lambda z: 1 / (1 + np.exp(-z @ weights.T.astype(np.float32))).reshape(-1, 8, 8, 3)),
     }
-    exec(readme_code(".predict("), names)
+    exec(code_of_page(".predict("), names)
 
     assert names["new_images"].shape == (64, 8, 8, 3)
     np.testing.assert_allclose(read_images("new_images.npy")[:64], 255 * names["new_images"], atol=0.51)
@@ -111,10 +111,12 @@ def test_numpy_arrays_of_any_form(tmp_path, form):
 
 
 @pytest.mark.slow
-def test_scikit_learn():
+def test_scikit_learn(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     latents = np.random.default_rng(0).normal(5, np.geomspace(3, 0.03, 130), size=(300, 130))
-    names = {"latents": latents}
-    exec(readme_code("make_pipeline"), names)
+    np.save("latents.npy", latents)
+    names = {}
+    exec(code_of_page("make_pipeline"), names)
     assert names["z"].shape == (1000, 130)
     # Of the latents again, not of what the scaler makes of them.
     np.testing.assert_allclose(names["z"].mean(axis=0), latents.mean(axis=0), atol=0.5)
