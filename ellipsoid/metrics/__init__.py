@@ -1,14 +1,14 @@
-"""How good generated images are: distances between two sets of features, fidelity, diversity and copying.
+"""Metrics of generated images: distances between two sets of features, fidelity, diversity and copying.
 
-All functions take features, one row an image: pixels after PCA, latents, or the activations of a network.
-Figures of different features, or of different numbers of rows, cannot be compared. Published "FID" and "KID"
-are figures of one Inception network and of 50,000 rows.
+All functions take features, with one row for each image: pixels after PCA, latents, or the activations of a
+network. Figures of different features, or of different numbers of rows, cannot be compared. Published "FID"
+and "KID" figures use one Inception network and 50,000 rows.
 
-Each figure is an :class:`Estimate`, a value with its standard error.
+Each figure is an :class:`Estimate`: a value with its standard error.
 
-The neighbour metrics and the kernel distance look at every pair of rows: none is left to approximate
-neighbours or to random features. They take the pairs block by block (:mod:`ellipsoid.metrics.row_pairs`), so
-that 50,000 rows against 50,000 need little more memory than a copy of both.
+The neighbour metrics and the kernel distance are exact: they use every pair of rows, without approximate
+neighbours or random features. They process the pairs block by block (:mod:`ellipsoid.metrics.row_pairs`), so
+50,000 rows against 50,000 need little more memory than a copy of both.
 """
 
 from ellipsoid.metrics.authenticity import authenticity as authenticity

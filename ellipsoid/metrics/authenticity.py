@@ -1,4 +1,4 @@
-"""The share of generated images that are no noisy copies of training images."""
+"""Share of generated images that are not noisy copies of training images."""
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -8,32 +8,33 @@ from ellipsoid.metrics.row_pairs import check_pair, nearest_rows
 
 
 def authenticity(generated: ArrayLike, train: ArrayLike, *, progress: bool = False) -> Estimate:
-    """Share of generated rows farther from the nearest training row than that is from other training rows.
+    """Measure the share of generated rows that are not noisy copies of training rows (Alaa et al., 2022).
 
-    By Alaa et al. (2022). It needs no unseen rows, and so it does not know what is usual: of 1,000 honest
-    draws from a normal distribution it is 0.34 in one column, 0.50 in 5 and 0.82 in 64. :func:`copy_test`
-    knows, and gives a p-value.
+    A generated row counts if its distance to the nearest training row exceeds the distance from that row to
+    the nearest other training row. The share needs no unseen rows, and therefore has no reference: 1,000
+    honest draws from a normal distribution have 0.34 in one column, 0.50 in 5 and 0.82 in 64.
+    :func:`copy_test` compares with unseen rows and returns a p-value.
 
     Parameters
     ----------
     generated : array, shape (m, D)
-        Rows to be tested, at least one.
+        Generated rows, at least one.
     train : array, shape (t, D)
-        Rows that the model was trained on, at least two.
+        Training rows, at least two.
     progress : bool
-        Whether a bar is shown for each pass over the pairs.
+        Whether to show a progress bar for each pass over the pairs.
 
     Returns
     -------
     Estimate
-        Share, with its binomial error.
+        Share with its binomial error.
 
     Raises
     ------
     TypeError
         If the rows do not hold real numbers.
     ValueError
-        If the rows are not a finite matrix, are too few, or differ in their number of columns.
+        If the rows are not finite matrices, are too few, or differ in their number of columns.
 
     Examples
     --------

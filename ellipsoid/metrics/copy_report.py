@@ -1,4 +1,4 @@
-"""A report whether a generator hands out its training rows: the test for copies, and the worst pairs."""
+"""Report on copies of training rows by a generator: the test for copies, and the nearest pairs."""
 
 from dataclasses import dataclass, field
 
@@ -17,14 +17,13 @@ class CopyReport:
     Attributes
     ----------
     test : CopyTest
-        Share of rows nearer to training rows than chance, its p-value, and the neighbour of each row.
+        Share of rows that lie close to training rows, its p-value, and the nearest training row of each row.
     significance : float
-        Largest p-value at which the rows are said to be copied.
+        Upper limit of the p-value for the verdict of copying.
     pairs : ndarray, shape (n, 2)
-        Indices of a generated row and of the training row that is nearest to it: the pairs of the smallest
-        ratios, smallest first.
+        Indices of generated rows and their nearest training rows, for the smallest ratios, smallest first.
     n_identical, n_unseen_identical : int
-        Generated rows that are equal to a training row, and unseen rows that are.
+        Numbers of generated and of unseen rows that are equal to a training row.
     """
 
     test: CopyTest
@@ -35,21 +34,22 @@ class CopyReport:
 
     @property
     def is_copying(self) -> bool:
-        """Whether so many rows near to training rows are less likely than `significance`, by chance."""
+        """Whether the p-value lies below `significance`."""
         return self.test.p_value < self.significance
 
     @property
     def verdict(self) -> str:
-        """Two sentences that say whether training rows are copied, and how many are equal to one."""
+        """Verdict in two sentences: whether training rows are copied, and how many rows equal one."""
         test, n = self.test, len(self.test.generated_ratios)
         share = f"{test.share.value:.1%} ± {test.share.error:.1%} of the {n:,} generated rows"
-        chance = f"{test.expected:.1%} would be by chance (p = {test.p_value:.2g})"
+        chance = f"by chance it would be {test.expected:.1%} (p = {test.p_value:.2g})"
         equal = (
-            f"{self.n_identical:,} generated and {self.n_unseen_identical:,} unseen rows are equal to one."
+            f"{self.n_identical:,} generated and {self.n_unseen_identical:,} unseen rows equal a training "
+            "row."
         )
         if self.is_copying:
-            return f"Training rows are copied: {share} lie close to one; {chance}. {equal}"
-        return f"No copying is seen: {share} lie close to a training row; {chance}. {equal}"
+            return f"Training rows are copied: {share} lie close to a training row; {chance}. {equal}"
+        return f"No copying was found: {share} lie close to a training row; {chance}. {equal}"
 
 
 def copy_report(
@@ -63,32 +63,31 @@ def copy_report(
     n_pairs: int = 20,
     progress: bool = False,
 ) -> CopyReport:
-    """Say whether generated rows are copies of training rows, and show those that are most like it.
+    """Test whether generated rows are copies of training rows, and find the most suspicious pairs.
 
     The rows are features of images, latents, or a table of numbers. The test is :func:`copy_test`.
 
     Parameters
     ----------
     generated : array, shape (m, D)
-        Rows to be tested, at least one.
+        Generated rows, at least one.
     train : array, shape (t, D)
-        Rows that the generator was trained on; two at least if the columns are standardised.
+        Training rows of the generator. Standardisation needs at least two.
     unseen : array, shape (n, D)
-        Rows of the same source that it was not trained on, independent of each other: at least
-        ``1 / quantile - 1`` and two.
+        Independent rows of the same source that the generator was not trained on: at least
+        ``1 / quantile - 1`` and at least two.
     standardise : bool
-        Whether each column is divided by its standard deviation over the training rows. Columns in different
-        units, as in a table, can be compared in no other way. Columns that are constant there stay as they
-        are.
+        Whether to divide each column by its standard deviation over the training rows. Columns in different
+        units, such as those of a table, need it. Columns that are constant in training stay unchanged.
     quantile : float
-        Share of the unseen rows that count as near, in (0, 1). A smaller one sees fewer copies better.
+        Share of the unseen rows that count as close, in (0, 1). A smaller share detects fewer copies better.
     significance : float
-        Largest p-value at which the rows are said to be copied, in [0, 1): the chance that honest rows are
-        suspected.
+        Upper limit of the p-value for the verdict of copying, in [0, 1): the probability of this verdict for
+        honest rows.
     n_pairs : int
-        Number of pairs to show.
+        Number of pairs to list.
     progress : bool
-        Whether a bar is shown for each pass over the pairs.
+        Whether to show a progress bar for each pass over the pairs.
 
     Returns
     -------
@@ -99,8 +98,8 @@ def copy_report(
     TypeError
         If the rows do not hold real numbers.
     ValueError
-        If the rows are not a finite matrix, are too few, or differ in their number of columns, unseen rows
-        are nearly all equal to others, or an option is out of its range.
+        If the rows are not finite matrices, are too few, or differ in their number of columns, if nearly all
+        unseen rows equal other rows, or if an option is out of its range.
 
     Examples
     --------
@@ -119,11 +118,11 @@ def copy_report(
     )
     generated = check_matrix("generated", generated, 1, n_columns=train.shape[1])
     if standardise:
-        # A deviation of equal numbers would be that of their rounding.
+        # The computed deviation of equal numbers would be their rounding error.
         deviations = np.where(np.ptp(train, axis=0) > 0, train.std(axis=0, dtype=np.float64), 1)
         generated, train, unseen = (rows / deviations for rows in (generated, train, unseen))
     test = copy_test(generated, train, unseen, quantile=quantile, progress=progress)
-    # Of equal ratios, which are those of identical rows, the first.
+    # Among equal ratios, such as those of identical rows, the first rows come first.
     worst = np.lexsort((test.generated_distances, test.generated_ratios))[:n_pairs]
     return CopyReport(
         test=test,

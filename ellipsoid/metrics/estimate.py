@@ -1,18 +1,18 @@
-"""Figures with their standard errors."""
+"""Estimates with standard errors."""
 
 import math
 from typing import NamedTuple
 
 
 class Estimate(NamedTuple):
-    """A figure and its standard error.
+    """An estimate with its standard error.
 
     Attributes
     ----------
     value : float
-        The figure.
+        Estimated value.
     error : float
-        Its standard error, in the same unit.
+        Standard error, in the same unit.
 
     Examples
     --------
@@ -28,17 +28,17 @@ class Estimate(NamedTuple):
 
 
 def estimate_share(count: int, n: int, extra_variance: float = 0.0) -> Estimate:
-    """Share of `n` rows that are counted, with its binomial error.
+    """Estimate the share of counted rows among `n`, with its binomial error.
 
     Parameters
     ----------
     count : int
-        Rows that are counted. For none and for all, the binomial variance is that of one more success and one
-        more failure: it would be 0.
+        Number of counted rows. If it is 0 or n, the variance would be 0; it is then computed with one more
+        success and one more failure.
     n : int
-        Rows in all.
+        Number of all rows.
     extra_variance : float
-        Variance of the share beside the binomial one.
+        Variance of the share in addition to the binomial one.
 
     Examples
     --------

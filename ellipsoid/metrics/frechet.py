@@ -9,35 +9,36 @@ from ellipsoid.moments import Moments
 
 
 def frechet_distance(a: Moments | ArrayLike, b: Moments | ArrayLike) -> Estimate:
-    """Squared Fréchet distance between the Gaussians of two sets of features: the "FID" of any features.
+    """Compute the squared Fréchet distance between the Gaussians of two sets of features.
 
-    ``|mean_a - mean_b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2)`` of the means and the covariances A and B
-    (Dowson and Landau, 1982; Heusel et al., 2017). The trace of the root is the sum of the singular values of
-    ``A^1/2 B^1/2``. That needs neither an inverse nor the root of a product that is not symmetric:
-    covariances may be singular.
+    For Inception features this is the "FID". It is ``|mean_a - mean_b|^2 + tr(A + B - 2 (A^1/2 B
+    A^1/2)^1/2)`` for the means and the covariances A and B (Dowson and Landau, 1982; Heusel et al., 2017).
+    The trace of the root is the sum of the singular values of ``A^1/2 B^1/2``. The computation needs
+    neither an inverse nor the root of an asymmetric product, so covariances may be singular.
 
     Parameters
     ----------
     a, b : Moments, or array of shape (n, D)
-        At least two rows each. `Moments` are streamed, so features need not fit into memory.
+        Features of each set, or their moments, from at least two rows. `Moments` are streamed, so features
+        need not fit into memory.
 
     Returns
     -------
     Estimate
-        In squared units of the features. The error is that of the first order in both sets (delta method) for
-        Gaussian features; where the two distributions are equal it is too large. It does not hold the bias,
-        which is upward and of the order ``D^2 / n``: compare sets of equal size only.
+        Distance in squared units of the features. The error is the first-order one of both sets (delta
+        method) for Gaussian features; for two equal distributions it is too large. It does not include the
+        upward bias of order ``D^2 / n``, so only sets of equal size can be compared.
 
     Raises
     ------
     TypeError
-        If rows do not hold real numbers.
+        If the rows do not hold real numbers.
     ValueError
-        If rows are not a finite matrix or fewer than two, or both sets differ in their number of columns.
+        If the rows are not finite matrices of at least two rows, or differ in their number of columns.
 
     Examples
     --------
-    A set and its copy, moved by 3 along one axis:
+    The distance between a set and its copy, moved by 3 along one axis, is 9:
 
     >>> import numpy as np
     >>> rows = np.random.default_rng(0).normal(size=(100, 2))
@@ -46,15 +47,15 @@ def frechet_distance(a: Moments | ArrayLike, b: Moments | ArrayLike) -> Estimate
     """
     a, b = _check_moments("a", a), _check_moments("b", b)
     if a.n_features != b.n_features:
-        raise ValueError(f"b: expected {a.n_features} columns, as a; got {b.n_features}")
+        raise ValueError(f"b: expected {a.n_features} columns, like a; got {b.n_features}")
     apart = a.mean - b.mean
     (variances_a, axes_a), (variances_b, axes_b) = _spectrum(a), _spectrum(b)
     roots = np.sqrt(variances_a)[:, None] * (axes_a.T @ axes_b) * np.sqrt(variances_b)
     left, overlap, right = np.linalg.svd(roots)
     value = apart @ apart + variances_a.sum() + variances_b.sum() - 2 * overlap.sum()
 
-    # The derivative by A is I - T, T = A^-1/2 S A^-1/2, S = (A^1/2 B A^1/2)^1/2, and T A T = B. So the
-    # variance, 2 tr ((I - T) A)^2 = 2 (tr A^2 - 2 tr S A + tr A B) over n - 1, needs no inverse.
+    # The derivative by A is I - T, with T = A^-1/2 S A^-1/2, S = (A^1/2 B A^1/2)^1/2 and T A T = B. The
+    # variance 2 tr ((I - T) A)^2 / (n - 1) = 2 (tr A^2 - 2 tr S A + tr A B) / (n - 1) needs no inverse.
     error_squared = 0.0
     for moments, variances, axes, vectors in (
         (a, variances_a, axes_a, left),
@@ -76,8 +77,8 @@ def _check_moments(name: str, value: Moments | ArrayLike) -> Moments:
 
 
 def _spectrum(moments: Moments) -> tuple[np.ndarray, np.ndarray]:
-    """Variances along the principal axes, and these axes as columns."""
+    """Compute the variances along the principal axes, and these axes as columns."""
     variances, axes = np.linalg.eigh(moments.covariance)
-    # The rounding of a variance of 0 would count by its root: 1e-8, not 1e-16.
+    # The square root turns a rounding error of 1e-16 into 1e-8.
     rounding = len(variances) * np.finfo(np.float64).eps * variances[-1]
     return np.where(variances > rounding, variances, 0.0), axes

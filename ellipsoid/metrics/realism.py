@@ -1,4 +1,4 @@
-"""How real each generated image is, by the neighbourhoods of real ones."""
+"""Realism score of each generated image, by the neighbourhoods of real images."""
 
 import jax
 import jax.numpy as jnp
@@ -17,34 +17,35 @@ from ellipsoid.metrics.row_pairs import (
 
 
 def realism(generated: ArrayLike, real: ArrayLike, *, k: int = 3, progress: bool = False) -> np.ndarray:
-    """Realism score of every generated row: how deep it lies in a neighbourhood of real rows.
+    """Compute the realism score of each generated row: its depth in a neighbourhood of real rows.
 
-    ``max_j r_j / |g - x_j|`` over real rows x_j, with r_j the distance from x_j to its k-th nearest other
-    real row (Kynkäänniemi et al., 2019). It is above 1 within a neighbourhood. Neighbourhoods of more than
-    the median radius are left out: they are those of outliers, and hold almost anything.
+    The score of a row g is ``max_j r_j / |g - x_j|`` over real rows x_j, where r_j is the distance from x_j
+    to its k-th nearest other real row (Kynkäänniemi et al., 2019). It is above 1 inside a neighbourhood.
+    Neighbourhoods with more than the median radius are left out, since those of outliers contain almost
+    everything.
 
     Parameters
     ----------
     generated : array, shape (m, D)
-        Rows to be scored, at least one.
+        Generated rows, at least one.
     real : array, shape (n, D)
-        Real rows: more than k.
+        Real rows, more than k.
     k : int
         Rank of the neighbour that sets the radius.
     progress : bool
-        Whether a bar is shown for each pass over the pairs.
+        Whether to show a progress bar for each pass over the pairs.
 
     Returns
     -------
     array, shape (m,)
-        Scores, 0 or more. That of a row equal to a real one is beyond 10,000.
+        Scores of at least 0. A row that equals a real one has a score above 10,000.
 
     Raises
     ------
     TypeError
-        If the rows do not hold real numbers, or `k` is no integer.
+        If the rows do not hold real numbers, or `k` is not an integer.
     ValueError
-        If the rows are not a finite matrix, are too few, or differ in their number of columns, or `k` is
+        If the rows are not finite matrices, are too few, or differ in their number of columns, or `k` is
         below 1.
 
     Examples
@@ -74,6 +75,6 @@ def realism(generated: ArrayLike, real: ArrayLike, *, k: int = 3, progress: bool
 @jax.jit
 def _largest_ratio(queries: jax.Array, references: jax.Array, radii: jax.Array) -> jax.Array:
     apart, lengths = squares(queries, references)
-    # Of equal rows, the square is of the order of the rounding, and may be negative.
+    # For equal rows, the square is a rounding error, which may be negative.
     apart = jnp.maximum(apart, jnp.maximum(1e-15 * lengths, jnp.finfo(apart.dtype).tiny))
     return jnp.max(radii[None, :] ** 2 / apart, axis=1)

@@ -21,40 +21,40 @@ from ellipsoid.random import philox_words
 
 
 def sliced_wasserstein(x: ArrayLike, y: ArrayLike, key: jax.Array, *, n_projections: int = 256) -> Estimate:
-    """Mean Wasserstein distance (of order 1) between the projections on random directions.
+    """Compute the mean 1-Wasserstein distance between projections on random directions.
 
-    On each line the distance is exact, also for unequal numbers of rows: it is the integral of the difference
-    of the two quantile functions (Bonneel et al., 2015).
+    The distance on each line is exact, also for unequal numbers of rows: it is the integral of the absolute
+    difference between the two quantile functions (Bonneel et al., 2015).
 
     Parameters
     ----------
     x : array, shape (m, D)
-        Rows of the one set.
+        Rows of the first set.
     y : array, shape (n, D)
-        Rows of the other set.
+        Rows of the second set.
     key : jax.Array
-        Typed key of the directions, as made by :func:`ellipsoid.key`. Use the same key for all that is
-        compared.
+        Typed key for the directions, from :func:`ellipsoid.key`. Distances can be compared if they use the
+        same key.
     n_projections : int
         Number of directions, at least two. Projections take ``4 (m + n) n_projections`` bytes.
 
     Returns
     -------
     Estimate
-        In units of the features. The error is that over the directions, the rows taken as they are: finite
-        samples bias the distance upward, of the order ``1 / sqrt(n)``.
+        Distance in units of the features. The error describes the choice of directions, not that of rows:
+        finite samples bias the distance upward by the order ``1 / sqrt(n)``.
 
     Raises
     ------
     TypeError
-        If the rows do not hold real numbers, `key` is no typed key, or `n_projections` no integer.
+        If the rows do not hold real numbers, `key` is not a typed key, or `n_projections` is not an integer.
     ValueError
-        If the rows are not a finite matrix, are none, or differ in their number of columns, or
-        `n_projections` is less than two.
+        If the rows are not finite matrices, are empty, or differ in their number of columns, or if
+        `n_projections` is below 2.
 
     Examples
     --------
-    A row of a single column has one direction up to its sign, so the distance is that of the line:
+    A single column has one direction up to its sign, so the result is the distance on the line:
 
     >>> import ellipsoid as el
     >>> from ellipsoid.metrics import sliced_wasserstein
@@ -63,19 +63,19 @@ def sliced_wasserstein(x: ArrayLike, y: ArrayLike, key: jax.Array, *, n_projecti
     """
     x, y = check_pair("x", x, "y", y, least=1)
     n_projections = check_count("n_projections", n_projections, least=2)
-    philox_words(key)  # refuses what is no key
+    philox_words(key)  # raises for anything but a key
     directions = jax.random.normal(key, (n_projections, x.shape[1]), np.float32)
     directions /= jnp.linalg.norm(directions, axis=1, keepdims=True)
-    unit = 2 * unit_of(x, y)  # less the centre, a row has up to twice the largest value
+    unit = 2 * unit_of(x, y)  # a centred row has up to twice the largest value
     project = functools.partial(_project, directions, centre=mean_row(x), unit=unit)
     with jax.enable_x64(True):
         x_sorted, y_sorted = (
-            # A thirtieth of the time that XLA takes to sort on a CPU.
+            # NumPy sorts on a CPU in a thirtieth of XLA's time.
             np.sort(np.concatenate([project(block) for block in device_blocks(rows)], axis=1))
             for rows in (x, y)
         )
     m, n = len(x), len(y)
-    # Both quantile functions are constant between these probabilities, in units of 1 / (m n).
+    # Both quantile functions are constant between these probabilities, which are in units of 1 / (m n).
     steps = np.union1d(np.arange(1, m + 1) * n, np.arange(1, n + 1) * m)
     widths = np.diff(steps, prepend=0) / (m * n)
     of_x, of_y = (steps - 1) // n, (steps - 1) // m

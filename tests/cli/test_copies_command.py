@@ -32,7 +32,7 @@ def test_copies_in_a_table_have_an_exit_status_of_their_own(tables, tmp_path, ca
     assert page.count('<th scope="col">income</th>') == 1
     assert "The 20 nearest pairs" in page
     assert run("honest.csv") == 0  # and replaces its own page
-    assert capsys.readouterr().out.startswith("No copying is seen: ")
+    assert capsys.readouterr().out.startswith("No copying was found: ")
     assert run("unseen.csv") == 0  # whose ratios are all infinite
 
 
@@ -46,7 +46,7 @@ def test_images_stand_side_by_side(tables, tmp_path, capsys):
         np.save(f"{name}.npy", images)
     arrays = {"train": "train.npy", "unseen": "unseen.npy"}
     assert run("copies.npy", "--out", "images.html", "--pairs", "4", **arrays) == 3
-    assert "30 generated and 0 unseen rows are equal to one" in capsys.readouterr().out
+    assert "30 generated and 0 unseen rows equal a training row" in capsys.readouterr().out
     assert (tmp_path / "images.html").read_text().count("data:image/png;base64") == 1
 
 

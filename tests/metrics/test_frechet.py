@@ -48,7 +48,7 @@ def test_frechet_distance_with_fewer_rows_than_columns():
     [
         (el.Moments.empty(2), r"b: expected moments of at least 2 rows; got 0"),
         (gaussian(1, 2), r"b: expected at least 2 rows; got shape \(1, 2\)"),
-        (gaussian(20, 1), r"b: expected 2 columns, as a; got 1"),
+        (gaussian(20, 1), r"b: expected 2 columns, like a; got 1"),
     ],
 )
 def test_errors_name_the_argument(b, message):
