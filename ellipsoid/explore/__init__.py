@@ -1,7 +1,7 @@
-"""A page on which a person explores the space of latents: sliders, draws, own pictures, paths.
+"""A page to explore a latent space by sliders, draws, pictures and paths.
 
-The room can be called: ``ellipsoid.explore(run)`` shows the page in the cell of a notebook. It loads its
-server only then.
+This package can be called: ``ellipsoid.explore(run)`` shows the page in the cell of a notebook. The server is
+loaded only then.
 """
 
 import sys
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class _Room(ModuleType):
-    """Package that is called as the function of the same name in it."""
+    """Package that can be called like its function of the same name."""
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Explore a run or a shape; see :func:`ellipsoid.explore.notebook.explore`."""
@@ -19,5 +19,6 @@ class _Room(ModuleType):
         return explore(*args, **options)
 
 
-# The name of the room is that of its function, and the import of any module in the room binds it to the room.
+# Package and function share one name, and the import of any module in the package binds the name to the
+# package.
 sys.modules[__name__].__class__ = _Room

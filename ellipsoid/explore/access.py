@@ -1,4 +1,4 @@
-"""Access to the page: requests must come from its own address and bring its token."""
+"""Access control of the page: requests need its address and its token."""
 
 import secrets
 from collections.abc import Collection
@@ -8,7 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: Header in which the page sends the token. Pages of other sites can't set it.
+#: Header with the token of a request. Pages of other sites cannot set it.
 TOKEN_HEADER = "x-ellipsoid-token"
 
 _POLICY = (
@@ -18,19 +18,20 @@ _POLICY = (
 
 
 class Guard:
-    """Middleware that lets the page in with its token, and nobody else.
+    """Middleware that admits requests with the token of the page.
 
     The page itself needs the token in its address, and everything below ``/api/`` needs it in a header. The
-    style and the scripts hold nothing of the run and are free.
+    style and the scripts contain no data of the run and need no token.
 
     Parameters
     ----------
     app : ASGI application
+        Application to protect.
     token : str
-        Token that is expected.
+        Expected token.
     hosts : collection of str, optional
-        Names by which the page may be addressed; any when absent. A page of another site that has made its
-        name point to this machine gives itself away by it.
+        Host names that requests may use; by default any. The check refuses pages of other sites whose name
+        points to this machine (DNS rebinding).
     framed : bool
         Whether other pages may show this one in a frame, as notebooks do.
     """
@@ -64,24 +65,26 @@ class Guard:
     def _refusal(self, scope: Scope) -> Response | None:
         headers, path = Headers(scope=scope), scope["path"]
         if self._hosts is not None and _host_name(headers.get("host", "")) not in self._hosts:
-            return PlainTextResponse("This page answers under the address that was printed.\n", 403)
+            return PlainTextResponse("This page answers only at the address that was printed.\n", 403)
         if path.startswith("/static/"):
             return None
         if path.startswith("/api/"):
             if self._is_token(headers.get(TOKEN_HEADER, "")):
                 return None
-            return JSONResponse({"error": "token: expected that of the printed address"}, 403)
+            return JSONResponse(
+                {"error": "token: expected the token of the printed address; got another"}, 403
+            )
         query = parse_qs(scope["query_string"].decode("latin-1"))
         if self._is_token(query.get("token", [""])[0]):
             return None
-        return PlainTextResponse("Open the whole address that was printed, with its token.\n", 403)
+        return PlainTextResponse("This page needs its token: open the whole address that was printed.\n", 403)
 
     def _is_token(self, text: str) -> bool:
         return secrets.compare_digest(text.encode(), self._token.encode())
 
 
 def _host_name(host: str) -> str | None:
-    """Name in a Host header, without the port."""
+    """Host name in a Host header, without the port."""
     try:
         return urlsplit(f"//{host}").hostname
     except ValueError:

@@ -1,7 +1,7 @@
-"""Requests of the page: an application of one space, with points in, and pictures and their gauges out.
+"""Requests of the page: an application that answers points of one space with pictures and gauges.
 
-Points travel as text: their float32 numbers, little-endian, in URL-safe base64. Pictures travel as bytes, and
-what belongs to them as JSON in the header ``x-ellipsoid``. Several pictures come as one, below each other.
+Points are sent as text: their float32 numbers, little-endian, in URL-safe base64. Pictures are sent as bytes,
+with their metadata as JSON in the header ``x-ellipsoid``. Several pictures form one sheet, below each other.
 """
 
 import asyncio
@@ -36,17 +36,17 @@ from ellipsoid.mixture import Mixture
 from ellipsoid.settings import DrawSettings
 from ellipsoid.version import __version__
 
-#: Pictures that are dropped have at most so many bytes.
+#: Largest size of an uploaded picture, in bytes.
 MAX_UPLOAD = 20 * 2**20
-#: Draws in the grid.
+#: Number of draws in the grid.
 N_DRAWS = 24
-#: Pictures in a row of the square between four draws.
+#: Number of pictures in a row of the square between four draws.
 N_IN_ROW = 5
-#: Frames of a path and of a strip.
+#: Number of frames of a path and of a strip.
 N_FRAMES = 9
 
 _MAX_REQUEST = 2**20
-# Pictures in files are enlarged to so many pixels at most.
+# Largest side of an enlarged picture in a file, in pixels.
 _MAX_SIDE = 4096
 _STATIC = Path(__file__).parent / "static"
 _REGIONS = tuple(dict.fromkeys(region for _, region in LAWS))
@@ -60,10 +60,11 @@ def make_app(
     Parameters
     ----------
     space : Space
+        Space to show.
     token : str
-        Token that the page brings.
+        Token that requests need.
     hosts : collection of str, optional
-        Names by which the page may be addressed; any when absent.
+        Host names that requests may use; by default any.
     framed : bool
         Whether notebooks may show the page in a frame.
 
@@ -82,7 +83,9 @@ def make_app(
 
     async def encode(request: Request) -> Response:
         if uploading.locked():
-            raise HTTPException(429, "picture: expected one at a time; got another while one is read")
+            raise HTTPException(
+                429, "picture: expected one upload at a time; got another one during an upload"
+            )
         async with uploading:
             content = await _body(request, MAX_UPLOAD)
             return await run_in_threadpool(_encode, space, content)
@@ -142,7 +145,7 @@ def _gone(_: Request, error: Exception) -> Response:
 
 
 async def _body(request: Request, limit: int) -> bytes:
-    """Body of a request, which is refused as soon as it is known to be too long."""
+    """Read the body of a request, and refuse it as soon as it exceeds the limit."""
     too_long = HTTPException(413, f"request: expected at most {limit:,} bytes; got more")
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal() and int(announced) > limit:
@@ -155,21 +158,21 @@ async def _body(request: Request, limit: int) -> bytes:
     return bytes(content)
 
 
-# --- what a request says -----------------------------------------------------------------------------
+# --- fields of a request -----------------------------------------------------------------------------
 
 
 class Fields:
-    """Fields of a request, each checked when it is read.
+    """Fields of a request, which are checked when they are read.
 
     Parameters
     ----------
     content : bytes
-        JSON object.
+        Body of the request, a JSON object.
 
     Raises
     ------
     ValueError
-        If it is none.
+        If `content` is something else.
     """
 
     def __init__(self, content: bytes):
@@ -182,7 +185,7 @@ class Fields:
         self._values: dict[str, Any] = values
 
     def text(self, name: str, default: str | None = None) -> str | None:
-        """Text, or the default if the field is missing or null."""
+        """Read a text; the default if the field is missing or null."""
         value = self._values.get(name)
         if value is None:
             return default
@@ -191,15 +194,15 @@ class Fields:
         return value
 
     def number(self, name: str, default: float) -> float:
-        """Finite number."""
+        """Read a finite number."""
         return _number(name, self._values.get(name, default))
 
     def optional_number(self, name: str) -> float | None:
-        """Finite number; None if the field is missing or null."""
+        """Read a finite number; None if the field is missing or null."""
         return None if self._values.get(name) is None else self.number(name, 0.0)
 
     def integer(self, name: str, default: int, below: int = 2**63) -> int:
-        """Integer from 0 on."""
+        """Read an integer of at least 0."""
         value = self._values.get(name)
         value = default if value is None else value
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < below:
@@ -207,25 +210,25 @@ class Fields:
         return value
 
     def flag(self, name: str) -> bool:
-        """Whether something is so."""
+        """Whether the field is true."""
         return self._values.get(name) is True
 
     def point(self, name: str, space: Space) -> np.ndarray | None:
-        """Point, ``(D,)``; None if the field is missing or null."""
+        """Read a point, ``(D,)``; None if the field is missing or null."""
         text = self.text(name)
         return None if text is None else point_of(text, space.n_features, name)
 
     def shape(self, space: Space) -> str:
-        """Name of a shape of the space."""
+        """Read the name of a shape of the space."""
         return check_choice("shape", self.text("shape", space.default), space.shapes)
 
     def part(self, space: Space) -> int | None:
-        """Part of a mixture; None for any other shape."""
+        """Read the part of a mixture; None for any other shape."""
         shape = space.shapes[self.shape(space)]
         return self.integer("part", 0, shape.n_parts) if isinstance(shape, Mixture) else None
 
     def settings(self, space: Space) -> DrawSettings:
-        """How to draw, and the region that gauges are of."""
+        """Read the settings of the draws and of the region."""
         begin = space.settings
         region = check_choice("region", self.text("region", _region_name(begin)), _REGIONS)
         law = check_choice("law", self.text("law", begin.law), [name for name, own in LAWS if own == region])
@@ -234,7 +237,7 @@ class Fields:
         return settings
 
     def moves(self) -> dict[str, float]:
-        """Read the standard deviations to move, by axis."""
+        """Read the moves along axes, in standard deviations."""
         moves = self._values.get("moves") or {}
         if not isinstance(moves, dict):
             raise ValueError(f"moves: expected numbers by axis; got {moves!r}")
@@ -252,17 +255,17 @@ def _region_name(settings: DrawSettings) -> str:
 
 
 def text_of(latents: np.ndarray) -> str:
-    """Point as text."""
+    """Encode a point as text."""
     return base64.urlsafe_b64encode(np.asarray(latents, "<f4").tobytes()).decode().rstrip("=")
 
 
 def point_of(text: str, n_features: int, name: str = "z") -> np.ndarray:
-    """Point of a text, ``(n_features,)`` float32.
+    """Decode a point from text, ``(n_features,)`` float32.
 
     Raises
     ------
     ValueError
-        If the text is no point of so many finite numbers.
+        If the text is not a point of `n_features` finite numbers.
     """
     try:
         content = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
@@ -270,7 +273,7 @@ def point_of(text: str, n_features: int, name: str = "z") -> np.ndarray:
     except (ValueError, binascii.Error):
         point = np.empty(0, np.float32)
     if point.shape != (n_features,) or not np.isfinite(point).all():
-        raise ValueError(f"{name}: expected a point of {n_features} finite numbers; got another text")
+        raise ValueError(f"{name}: expected a point of {n_features} finite numbers; got other text")
     return point
 
 
@@ -278,7 +281,7 @@ def point_of(text: str, n_features: int, name: str = "z") -> np.ndarray:
 
 
 def _png(images: np.ndarray, about: Mapping[str, Any], size: int = 1) -> Response:
-    """Images below each other as one PNG; the header says what belongs to them."""
+    """Respond with images below each other as one PNG, and with their metadata in the header."""
     content = io.BytesIO()
     sheet = images.reshape(-1, *images.shape[2:])
     picture = Image.fromarray(sheet[..., 0] if sheet.shape[2] == 1 else sheet)
@@ -291,7 +294,7 @@ def _png(images: np.ndarray, about: Mapping[str, Any], size: int = 1) -> Respons
 
 
 def _shown(space: Space, latents: np.ndarray, about: Mapping[str, Any]) -> Response:
-    """Images of latents, or without a decoder what belongs to them alone."""
+    """Respond with the images of latents and their metadata; without a decoder, with the metadata alone."""
     return _png(space.images(latents), about) if space.has_decoder else JSONResponse(about)
 
 
@@ -300,7 +303,7 @@ def _rounded(values: Any) -> list[float]:
 
 
 def _describe(space: Space, _: Fields) -> Response:
-    """Describe everything that the page offers."""
+    """Describe the space for the page."""
     begin = space.settings
     shapes = [
         {
@@ -353,14 +356,14 @@ def _axes(space: Space, fields: Fields) -> Response:
 
 
 def _matched(space: Space, name: str, settings: DrawSettings) -> float | None:
-    """Level at which draws vary as the latents do; None where there is none."""
+    """Level at which draws have the variance of the latents; None for the law normal."""
     if settings.law == "normal":
         return None
     return matched_level(space.shapes[name].n_components, settings.law, settings.region)
 
 
 def _start(space: Space, fields: Fields) -> np.ndarray | None:
-    """Point where a move begins: the one given, a place between two, or None, the centre."""
+    """Read the starting point of a move: the given point, a point on a path, or None for the centre."""
     t = fields.optional_number("t")
     if t is None:
         return fields.point("z", space)
@@ -382,7 +385,7 @@ def _picture(space: Space, fields: Fields) -> Response:
     place = _placed(space, fields)
     about = {"gauge": _finite(place.gauge), "kept": place.kept, "plane": _rounded(place.plane)}
     if space.has_decoder and fields.flag("file"):
-        # Small pictures are enlarged by whole pixels, so that they are worth saving.
+        # Small pictures are enlarged by a whole factor for the file.
         return _png(space.images(place.latents[None]), about, fields.integer("size", 1, 33))
     return _shown(space, place.latents[None], about)
 
@@ -438,7 +441,7 @@ def _draw(space: Space, fields: Fields) -> Response:
 
 
 def _square(space: Space, fields: Fields) -> Response:
-    """Pictures between four draws, or one of the points if it is asked for."""
+    """Respond with the pictures between four draws, or with one requested point."""
     name, settings = fields.shape(space), fields.settings(space)
     rows = range(first := fields.integer("first", 0), first + 4)
     seed, label = fields.integer("seed", 0), fields.text("label")
@@ -488,7 +491,7 @@ def _nearest(space: Space, fields: Fields) -> Response:
     return _shown(space, space.latents[found.rows], about)
 
 
-# --- files to take away ------------------------------------------------------------------------------
+# --- exported files ------------------------------------------------------------------------------
 
 
 def _code(space: Space, fields: Fields) -> Response:
@@ -519,7 +522,7 @@ def _latents(space: Space, fields: Fields) -> Response:
 
 
 def _frames(space: Space, fields: Fields, n: int) -> np.ndarray:
-    """Images from A to B, or from -3 to 3 along an axis."""
+    """Make images on the path from A to B, or from -3 to 3 along an axis."""
     axis, name = fields.text("axis"), fields.shape(space)
     if axis is None:
         return space.images(space.between(name, *_ends(space, fields), np.linspace(0, 1, n)))

@@ -1,4 +1,4 @@
-"""Lines of Python that make a picture again, without the page."""
+"""Python code that reproduces a picture without the page."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,31 +19,32 @@ def lines_of_python(
     keep_inside: bool = False,
     is_centre: bool = False,
 ) -> str:
-    """Lines that load a shape, find a point, move it and decode it.
+    """Write Python code that loads a shape, finds a point, moves it and decodes it.
 
     Parameters
     ----------
     space : Space
+        Space of the point.
     name : str
         Name of the shape.
     settings : DrawSettings
-        How the point was drawn, if it was.
+        Settings of the draws and of the region.
     moves : mapping of str to float
-        Standard deviations along axes.
+        Moves along axes, in standard deviations.
     part : int, optional
-        Part of a mixture on whose axes the point moves.
+        Part of a mixture along whose axes the point moves.
     drawn : mapping, optional
-        ``row``, ``seed`` and ``label`` of a draw.
+        Values ``row``, ``seed`` and ``label`` of a draw.
     keep_inside : bool
         Whether a move that leaves the region is pulled towards the centre.
     is_centre : bool
-        Whether the point begins at the centre. Any other point that is no draw is read from the file of
+        Whether the point starts at the centre. Any other point that is not a draw is read from the file of
         latents that the page exports.
 
     Returns
     -------
     str
-        Lines that define ``latents``, (1, D), and ``image`` if the space is that of a run with a decoder.
+        Code that defines ``latents``, (1, D), and ``image`` for a run with a decoder.
     """
     shape, folder = space.shapes[name], space.folder
     is_mixture = isinstance(shape, Mixture)
@@ -61,7 +62,7 @@ def lines_of_python(
         lines.append(f"latents = {centre}[None]")
     else:
         lines.insert(1, "import numpy as np")
-        lines.append('latents = np.load("latents.npz")["start"]  # the file that the page gives away')
+        lines.append('latents = np.load("latents.npz")["start"]  # the file that the page exports')
     if moves:
         lines.append("moved = latents")
         if any(axis.startswith("d:") for axis in moves):

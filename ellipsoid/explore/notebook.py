@@ -1,4 +1,4 @@
-"""The page in the cell of a notebook."""
+"""The page in a cell of a notebook."""
 
 import html
 import threading
@@ -14,14 +14,14 @@ from ellipsoid.pixels import PIXEL_RANGE
 
 
 class Explorer:
-    """Page that is served until it is closed, or the program ends; a notebook shows it in the cell.
+    """Page that is served until it is closed or the program ends. A notebook shows it in the cell.
 
     Attributes
     ----------
     address : str
-        Address of the page, with its token. Any browser on this machine can open it.
+        Address of the page with its token. Any browser on this machine can open it.
     height : int
-        Height in the cell, in pixels.
+        Height of the page in the cell, in pixels.
     """
 
     def __init__(self, listener: Listener, height: int):
@@ -59,8 +59,8 @@ def explore(
 ) -> Explorer:
     """Explore a run, or a shape with a decoder of any framework, on a page in the cell of a notebook.
 
-    The page answers on this machine alone, at an address with a token. It is the page of
-    ``ellipsoid explore``.
+    It is the same page as that of ``ellipsoid explore``. It is available only on this machine, at an address
+    with a token.
 
     Parameters
     ----------
@@ -68,13 +68,13 @@ def explore(
         Run folder, file of a shape (.npz), shape, or several shapes of the same latents by name.
     decode : callable, optional
         Function from float32 latents (n, D) to images (n, H, W, C), uint8 or floats in `pixel_range`. The
-        decoder of a run when absent; a shape without one is shown as points.
+        default is the decoder of the run; a shape without a decoder is shown as points.
     encode : callable, optional
-        Function from uint8 images (n, H, W, C) to latents (n, D), for pictures dropped on the page.
+        Function from uint8 images (n, H, W, C) to latents (n, D), for pictures that are dropped on the page.
     latents : array, shape (n, D), optional
-        Latents of the training images, which the gauge and the map then show.
+        Latents of the training images, for the gauge and the map.
     images : array, shape (n, H, W, C), optional
-        Training images in the same order, uint8, which are shown as neighbours.
+        Training images in the same order, uint8, for the nearest neighbours.
     pixel_range : tuple of two float
         Black and white of decoded images that are floats: (-1, 1) for a decoder that ends in tanh.
     height : int
@@ -83,18 +83,18 @@ def explore(
     Returns
     -------
     Explorer
-        The page, which the cell shows if it is the last value; ``close()`` ends it.
+        Page that the cell shows if it is the last value. ``close()`` stops it.
 
     Raises
     ------
     ImportError
         If starlette or uvicorn is not installed.
     FileNotFoundError
-        If there is no such file, or neither shape nor latents in the folder.
+        If the file does not exist, or the folder holds neither a shape nor latents.
     OSError
         If the machine has no free port.
     TypeError, ValueError
-        If a file is damaged, the source is none of these, or things do not fit each other.
+        If a file is damaged, if `run_or_shape` is something else, or if the arguments do not fit each other.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Spaces to explore: read from the folder of a run, or made of a shape and functions."""
+"""Spaces to explore, from the folder of a run or from a shape and functions."""
 
 import functools
 import os
@@ -39,12 +39,12 @@ def open_space(
     source : path, shape, or mapping of str to shape
         Run folder, file of a shape (.npz), shape, or several shapes of the same latents by name.
     decode, encode : callable, optional
-        Functions from float32 latents (n, D) to images (n, H, W, C), and from uint8 images to latents. Those
-        of a run are its autoencoder's when absent.
+        Functions from float32 latents (n, D) to images (n, H, W, C), and from uint8 images to latents. The
+        default is the autoencoder of the run.
     latents : array, shape (n, D), optional
-        Latents of the training images; those of a run when absent.
+        Latents of the training images. The default is those of the run.
     images : array, shape (n, H, W, C), optional
-        Training images in the same order, uint8; those that a run says it was trained on when absent.
+        Training images in the same order, uint8. The default is the images that the run records.
     pixel_range : tuple of two float
         Black and white of decoded images that are floats.
 
@@ -55,9 +55,9 @@ def open_space(
     Raises
     ------
     FileNotFoundError
-        If there is no such file, or neither shape nor latents in the folder.
+        If the file does not exist, or the folder holds neither a shape nor latents.
     TypeError, ValueError
-        If a file is damaged, the source is none of these, or things do not fit each other.
+        If a file is damaged, if `source` is something else, or if the arguments do not fit each other.
     """
     options = {"decode": decode, "encode": encode, "latents": latents, "pixel_range": pixel_range}
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
@@ -82,7 +82,7 @@ def _of_run(run: RunFolder, given: dict[str, Any]) -> Space:
         "latents": latents,
         "unseen": np.load(run.test_latents, allow_pickle=False) if run.test_latents.is_file() else None,
         "directions": _directions_of(run),
-        # The lines of Python that make a picture again know no decoder but the run's own.
+        # The exported Python code can only use the run's own decoder.
         "folder": None if "decode" in given else str(run.path),
     }
     if run.checkpoints.is_dir() and "decode" not in given:
@@ -93,7 +93,7 @@ def _of_run(run: RunFolder, given: dict[str, Any]) -> Space:
 
 
 def _shapes_of(run: RunFolder) -> dict[str, Shape]:
-    """Shapes among the files of a run, its own state first."""
+    """Load the shapes among the files of a run, its own state first."""
     shapes: dict[str, Shape] = {}
     for path in sorted(run.path.glob("*.npz"), key=lambda path: (path != run.state, path.name)):
         try:
@@ -101,13 +101,13 @@ def _shapes_of(run: RunFolder) -> dict[str, Shape]:
         except ValueError:
             if path == run.state:
                 raise
-            # Archives of other kinds, and of the user's own, may lie in the folder as well.
+            # The folder may also hold other archives.
     features = next((shape.n_features for shape in shapes.values()), None)
     return {name: shape for name, shape in shapes.items() if shape.n_features == features}
 
 
 def _directions_of(run: RunFolder) -> Mapping[str, Direction]:
-    """Directions of a run; those of a demonstration are learned, which takes seconds, if they are missing."""
+    """Load the directions of a run. For a demonstration without them, they are learned within seconds."""
     is_drawn = run.config.exists() and (run.read_config().get("images") or {}).get("source") == DRAWN_FACES
     if not run.directions.exists() and not is_drawn:
         return {}
@@ -137,7 +137,7 @@ def _autoencoder_of(run: RunFolder) -> dict[str, Any]:
 
 
 def _beginning(run: RunFolder, shapes: Mapping[str, Shape]) -> dict[str, Any]:
-    """Shape and settings that the command line draws with."""
+    """Name of the shape and settings that the command line draws with."""
     drawing = how_to_draw(run.path)
     settings = DrawSettings(**drawing.options)
     digests = {digest(shape): name for name, shape in shapes.items()}

@@ -1,4 +1,4 @@
-"""The server: one space on one address, which is printed with its token."""
+"""The server of the page: one space at one address with a token."""
 
 import asyncio
 import contextlib
@@ -14,41 +14,44 @@ _LOCAL = {"127.0.0.1", "localhost", "::1"}
 
 
 def check_installed() -> None:
-    """Raise ``ImportError``, with the way to install them, if the server's libraries are missing."""
+    """Raise ``ImportError`` with the install command if the libraries of the server are missing."""
     try:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            'explore: expected starlette and uvicorn to be installed; pip install "ellipsoid[explore]"'
+            f"explore: expected starlette and uvicorn; got '{error}': install them with "
+            'pip install "ellipsoid[explore]"'
         ) from error
 
 
 class Listener:
-    """Address on which a space can be seen; listening from the start.
+    """Server of a space, which listens from its creation on.
 
     Parameters
     ----------
     space : Space
+        Space to show.
     host : str
-        Name or number of the interface to listen on.
+        Host name or address of the interface to listen on.
     port : int
-        Port; any that is free when 0.
+        Port number, or 0 for any free port.
     framed : bool
         Whether notebooks may show the page in a frame.
 
     Attributes
     ----------
     port : int
+        Port number.
     address : str
-        Whole address, with the token.
+        Whole address with the token.
 
     Raises
     ------
     ImportError
         If starlette or uvicorn is not installed.
     OSError
-        If the port is taken, or the host is none of this machine's.
+        If the port is not free, or the host does not belong to this machine.
     """
 
     def __init__(self, space: Space, host: str = "127.0.0.1", port: int = 0, *, framed: bool = False):
@@ -78,17 +81,17 @@ class Listener:
         self.address = f"http://{shown}:{self.port}/?token={token}"
 
     def serve(self) -> None:
-        """Answer until interrupted."""
+        """Answer requests until interrupted."""
         with contextlib.closing(self._socket):
             self._server.run(sockets=[self._socket])
 
     def stop(self) -> None:
-        """Let `serve` end."""
+        """Make `serve` return."""
         self._server.should_exit = True
 
 
 def _is_worth_a_word(record: logging.LogRecord) -> bool:
-    """Whether a message is more than that of a request which the end has cut off."""
+    """Whether a log message is worth showing: requests that the shutdown cancels are not."""
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, asyncio.CancelledError)
 
@@ -97,9 +100,9 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, OverflowError) as error:
-        raise OSError(f"port: expected one that is free on {host}; got {port} ({error})") from None
+        raise OSError(f"port: expected a free port on {host}; got {port} ({error})") from None
 
 
 def open_in_browser(address: str) -> None:
-    """Open an address in the user's browser, without waiting for it."""
+    """Open an address in the default browser, without waiting for it."""
     threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()

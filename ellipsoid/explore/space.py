@@ -1,4 +1,4 @@
-"""The space that a page explores: shapes, a decoder and an encoder, and the latents around a point."""
+"""The space of the page: shapes, a decoder, an encoder, and the latents around a point."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -20,20 +20,20 @@ from ellipsoid.settings import DrawSettings
 from ellipsoid.shapes import Shape, check_shape
 from ellipsoid.state import PCAState
 
-#: Rows that are decoded at once. One program is compiled for one picture, and one for so many.
+#: Number of rows that are decoded at once. Programs are compiled for this number and for a single picture.
 BATCH = 8
-#: Pictures that may be dropped have at most so many pixels.
+#: Largest size of an uploaded picture, in pixels.
 MAX_PIXELS = 50_000_000
 
-# Training latents whose gauges, and whose places in a plane, stand for those of all.
+# Number of training latents that represent all in the gauge and on the map.
 _N_SHOWN = 2048
-# Rows whose distance to their nearest neighbour tells how far apart images usually lie.
+# Number of rows for the typical distance between neighbours.
 _N_TYPICAL = 256
-# Standard deviations to both sides that the way along an axis is looked at, and points on it.
+# Reach of the search along an axis to both sides, in standard deviations, and its number of points.
 _SPAN, _N_ON_SPAN = 8.0, 65
-# Points of a path that is curved; a hundredth of the way, and an eighth of it, are among them.
+# Number of points of a curved path. It includes every hundredth and every eighth of the path.
 _N_ON_PATH = 201
-# No score is ever that large; its square is a number of float32.
+# Upper limit of scores. Its square is still a float32 number.
 _LARGEST = 1e18
 
 
@@ -54,13 +54,13 @@ class Axis:
     Attributes
     ----------
     id : str
-        Name that the moves of :meth:`Space.place` use.
+        Identifier in the moves of :meth:`Space.place`.
     name : str
-        Name to be shown.
+        Name on the page.
     share : float or None
-        Share of the latents' variance; None if it is not known.
+        Share of the variance of the latents; None if it is unknown.
     at : float
-        Place of the point along it, in standard deviations from the centre.
+        Position of the point along the axis, in standard deviations from the centre.
     """
 
     id: str
@@ -71,15 +71,16 @@ class Axis:
 
 @dataclass(frozen=True)
 class Place:
-    """Point in the latent space, and how far inside it lies.
+    """Point in the latent space, with its position in the region.
 
     Attributes
     ----------
     latents : ndarray, shape (D,)
+        Latents of the point.
     gauge : float
-        Gauge in the region, at most 1 inside.
+        Gauge in the region. It is at most 1 inside.
     kept : float
-        Share of the distance from the centre that was kept: below 1 where the point was pulled inside.
+        Share of the distance from the centre that was kept. It is below 1 if the point was pulled inside.
     plane : tuple of two float
         Scores on the first two components, in standard deviations.
     """
@@ -101,7 +102,8 @@ class Neighbours:
     distances : ndarray, shape (n,)
         Distances between the latents.
     ratio : float
-        Distance to the nearest one, over the median distance from an image to its nearest training image.
+        Ratio of the distance to the nearest one to the median distance from an image to its nearest training
+        image.
     """
 
     rows: np.ndarray
@@ -110,42 +112,42 @@ class Neighbours:
 
 
 class Space:
-    """Shapes of latents, with what is known of the images behind them.
+    """Shapes of latents, with decoder, encoder and training images.
 
     Parameters
     ----------
     shapes : mapping of str to shape
         One or more shapes of the same latents, by name.
     name : str
-        Name of the whole.
+        Name of the space.
     decode : callable, optional
         Function from float32 latents (n, D) to images (n, H, W, C), uint8 or floats in `pixel_range`.
     encode : callable, optional
-        Function from uint8 images (n, H, W, C) to latents. It is used with square images of 1 or 3 channels.
+        Function from uint8 images (n, H, W, C) to latents. It is used for square images with 1 or 3 channels.
     latents : array, shape (n, D), optional
         Latents of the training images.
     unseen : array, shape (m, D), optional
         Latents of images that were not trained on.
     images : callable, optional
-        Function that gives the training images, (n, H, W, C) uint8, in the order of the latents. It is called
-        when they are first needed.
+        Function that returns the training images, (n, H, W, C) uint8, in the order of the latents. It is
+        called when they are first needed.
     directions : mapping of str to Direction, optional
         Directions of attributes, by name.
     settings : DrawSettings, optional
-        Settings to begin with.
+        Initial settings of the draws.
     default : str, optional
-        Name of the shape to begin with; the first one when absent.
+        Name of the initial shape. The default is the first one.
     pixel_range : tuple of two float
         Black and white of decoded images that are floats.
     folder : str, optional
-        Folder of the run, for the lines of Python that make a picture again.
+        Folder of the run, for the exported Python code.
 
     Raises
     ------
     TypeError
-        If a shape is none, or `decode` or `encode` no function.
+        If a shape is not a shape, or `decode` or `encode` is not a function.
     ValueError
-        If there is no shape, the shapes or latents differ in D, or `decode` gives no images.
+        If there is no shape, if the shapes or latents differ in D, or if `decode` does not return images.
     """
 
     def __init__(
@@ -165,7 +167,7 @@ class Space:
         folder: str | None = None,
     ):
         if not shapes:
-            raise ValueError("shapes: expected one or more; got none")
+            raise ValueError("shapes: expected at least one shape; got none")
         for shape in shapes.values():
             check_shape(shape)
         self.shapes = dict(shapes)
@@ -173,8 +175,8 @@ class Space:
         for other, shape in self.shapes.items():
             if shape.n_features != self.n_features:
                 raise ValueError(
-                    f"shapes: expected {self.n_features} latent dimensions in all; got {shape.n_features} "
-                    f"in {other}"
+                    f"shapes: expected {self.n_features} latent dimensions in all shapes; got "
+                    f"{shape.n_features} in {other}"
                 )
         self.name, self.folder = name, folder
         self.default = next(iter(self.shapes)) if default is None else default
@@ -186,7 +188,7 @@ class Space:
             self._point("directions", direction.vector)
         self._load_images = images
         self._cached: dict[Any, Any] = {}
-        # Decoders of other frameworks need not be ready for several threads.
+        # Decoders of other frameworks may not be thread-safe.
         self._network, self._loading = threading.RLock(), threading.Lock()
         self._decoder = None if decode is None else ImageDecoder(decode, pixel_range)
         self.image_shape: tuple[int, ...] | None = None
@@ -215,7 +217,7 @@ class Space:
         return height == width and channels in (1, 3)
 
     def warm_up(self) -> None:
-        """Compile all that the sliders need, so that no first move waits."""
+        """Compile everything that the sliders need, so that the first move does not wait."""
         for name in self.shapes:
             place = self.place(name, None, {"c0": 9.0}, self.settings, keep_inside=True)
             self.axes(name, None, self.settings)
@@ -226,7 +228,7 @@ class Space:
 
     @property
     def has_decoder(self) -> bool:
-        """Whether points can be seen."""
+        """Whether points can be decoded."""
         return self._decoder is not None
 
     @property
@@ -237,17 +239,17 @@ class Space:
     # --- shapes ---
 
     def shape(self, name: str) -> Shape:
-        """Shape of this name.
+        """Return the shape of this name.
 
         Raises
         ------
         ValueError
-            If there is none.
+            If no shape has this name.
         """
         return self.shapes[check_choice("shape", name, self.shapes)]
 
     def centre(self, name: str) -> np.ndarray:
-        """Centre of a shape, ``(D,)``."""
+        """Return the centre of a shape, ``(D,)``."""
         return self._once(("centre", name), lambda: self._centre(self.shape(name)))
 
     def _centre(self, shape: Shape) -> np.ndarray:
@@ -256,15 +258,15 @@ class Space:
         return self._reconstructed(shape, np.zeros(shape.n_components))
 
     def _scores(self, frame: Any, point: np.ndarray) -> np.ndarray:
-        """Scores of one point, ``(K,)``."""
+        """Compute the scores of one point, ``(K,)``."""
         return np.asarray(_project(frame, point[None]))[0]
 
     def _reconstructed(self, frame: Any, scores: np.ndarray) -> np.ndarray:
-        """Latents of the scores of one point, ``(D,)``."""
+        """Compute the latents of the scores of one point, ``(D,)``."""
         return np.asarray(_reconstruct(frame, scores[None].astype(np.float32)), np.float32)[0]
 
     def _frame(self, name: str, part: int | None) -> Any:
-        """Shape on whose axes a point moves: a part of a mixture, or the shape itself."""
+        """Return the shape along whose axes a point moves: a part of a mixture, or the shape itself."""
         shape = self.shape(name)
         if not isinstance(shape, Mixture):
             return shape
@@ -276,7 +278,7 @@ class Space:
         return self._cached[key]
 
     def nearest_part(self, name: str, latents: np.ndarray, settings: DrawSettings) -> int | None:
-        """Part of a mixture in whose region a point lies deepest; None for any other shape."""
+        """Find the part of a mixture in whose region a point lies deepest; None for any other shape."""
         shape = self.shape(name)
         if not isinstance(shape, Mixture):
             return None
@@ -288,22 +290,22 @@ class Space:
         return int(np.argmin(as_region(settings.region).gauge(jnp.asarray(scores, np.float32))))
 
     def plane(self, name: str, latents: np.ndarray) -> np.ndarray:
-        """Scores of rows on the first two components, in standard deviations, ``(n, 2)``."""
+        """Compute the scores of rows on the first two components, in standard deviations, ``(n, 2)``."""
         shape = self.shape(name)
         frame = shape.shared if isinstance(shape, Mixture) else shape
         scores = np.asarray(_project(frame, latents))[:, :2] / np.asarray(frame.scale)[:2]
         return np.pad(scores, [(0, 0), (0, 2 - scores.shape[1])]).astype(np.float32)
 
     def training_plane(self, name: str) -> np.ndarray:
-        """Places of up to 2,048 training latents in the plane of the first two components, ``(n, 2)``."""
+        """Positions of up to 2,048 training latents in the plane of the first two components, ``(n, 2)``."""
         if self.latents is None:
             return np.zeros((0, 2), np.float32)
         return self._once(("plane", name), lambda: self.plane(name, self._shown()))
 
     def training_gauges(self, name: str, region: Any) -> np.ndarray | None:
-        """Gauges of training latents at level 1, at the percentages 5, 50 and 95; None without latents.
+        """Percentiles 5, 50 and 95 of the gauges of training latents at level 1; None without latents.
 
-        They fall in proportion to the level.
+        Gauges are inversely proportional to the level.
         """
         if self.latents is None:
             return None
@@ -331,18 +333,18 @@ class Space:
         name : str
             Name of the shape.
         latents : ndarray, shape (D,), optional
-            Point; the centre when absent.
+            Point to move. The default is the centre.
         settings : DrawSettings
-            Region by which the part of a mixture is chosen.
+            Settings with the region by which the part of a mixture is chosen.
         n : int
             Number of components, from the first.
 
         Returns
         -------
         part : int or None
-            Part of a mixture whose axes they are.
+            Part of a mixture to which the axes belong.
         axes : list of Axis
-            Components, then directions.
+            Components, followed by directions.
         """
         centre = self.centre(name)
         point = centre if latents is None else latents
@@ -377,16 +379,16 @@ class Space:
         name : str
             Name of the shape.
         start : ndarray, shape (D,), optional
-            Point to move; the centre when absent.
+            Point to move. The default is the centre.
         moves : mapping of str to float
-            Standard deviations to go along axes, by their ids.
+            Moves along axes in standard deviations, by the ids of the axes.
         settings : DrawSettings
-            Region and level that the gauge is of.
+            Settings with the region and the level of the gauge.
         part : int, optional
-            Part of a mixture on whose axes it moves.
+            Part of a mixture along whose axes the point moves.
         keep_inside : bool
-            Whether a point that leaves the region is pulled towards the centre, or that of the nearest part.
-            One that begins outside goes no further out than it was.
+            Whether a point that leaves the region is pulled towards the centre of the shape, or of the
+            nearest part. A point that starts outside moves no further out.
 
         Returns
         -------
@@ -395,7 +397,7 @@ class Space:
         Raises
         ------
         ValueError
-            For an unknown shape or axis, or numbers that are not finite.
+            If a shape or an axis is unknown, or a number is not finite.
         """
         start = self.centre(name) if start is None else self._point("start", start)
         moves = {axis: amount for axis, amount in moves.items() if amount != 0}
@@ -425,44 +427,44 @@ class Space:
                     raise ValueError(f"moves: expected c0 to c{frame.n_components - 1}; got {axis!r}")
                 along[int(number)] = amount * float(frame.scale[int(number)])
         if not (np.abs(along) < _LARGEST).all():
-            raise ValueError("moves: expected numbers that float32 holds; got larger ones")
+            raise ValueError("moves: expected numbers within the range of float32; got larger ones")
         if along.any():
-            # What lies off the principal axes stays as it is.
+            # The part of the point off the principal axes does not change.
             scores = self._scores(frame, start)
             moved += self._reconstructed(frame, scores + along) - self._reconstructed(frame, scores)
         with np.errstate(over="ignore"):
             return self._point("moves", moved)
 
     def _pulled(self, name: str, latents: np.ndarray, share: float, settings: DrawSettings) -> np.ndarray:
-        """Point whose gauge is so much smaller: the gauge falls in proportion on the way to the centre."""
+        """Scale the gauge of a point by a share: gauges are proportional on the way to the centre."""
         frame = self._frame(name, self.nearest_part(name, latents, settings))
         scores = self._scores(frame, latents)
         return latents + self._reconstructed(frame, share * scores) - self._reconstructed(frame, scores)
 
     def gauge(self, name: str, latents: np.ndarray, settings: DrawSettings) -> float:
-        """Gauge of one point."""
+        """Compute the gauge of one point."""
         return float(self.gauges(name, latents[None], settings)[0])
 
     def gauges(self, name: str, latents: np.ndarray, settings: DrawSettings) -> np.ndarray:
-        """Gauges of rows, ``(n,)``."""
+        """Compute the gauges of rows, ``(n,)``."""
         gauges = el.gauge(self.shape(name), latents, level=settings.radius, region=settings.region)
         return np.asarray(gauges, np.float64)
 
     def spans(
         self, name: str, point: np.ndarray, settings: DrawSettings, *, part: int | None, n: int = 12
     ) -> dict[str, tuple[float, float]]:
-        """How far a point can be moved along each axis alone and stay inside.
+        """Compute the range of each axis within which a point stays inside.
 
         Parameters
         ----------
         name, point, settings, part, n
-            As for :meth:`place` and :meth:`axes`.
+            Arguments as for :meth:`place` and :meth:`axes`.
 
         Returns
         -------
         dict of str to (float, float)
-            Places along each axis, by its id, in standard deviations as those of :class:`Axis`; empty for a
-            point outside, and for a shape whose axes are curved.
+            Positions along each axis, by its id, in standard deviations as in :class:`Axis`. The result is
+            empty for a point outside, and for a shape with curved axes.
         """
         frame = self._frame(name, part)
         if not isinstance(frame, PCAState) or self.gauge(name, point, settings) > 1:
@@ -484,14 +486,14 @@ class Space:
         return spans
 
     def pulled_inside(self, name: str, latents: np.ndarray, settings: DrawSettings) -> np.ndarray:
-        """Point on the way to the centre of its shape, or of the nearest part, where the region begins."""
+        """Pull a point towards the centre of its shape, or of the nearest part, up to the boundary."""
         gauge = self.gauge(name, latents, settings)
         return latents if gauge <= 1 else self._pulled(name, latents, 1 / gauge, settings)
 
     def between(self, name: str, start: np.ndarray, end: np.ndarray, fractions: np.ndarray) -> np.ndarray:
-        """Points on the way from one to another, at fractions (n,) of it, ``(n, D)``.
+        """Compute points on the path from one point to another, at fractions (n,) of it, ``(n, D)``.
 
-        The way is straight, or curved as the coordinates of the shape are.
+        The path is straight in the coordinates of the shape, and therefore curved for a flow.
         """
         shape = self.shape(name)
         if isinstance(shape, PCAState | Mixture):
@@ -505,14 +507,14 @@ class Space:
         return path[key][np.rint((_N_ON_PATH - 1) * np.asarray(fractions)).astype(int)]
 
     def square(self, name: str, corners: np.ndarray, n: int) -> np.ndarray:
-        """Points of a square between four, ``(n * n, D)``, row by row.
+        """Compute the points of a square between four corners, ``(n * n, D)``, row by row.
 
         Parameters
         ----------
         name : str
-            Name of the shape, in whose coordinates the ways between points are straight.
+            Name of the shape in whose coordinates the paths between points are straight.
         corners : ndarray, shape (4, D)
-            Points at the upper left, upper right, lower left and lower right.
+            Points at the upper left, upper right, lower left and lower right corner.
         n : int
             Number of points in a row.
         """
@@ -530,7 +532,7 @@ class Space:
         Raises
         ------
         ValueError
-            If there is no decoder, or it gives no images.
+            If there is no decoder, or it does not return images.
         """
         if self._decoder is None:
             raise ValueError("decode: expected a decoder; got a space without one")
@@ -552,7 +554,7 @@ class Space:
         seed: int = 0,
         label: str | None = None,
     ) -> el.Draws | el.MixtureDraws:
-        """Rows of the sequence that a seed begins."""
+        """Draw rows of the sequence of a seed."""
         shape = self.shape(name)
         return el.sample_at(el.key(seed), shape, np.asarray(rows), label=label, **settings.options)
 
@@ -573,7 +575,7 @@ class Space:
         Raises
         ------
         ValueError
-            If there is no encoder, or the content is no picture of at most 50 million pixels.
+            If there is no encoder, or the content is not a picture of at most 50 million pixels.
         """
         if self._encode is None or self.image_shape is None:
             raise ValueError("encode: expected an encoder of square images; got a space without one")
@@ -594,20 +596,20 @@ class Space:
     # --- neighbours ---
 
     def nearest(self, latents: np.ndarray, n: int = 6) -> Neighbours:
-        """Training images whose latents lie nearest to a point.
+        """Find the training images whose latents lie nearest to a point.
 
         Raises
         ------
         ValueError
-            If there are no training latents.
+            If the space has no training latents.
         """
         known = self.latents
         if known is None:
-            raise ValueError("latents: expected those of training images; got a space without any")
+            raise ValueError("latents: expected latents of training images; got a space without them")
         squares = self._once("squares", lambda: np.sum(np.square(known), axis=1))
         n = min(n, len(squares))
         near = np.argpartition(squares - 2 * known @ latents, n - 1)[:n]
-        # Those few once more, without the digits that large squares cost.
+        # The distances of these few are computed again without cancellation.
         distances = np.linalg.norm(known[near] - latents, axis=1)
         order = np.argsort(distances, kind="stable")
         typical = self._once("typical", self._typical_distance)
@@ -615,7 +617,7 @@ class Space:
         return Neighbours(near[order], distances[order], ratio)
 
     def _typical_distance(self) -> float:
-        """Median distance from an unseen image, or one of the training, to its nearest training image."""
+        """Median distance from an unseen image, or else a training image, to its nearest training image."""
         assert self.latents is not None
         others = self.unseen is not None
         source = self.unseen if self.unseen is not None else self.latents
@@ -627,7 +629,7 @@ class Space:
         return float(np.median(np.linalg.norm(self.latents[nearest] - source[rows], axis=1)))
 
     def training_images(self) -> np.ndarray | None:
-        """Training images in the order of the latents, read by the first call; None if they can't be had."""
+        """Training images in the order of the latents, read by the first call; None if they are missing."""
         with self._loading:
             return self._once("images", self._read_images)
 
@@ -637,14 +639,14 @@ class Space:
             try:
                 images = self._load_images()
             except (OSError, ValueError, TypeError):
-                return None  # they have moved: the page then shows reconstructions
+                return None  # without images the page shows reconstructions
         if images is None or len(images) != len(self.latents if self.latents is not None else ()):
             return None
         return images if images.shape[1:] == self.image_shape else None
 
 
 def _crossings(way: np.ndarray, gauges: np.ndarray) -> tuple[float, float]:
-    """Where the gauge passes 1 on both sides of the middle of a way; its ends if it does not."""
+    """Find where the gauge passes 1 on both sides of the middle of a way; its ends if it does not."""
     middle = len(way) // 2
 
     def first(way: np.ndarray, gauges: np.ndarray) -> float:

@@ -359,7 +359,7 @@ def test_a_space_without_a_decoder_has_places_and_gauges(space):
     assert len(client.post("/api/draws").json()["gauge"]) == api.N_DRAWS
     assert client.post("/api/encode", content=b"x").status_code == 400
     assert (
-        client.post("/api/nearest").json()["error"].startswith("latents: expected those of training images")
+        client.post("/api/nearest").json()["error"].startswith("latents: expected latents of training images")
     )
     assert client.post("/api/strip", json={"axis": "c0"}).status_code == 400
 
@@ -367,8 +367,11 @@ def test_a_space_without_a_decoder_has_places_and_gauges(space):
 def test_spaces_that_do_not_fit_are_refused(space, make_state):
     state = space.shapes["state"]
     for arguments, message in (
-        (({},), "shapes: expected one or more"),
-        (({"a": state, "b": make_state(2)},), "shapes: expected 12 latent dimensions in all; got 2 in b"),
+        (({},), "shapes: expected at least one shape"),
+        (
+            ({"a": state, "b": make_state(2)},),
+            "shapes: expected 12 latent dimensions in all shapes; got 2 in b",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             Space(*arguments)

@@ -100,4 +100,4 @@ def test_a_port_that_is_taken_is_named(folder, space, capsys):
     port = page.address.partition("/?")[0].rpartition(":")[2]
     assert main(["explore", str(folder), "--no-browser", "--port", port]) == 1
     page.close()
-    assert f"--port: expected one that is free on 127.0.0.1; got {port}" in capsys.readouterr().err
+    assert f"--port: expected a free port on 127.0.0.1; got {port}" in capsys.readouterr().err

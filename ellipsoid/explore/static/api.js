@@ -1,4 +1,4 @@
-// Requests to the server: points and numbers as JSON, pictures as bytes with what belongs to them in a header.
+// Requests to the server: points and numbers as JSON, pictures as bytes with their metadata in a header.
 
 const token = new URLSearchParams(location.search).get("token") ?? "";
 
@@ -32,23 +32,23 @@ async function answered(name, body, type) {
   return response;
 }
 
-/** Ask with an object; the answer is a Response. */
+/** Send an object; the answer is a Response. */
 export const ask = (name, fields = {}) => post(name, JSON.stringify(fields), "application/json");
 
-/** Ask with an object; the answer is an object. */
+/** Send an object; the answer is an object. */
 export const askJson = async (name, fields) => (await ask(name, fields)).json();
 
 /** Send the bytes of a file. */
 export const send = (name, file) => post(name, file, "application/octet-stream");
 
-/** Picture or pictures of an answer (null where the space has no decoder), with what belongs to them. */
+/** Picture or pictures of an answer (null if the space has no decoder), with their metadata. */
 export async function pictured(response) {
   const header = response.headers.get("x-ellipsoid");
   if (header === null) return { bitmap: null, about: await response.json() };
   return { bitmap: await createImageBitmap(await response.blob()), about: JSON.parse(header) };
 }
 
-/** One request at a time: while one is on its way, only the newest of the others waits. */
+/** One request at a time: while it runs, only the newest of the others waits. */
 export class Newest {
   #work;
   #waiting = null;

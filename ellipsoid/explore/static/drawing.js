@@ -37,11 +37,11 @@ export function showGauge(gauge, kept, training) {
   document.getElementById("training").textContent =
     training === null
       ? "The line marks the boundary of the region, at gauge 1."
-      : `The line marks the boundary, at gauge 1. Hatched: training images, 90 % of them from ${training[0].toFixed(2)} to ${training[2].toFixed(2)}.`;
+      : `The line marks the boundary of the region, at gauge 1. The hatched band holds 90 % of the training images, from ${training[0].toFixed(2)} to ${training[2].toFixed(2)}.`;
   return `gauge ${text}, ${side}`;
 }
 
-/** Draw the map: training latents, the ellipse of the level (null: none), draws, pins and the point. */
+/** Draw the map: training latents, the ellipse of the level (none if null), draws and the point. */
 export function drawMap(canvas, { points, level, draws, point }) {
   const size = Math.round(canvas.clientWidth * devicePixelRatio);
   if (size === 0) return;

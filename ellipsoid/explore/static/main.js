@@ -1,4 +1,4 @@
-// The page: what a person does changes the state; the state is shown.
+// The page: actions change the state, and the state is shown.
 
 import { Newest, ask, askJson, pictured, send } from "./api.js";
 import { drawMap, show, showGauge } from "./drawing.js";
@@ -13,14 +13,14 @@ let space;
 let history;
 let beginning;
 let nShown = 12;
-// What is known of the state that is shown.
+// Data about the state that is shown.
 const shown = { axes: [], matched: null, training: null, points: new Float32Array(0), draws: [], point: null };
 
 const say = (text) => {
   status.textContent = text;
 };
 
-/** Do something, and say what went wrong. */
+/** Run something, and show its error. */
 async function attempt(work) {
   try {
     await work();
@@ -29,11 +29,11 @@ async function attempt(work) {
   }
 }
 
-// --- what the server is asked -------------------------------------------------------------------------
+// --- requests to the server -------------------------------------------------------------------------
 
 const shape = () => space.shapes.find((one) => one.name === history.state.shape) ?? space.shapes[0];
 
-/** Fields that say where a point begins, and how it is judged. */
+/** Fields of the starting point, the draws and the region. */
 function where(state = history.state) {
   const { shape, law, region, level, part } = state;
   const start = state.t !== null ? { a: state.a, b: state.b, t: state.t } : { z: state.z };
@@ -130,10 +130,10 @@ const nearest = new Newest(async () => {
     const captions = about.distances.map((distance) => distance.toPrecision(3));
     const texts = about.rows.map((row, index) => `Training image ${row}, at distance ${captions[index]}`);
     showFigures($("nearest"), bitmap, captions, texts);
-    const other = about.unseen ? "an unseen image to its nearest training image" : "a training image to its nearest other one";
-    const what = about.reconstructed ? " The pictures are reconstructions, since the images are not at hand." : "";
-    const ratio = about.ratio === null ? "" : ` The first is ${about.ratio.toFixed(2)} times as far as it usually is from ${other}.`;
-    $("nearest-note").textContent = `Below each is its distance in latents.${ratio}${what}`;
+    const other = about.unseen ? "an unseen image" : "a training image";
+    const what = about.reconstructed ? " The pictures are reconstructions, because the training images are not available." : "";
+    const ratio = about.ratio === null ? "" : ` The nearest one is ${about.ratio.toFixed(2)} times as far away as the nearest training image usually is from ${other}.`;
+    $("nearest-note").textContent = `The number below each picture is its distance in the latent space.${ratio}${what}`;
   });
 });
 
@@ -152,7 +152,7 @@ const code = new Newest(async () => {
   });
 });
 
-/** Gauges of training images at the level of now; they are known for level 1. */
+/** Gauges of training images at the current level, from those at level 1. */
 const scaled = (gauges) => (gauges === null ? null : gauges.map((gauge) => gauge / history.state.level));
 
 const chosenDraw = () => {
@@ -169,12 +169,12 @@ function showAxes() {
   const rest = shown.axes.filter((axis) => !isDirection(axis));
   components.show(rest, history.state.moves);
   $("part-note").hidden = history.state.part === null;
-  $("part-note").textContent = `The components are those of part ${history.state.part + 1} of ${shape().parts}, the nearest.`;
+  $("part-note").textContent = `The components belong to part ${history.state.part + 1} of ${shape().parts}, the nearest one.`;
   $("more").hidden = rest.length >= shape().components;
   const along = $("along");
   const chosen = along.value;
   const options = shown.axes.map((axis) => new Option(axis.name, axis.id));
-  if (history.state.a !== null && history.state.b !== null) options.unshift(new Option("the way from A to B", ""));
+  if (history.state.a !== null && history.state.b !== null) options.unshift(new Option("the path from A to B", ""));
   along.replaceChildren(...options);
   if (options.some((option) => option.value === chosen)) along.value = chosen;
 }
@@ -182,7 +182,7 @@ function showAxes() {
 function showLevel() {
   const { level } = history.state;
   const slider = $("level");
-  // Where draws vary as the latents do is at four fifths of the slider.
+  // The level of equal variance stands at four fifths of the slider.
   slider.max = Math.max(shown.matched === null ? 4 : 1.25 * shown.matched, level);
   slider.min = Math.min(0.2, level);
   slider.value = level;
@@ -242,7 +242,7 @@ function remember() {
 }
 
 let waiting;
-/** Show a state that is there to stay; `before` tells what need not be asked for again. */
+/** Show a committed state; equal parts of `before` are not requested again. */
 function showAll(before) {
   const state = history.state;
   const differ = (...names) => before === undefined || names.some((name) => before[name] !== state[name]);
@@ -279,13 +279,13 @@ function commit(changes = {}) {
   showAll(Object.keys(changes).length ? before : { ...history.state });
 }
 
-/** Begin at another point. */
+/** Start at another point. */
 const go = (changes) => commit({ z: null, t: null, part: null, moves: {}, origin: "point", ...changes });
 
-/** Change how is drawn: a point that was drawn stays, but is no longer one of the draws. */
+/** Change the settings of the draws: a drawn point stays, but is no longer one of the draws. */
 const redraw = (changes) => commit({ origin: history.state.origin === "draw" ? "point" : history.state.origin, first: 0, ...changes });
 
-// --- what a person does -------------------------------------------------------------------------------
+// --- actions of a person -------------------------------------------------------------------------------
 
 const moveAxis = (id, amount) => {
   const since = performance.now();
@@ -320,14 +320,14 @@ const travel = (step) => {
 };
 
 async function upload(file) {
-  if (!space.encoder) return say("This space has no encoder, so that it can't take pictures.");
-  if (file.size > space.max_upload) return say(`The picture has more than ${space.max_upload / 2 ** 20} MB.`);
+  if (!space.encoder) return say("This space has no encoder, so it cannot take pictures.");
+  if (file.size > space.max_upload) return say(`The picture is larger than ${space.max_upload / 2 ** 20} MB.`);
   say("Encoding …");
   await attempt(async () => {
     const { bitmap, about } = await pictured(await send("encode", file));
     show($("original"), bitmap, 0, 2);
     show($("rebuilt"), bitmap, 1, 2);
-    $("loss").textContent = `Root mean squared error ${about.error.toFixed(3)}, of pixels from 0 to 1.`;
+    $("loss").textContent = `The root mean squared error of the reconstruction is ${about.error.toFixed(3)}, for pixels from 0 to 1.`;
     $("pair").hidden = false;
     say("");
     go({ z: about.z, origin: "picture" });
@@ -345,7 +345,7 @@ async function save(name, request, fields) {
   });
 }
 
-/** Times that a small picture is enlarged in a file. */
+/** Factor by which a small picture is enlarged in a file. */
 const enlarged = () => Math.max(1, Math.round(480 / Math.max(space.image[0], space.image[1])));
 function frames() {
   const axis = $("along").value;
@@ -361,7 +361,7 @@ async function copy(text, button) {
     button.textContent = "Copied";
     setTimeout(() => (button.textContent = before), 1500);
   } catch {
-    say("The browser does not let the page copy. Copy it by hand.");
+    say("The browser does not allow the page to copy. Select the text and copy it by hand.");
   }
 }
 
@@ -384,7 +384,7 @@ function listen() {
   });
   change("shape", (list) =>
     attempt(async () => {
-      // The point stays; only the axes are others.
+      // The point stays; only the axes change.
       const { z } = await askJson("point", moved());
       const stays = history.state.origin === "centre" && !Object.keys(history.state.moves).length;
       const place = stays ? {} : { z, origin: "point", t: null };
@@ -497,8 +497,8 @@ async function begin() {
   $("neighbours").hidden = space.latents === 0 || space.image === null;
   $("own").hidden = !space.encoder;
   $("map-note").textContent =
-    (space.latents ? "Training latents on the first two components" : "The first two components") +
-    ", in standard deviations, with the ellipse of the level, the draws, and the point.";
+    `The map shows ${space.latents ? "the training latents, " : ""}the ellipse of the level, the draws and the point ` +
+    "in the plane of the first two components, in standard deviations.";
   if (space.image === null) {
     $("map-section").hidden = true;
     $("along-field").hidden = true;

@@ -1,8 +1,8 @@
-// Sliders in standard deviations from the centre, one for each axis that the server names.
+// Sliders in standard deviations from the centre, one for each axis from the server.
 
 const REACH = 4;
 
-/** Axes as sliders in a list. `moved(id, amount)` is called while one is moved, `done()` when it is let go. */
+/** Axes as sliders in a list. `moved(id, amount)` is called during a move, and `done()` at its end. */
 export class Sliders {
   #list;
   #moved;
@@ -15,7 +15,7 @@ export class Sliders {
     this.#done = done;
   }
 
-  /** Show axes, each with the place of the point along it, and moves from there. */
+  /** Show axes, each with the position of the point along it, and moves from there. */
   show(axes, moves) {
     const ids = axes.map((axis) => axis.id);
     if (ids.join("\n") !== [...this.#rows.keys()].join("\n")) this.#build(axes);
@@ -30,7 +30,7 @@ export class Sliders {
     this.place(moves);
   }
 
-  /** Put the sliders where some moves have brought the point. */
+  /** Set the sliders to the position of the point after its moves. */
   place(moves) {
     for (const [id, row] of this.#rows) {
       if (document.activeElement !== row.input || !row.dragged) row.input.value = row.at + (moves[id] ?? 0);
@@ -38,7 +38,7 @@ export class Sliders {
     }
   }
 
-  /** Mark on each slider from where to where the point stays inside; where nothing is known, nothing. */
+  /** Mark the range of each slider in which the point stays inside, if it is known. */
   mark(spans) {
     for (const [id, row] of this.#rows) {
       const reach = Number(row.input.max);
@@ -86,7 +86,7 @@ export class Sliders {
         };
         row.input.addEventListener("input", (event) => {
           row.dragged = true;
-          // The ends of a step need not meet the place where the point began.
+          // The steps of the slider may miss the starting position of the point.
           const amount = Number(row.input.value) - row.at;
           set(Math.abs(amount) < 0.025 ? 0 : amount, event);
         });

@@ -1,4 +1,4 @@
-// State of the page as one plain object: kept in a history, and written into the address after "#".
+// State of the page as one plain object, with a history. The address contains it after "#".
 
 const TEXTS = ["shape", "law", "region", "label", "origin", "z", "a", "b"];
 const NUMBERS = ["level", "seed", "first", "row", "part", "t"];
@@ -11,7 +11,7 @@ export class History {
     this.state = state;
   }
 
-  /** Change the state for a moment: a slider that is being dragged. */
+  /** Change the state temporarily, while a slider is dragged. */
   preview(changes) {
     this.#start ??= this.state;
     this.state = { ...this.state, ...changes };
@@ -19,7 +19,7 @@ export class History {
 
   #start = null;
 
-  /** Change the state, so that it can be undone. */
+  /** Change the state with the possibility to undo it. */
   commit(changes = {}) {
     const next = { ...this.state, ...changes };
     const before = this.#start ?? this.state;
@@ -52,7 +52,7 @@ export class History {
   }
 }
 
-/** Text of a state, for the address. */
+/** Write a state as text for the address. */
 export function write(state) {
   const words = new URLSearchParams();
   for (const name of [...TEXTS, ...NUMBERS]) {
@@ -63,7 +63,7 @@ export function write(state) {
   return words.toString();
 }
 
-/** State of such a text, with what it does not say from another; what makes no sense is left out. */
+/** Read a state from such a text. Missing values come from `otherwise`; invalid ones are ignored. */
 export function read(text, otherwise) {
   const words = new URLSearchParams(text);
   const state = { ...otherwise };

@@ -3,7 +3,7 @@
 import { show } from "./drawing.js";
 import { element } from "./sliders.js";
 
-/** Pictures that can be pressed; `texts` say what each of them is, `pressed` which one is chosen. */
+/** Show pictures as buttons, described by `texts`; `pressed` is the chosen one. */
 export function showButtons(list, sheet, texts, pressed, press) {
   if (list.childElementCount !== texts.length) {
     list.replaceChildren(
@@ -31,12 +31,12 @@ export function showButtons(list, sheet, texts, pressed, press) {
   mark(list, pressed);
 }
 
-/** Mark the one that is chosen. */
+/** Mark the chosen picture. */
 export function mark(list, pressed) {
   [...list.children].forEach((tile, index) => tile.setAttribute("aria-pressed", String(index === pressed)));
 }
 
-/** Pictures with captions. */
+/** Show pictures with captions. */
 export function showFigures(list, sheet, captions, texts) {
   list.replaceChildren(
     ...captions.map((words, index) => {
