@@ -1,7 +1,7 @@
-"""The whole method on embedded data: drawn faces -> autoencoder -> PCA state -> new faces.
+"""Demonstration of the whole method on embedded data: drawn faces -> autoencoder -> latents -> new faces.
 
-Everything lands in one run folder: the trained autoencoder, the latents, the PCA state, the pictures
-and a one-page report.
+One run folder holds all results: the trained autoencoder, the latents, the shapes, the pictures and a report
+on one page.
 """
 
 import time
@@ -28,22 +28,24 @@ from ellipsoid.run_directions import learn_run_directions
 from ellipsoid.runs import DRAWN_FACES, RunFolder, check_run_folder, drawn_faces, fit_run, record_images
 from ellipsoid.state import PCAState
 
-# Draws by which the speed is told.
+# Number of draws for the measurement of the speed.
 _N_DRAWS = 10_000
 
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Sizes of the demonstration.
+    """Settings of the demonstration.
 
     Attributes
     ----------
     n_images, n_test : int
-        Numbers of drawn faces for training, and of others to judge the reconstruction by.
+        Numbers of drawn faces for training, and of unseen faces for the test of reconstructions.
     autoencoder : AutoencoderConfig
+        Settings of the autoencoder.
     training : TrainConfig
+        Settings of its training.
     seed : int
-        Seed of everything random.
+        Random seed of all steps.
     flow_options : mapping of str to value
         Arguments of :func:`ellipsoid.fit_flow`.
     """
@@ -57,19 +59,19 @@ class DemoConfig:
 
     @classmethod
     def small(cls, seed: int = 0) -> "DemoConfig":
-        """Make the default: 40 x 40 pixels, 64 latents, a few minutes on two cores."""
+        """Return the default settings: 40 x 40 pixels and 64 latents, a few minutes on two cores."""
         return cls(
             n_images=12_000,
             n_test=1_000,
             autoencoder=AutoencoderConfig(image_size=40, filters=(16, 32, 64, 128), latent_dim=64),
-            # Small batches: at 192,000 images in all, 6,000 x 32 reach half of the error of 1,500 x 128.
+            # For 192,000 images in all, 6,000 batches of 32 reach half of the error of 1,500 batches of 128.
             training=TrainConfig(steps=6_000, batch_size=32, learning_rate=3e-3, seed=seed),
             seed=seed,
         )
 
     @classmethod
     def full(cls, seed: int = 0) -> "DemoConfig":
-        """Make the source's shape: 64 x 64 pixels, 4 + 4 layers, 256 latents."""
+        """Return the settings of the source method: 64 x 64 pixels, 4 + 4 layers, 256 latents."""
         return cls(
             n_images=30_000,
             n_test=1_000,
@@ -80,29 +82,30 @@ class DemoConfig:
 
 
 def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[str, str]:
-    """Run the demonstration into the folder `out`.
+    """Run the demonstration, with all results in the folder `out`.
 
     Parameters
     ----------
     out : Path
-        Run folder; must not exist or be empty.
+        Run folder. It does not exist yet, or is empty.
     config : DemoConfig
+        Settings of the demonstration.
     progress : bool
-        Show progress bars.
+        Whether to show progress bars.
 
     Returns
     -------
     dict
-        Measurements, ready to print: label to value.
+        Measurements by label, ready to print.
 
     Raises
     ------
     FileExistsError
-        If `out` holds anything.
+        If `out` is not empty.
     OSError
-        If a file can't be written.
+        If a file cannot be written.
     KeyboardInterrupt
-        When interrupted; an epoch that is under way is recorded first.
+        When interrupted. The current epoch is recorded first.
     """
     check_run_folder(out)
     started = time.monotonic()
@@ -126,12 +129,12 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
     n_pairs = state.n_components * (state.n_components - 1) // 2
     summary = {
         "images": f"{config.n_images:,} drawn faces, {size} x {size} pixels",
-        "latent dimensions": f"{state.n_features}, of which {state.n_components} have variance",
-        "test error": f"{error:.5f} mean squared, {error / mean_error:.1%} of what the mean image gives",
-        "latents drawn": f"{rate:,.0f} vectors/s with the law redraw, first compilation included",
-        "inside": f"{share_inside:.0%} of the draws meet all {n_pairs:,} pair conditions",
-        "drawn from": f"{choice.best}, by {choice.n_held_out:,} unseen faces",
-        "time": f"{(time.monotonic() - started) / 60:.1f} minutes until here",
+        "latent dimensions": f"{state.n_features}, {state.n_components} of them with variance",
+        "test error": f"{error:.5f} mean squared, {error / mean_error:.1%} of the error of the mean image",
+        "latents drawn": f"{rate:,.0f} vectors/s by the law redraw, including the first compilation",
+        "inside": f"{share_inside:.0%} of the draws lie inside the ellipses of all {n_pairs:,} pairs",
+        "drawn from": f"{choice.best}, chosen by {choice.n_held_out:,} unseen faces",
+        "time": f"{(time.monotonic() - started) / 60:.1f} minutes before this report",
     }
     inputs = ReportInputs(
         state,
@@ -151,7 +154,7 @@ def run_demo(out: Path, config: DemoConfig, *, progress: bool = True) -> dict[st
 
 
 def _test_error(autoencoder: Autoencoder, images: np.ndarray, unseen: np.ndarray) -> tuple[float, float]:
-    """Mean squared errors on unseen images, pixels in [0, 1]: of reconstructions, and of the mean image."""
+    """Mean squared errors of reconstructions and of the mean image on unseen images, pixels in [0, 1]."""
     reconstructed = decode_latents(autoencoder, encode_images(autoencoder, unseen))
     pixels, mean = unseen / np.float32(255), images.mean(axis=0, dtype=np.float64) / 255
     error = np.mean(np.square(pixels - reconstructed / np.float32(255)), dtype=np.float64)
@@ -159,7 +162,7 @@ def _test_error(autoencoder: Autoencoder, images: np.ndarray, unseen: np.ndarray
 
 
 def _draw(state: PCAState, key: jax.Array) -> tuple[float, float]:
-    """Vectors drawn in a second, with the first compilation, and the share of them inside the region."""
+    """Draws per second, with the first compilation, and the share of draws inside the region."""
     started = time.monotonic()
     draws = el.sample(key, state, _N_DRAWS)
     draws.latents.block_until_ready()
