@@ -111,10 +111,10 @@ class Choice:
     @property
     def reason(self) -> str:
         """Reason for the choice, in sentences."""
-        others = "; ".join(str(other) for other in self.contenders if other is not self.best)
+        others = ", ".join(str(other) for other in self.contenders if other is not self.best)
         return (
-            f"By {self.n_held_out:,} held-out latents, the best shape is: {self.best}. It is the simplest "
-            f"one whose F-score equals the largest up to its error. The others are: {others}."
+            f"By {self.n_held_out:,} held-out latents, the best shape is {self.best}. It is the simplest "
+            f"one whose F-score equals the largest up to its error. The others are {others}."
         )
 
     def __repr__(self) -> str:
@@ -258,7 +258,7 @@ def fit_best(
     Parameters
     ----------
     latents, holdout, n_components, n_parts, flow_options, key, progress
-        As for :func:`choose_shape`.
+        Arguments as for :func:`choose_shape`.
 
     Returns
     -------
@@ -268,7 +268,7 @@ def fit_best(
     Raises
     ------
     TypeError, ValueError
-        As for :func:`choose_shape`.
+        Under the conditions of :func:`choose_shape`.
 
     Examples
     --------

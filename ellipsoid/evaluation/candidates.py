@@ -423,7 +423,7 @@ def flow_candidates(
     state : PCAState
         State whose number of components the flow has.
     folder : path, optional
-        As for :func:`candidates_of_flow`.
+        Folder as for :func:`candidates_of_flow`.
 
     Returns
     -------

@@ -112,7 +112,7 @@ def animation(frames: ArrayLike, seconds: float = 4.0) -> bytes:
     Parameters
     ----------
     frames, seconds
-        As for :func:`save_animation`.
+        Arguments as for :func:`save_animation`.
 
     Raises
     ------

@@ -125,7 +125,7 @@ def _lead(verdict: Verdict, evaluated: Recommendation | None) -> str:
             f"Draw with {evaluated.way}. Among all ways to draw that were compared by their images, this one "
             "has the best balance of fidelity and diversity."
         )
-    return f"{verdict.headline} {way}"
+    return f"{verdict.headline}\n\n{way}"
 
 
 def _summary_of_before(folder: RunFolder, state_digest: str) -> list[list[str]]:

@@ -47,7 +47,7 @@ def _last_losses(history: Sequence[dict[str, Any]]) -> str:
         for name, words in (("train", "training images"), ("validation", "validation images"))
         if last.get(f"{name}_loss") is not None
     ]
-    return f"Its last mean squared error is {' and '.join(losses)}. " if losses else ""
+    return f"In the last epoch its mean squared error is {' and '.join(losses)}. " if losses else ""
 
 
 def neighbours(study: Study) -> Section | None:

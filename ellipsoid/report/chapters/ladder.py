@@ -38,7 +38,7 @@ def ladder(study: Study) -> Section | None:
         best = max((name for name in scores if name != _RECONSTRUCTIONS), key=scores.__getitem__)
         near, random = judged[best], judged[_RANDOM_BOX]
         words = (
-            f" The best row but the last is {best}, with precision {near.precision.value:.2f} and recall "
+            f" Among the draws, {best} is best, with precision {near.precision.value:.2f} and recall "
             f"{near.recall.value:.2f}; the random box has {random.precision.value:.2f} and "
             f"{random.recall.value:.2f}. Precision is the share of {n:,} draws that lie among the latents of "
             f"{n:,} unseen images; recall is the share of those latents that lie among the draws."

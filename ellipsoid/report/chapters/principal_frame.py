@@ -26,7 +26,8 @@ def principal_frame(study: Study) -> Section | None:
             figures.overshoot(
                 {"ellipses of latent dimensions": overshoot, "ellipses of components": of_draws}
             ),
-            "Standard deviation of both along each principal component, relative to the latents",
+            "Spread of points inside the ellipses of latent dimensions and inside those of components, "
+            "relative to the latents",
         ),
         study.save(
             "original_frame",
@@ -48,8 +49,8 @@ def principal_frame(study: Study) -> Section | None:
         "Could draws use the ellipses of the original latent dimensions, without a rotation? A random walk "
         "drew points uniformly inside the ellipses of all pairs of latent dimensions, at the same level "
         f"{el.DEFAULT_LEVEL:g}: along component {overshoot.argmax() + 1} the points spread "
-        f"{overshoot.max():.3g} times as wide as the latents, and along component {overshoot.argmin() + 1} "
-        f"{overshoot.min():.3g} times. Ellipses of two dimensions do not see directions in which many "
+        f"{overshoot.max():.3g} times as wide as the latents, and {overshoot.min():.3g} times along "
+        f"component {overshoot.argmin() + 1}. Ellipses of two dimensions do not see directions in which many "
         "dimensions vary together, so draws use the principal components.",
         pictures,
     )
