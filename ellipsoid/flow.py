@@ -12,6 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ellipsoid.archive import Description, Entries, Format, load_archive, save_archive
+from ellipsoid.cells import preformatted, table_of_rows
 from ellipsoid.labels import Label, check_names, label_index
 from ellipsoid.state import FIELDS, PCAState, check_fields, is_one_state, with_last_axis
 from ellipsoid.trees import has_values, repr_of_names, repr_of_shapes, same_values
@@ -67,7 +68,7 @@ class Flow:
         return type(self) is type(other) and same_values(self, other)
 
     def __repr__(self) -> str:
-        if not (has_values((self.velocity, self.scale, self.loss)) and is_one_state(self.base)):
+        if not self._is_single():
             return repr_of_shapes(self)
         depth, width = self.velocity.hidden.shape[:2]
         lines = [
@@ -80,6 +81,25 @@ class Flow:
         if self.names:
             lines.append(f"labels: {repr_of_names(self.names)}")
         return "\n  ".join(lines)
+
+    def _repr_html_(self) -> str:
+        if not self._is_single():
+            return preformatted(repr(self))
+        depth, width = self.velocity.hidden.shape[:2]
+        rows = [
+            ("components", f"{self.n_components} of {self.n_features}"),
+            ("latents", f"{int(self.base.n_samples):,}"),
+            ("explained variance", f"{float(np.sum(self.base.explained_variance_ratio)):.1%}"),
+            ("field", f"{depth} blocks of {width} units, {self.n_steps} steps"),
+            ("held-out loss", f"{float(self.loss):.3f} of that of one Gaussian"),
+        ]
+        if self.names:
+            rows.append(("labels", repr_of_names(self.names)))
+        return table_of_rows("Flow", rows)
+
+    def _is_single(self) -> bool:
+        """Whether the fields hold the values of one flow."""
+        return bool(has_values((self.velocity, self.scale, self.loss)) and is_one_state(self.base))
 
     @property
     def n_components(self) -> int:

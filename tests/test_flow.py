@@ -307,9 +307,12 @@ def test_equality_and_text(small_flow):
         f"  held-out loss: {float(small_flow.loss):.3f} of that of one Gaussian",
         "  labels: high, low",
     ]
+    assert "<td>1 blocks of 32 units, " in small_flow._repr_html_()
+    assert "<td>high, low</td>" in small_flow._repr_html_()
     texts = []
-    jax.jit(lambda flow: texts.append(repr(flow)))(small_flow)
+    jax.jit(lambda flow: texts.extend([repr(flow), flow._repr_html_()]))(small_flow)
     assert texts[0].startswith("Flow(base=PCAState(mean=float32[4], ")
+    assert texts[1].startswith("<pre>Flow(base=")
 
 
 @pytest.fixture(scope="module")
