@@ -23,10 +23,12 @@ from scipy import optimize
 from ellipsoid.archive import digest
 from ellipsoid.checks import check_count, check_positive
 from ellipsoid.evaluation import baselines
+from ellipsoid.fitting import fit
 from ellipsoid.flow import Flow
 from ellipsoid.flow_fitting import DEFAULT_STEPS, fit_flow
 from ellipsoid.integrals import log_chi_cdf
 from ellipsoid.levels import matched_level
+from ellipsoid.mixture import Mixture
 from ellipsoid.mixture_fitting import fit_mixture
 from ellipsoid.sampling import draw_rows
 from ellipsoid.sequence import RowSequence
@@ -256,6 +258,7 @@ def default_candidates(
     *,
     quick: bool = False,
     folder: str | os.PathLike[str] | None = None,
+    shapes: Iterable[Shape] = (),
 ) -> list[Candidate]:
     """All that is compared by default: every law and region, mixtures, a flow, and what others do.
 
@@ -268,6 +271,9 @@ def default_candidates(
         Whether three laws, four spreads and the baselines that are fitted in no time are enough.
     folder : path, optional
         Folder in which a flow is kept once it is fitted.
+    shapes : iterable of PCAState, Mixture or Flow
+        Shapes that have been fitted before. A mixture or a flow of the same latents in all components of the
+        state is drawn from as it is, and none like it is fitted.
 
     Returns
     -------
@@ -282,8 +288,9 @@ def default_candidates(
         for family in families
         for spread in spreads_of(str(family.law))[chosen]
     ]
-    mixtures = [] if quick else mixture_candidates(latents, state)
-    flows = [] if quick else flow_candidates(latents, state, folder)
+    known = [] if quick else [shape for shape in shapes if _is_of(shape, latents, state.n_components)]
+    mixtures = [] if quick else mixture_candidates(latents, state, known)
+    flows = [] if quick else flow_candidates(latents, state, folder, known)
     return regions + mixtures + flows + baseline_candidates(latents, SPREADS[chosen], slow=not quick)
 
 
@@ -354,7 +361,19 @@ def _components_of(state: PCAState, share: float) -> int:
     return int(np.searchsorted(total, share * total[-1])) + 1
 
 
-def mixture_candidates(latents: np.ndarray, state: PCAState) -> list[Candidate]:
+def _is_of(shape: Shape, latents: np.ndarray, k: int) -> bool:
+    """Whether a mixture without labels, or a flow, was fitted to these latents in `k` components."""
+    if isinstance(shape, Flow):
+        base = shape.base
+    elif isinstance(shape, Mixture) and not shape.names:
+        base = shape.shared
+    else:
+        return False
+    # The PCA of the latents tells them from all others, bit by bit.
+    return (base.n_components, base.n_features) == (k, latents.shape[1]) and base == fit(latents, k)
+
+
+def mixture_candidates(latents: np.ndarray, state: PCAState, known: Iterable[Shape] = ()) -> list[Candidate]:
     """Give the candidates of mixtures of 10, 50, 100, 200 and 500 parts, in all components.
 
     Each part has 25 latents at least. A mixture is fitted, to 20,000 latents at most, when it is first drawn
@@ -365,20 +384,27 @@ def mixture_candidates(latents: np.ndarray, state: PCAState) -> list[Candidate]:
     latents : array, shape (n, D)
     state : PCAState
         State whose number of components the mixtures have.
+    known : iterable of PCAState, Mixture or Flow
+        Shapes of these latents. The mixtures among them are candidates, instead of others of as many parts.
 
     Returns
     -------
     list of Candidate
     """
+    mixtures: dict[int, Mixture | None] = {
+        n_parts: None for n_parts in _MIXTURE_PARTS if _ROWS_OF_A_PART * n_parts <= len(latents)
+    }
+    mixtures |= {shape.n_parts: shape for shape in known if isinstance(shape, Mixture)}
     return [
         candidate
-        for n_parts in _MIXTURE_PARTS
-        if _ROWS_OF_A_PART * n_parts <= len(latents)
-        for candidate in candidates_of_mixture(latents, n_parts, state.n_components)
+        for n_parts, mixture in sorted(mixtures.items())
+        for candidate in candidates_of_mixture(latents, n_parts, state.n_components, mixture)
     ]
 
 
-def candidates_of_mixture(latents: np.ndarray, n_parts: int, k: int) -> list[Candidate]:
+def candidates_of_mixture(
+    latents: np.ndarray, n_parts: int, k: int, known: Mixture | None = None
+) -> list[Candidate]:
     """Give the candidates of one mixture, over the spread within its parts.
 
     Parameters
@@ -387,6 +413,8 @@ def candidates_of_mixture(latents: np.ndarray, n_parts: int, k: int) -> list[Can
         Latents that the mixture is fitted to when it is first drawn from.
     n_parts, k : int
         Numbers of parts and of components.
+    known : Mixture, optional
+        Mixture of these numbers, if there is one: none is fitted then.
 
     Returns
     -------
@@ -400,22 +428,25 @@ def candidates_of_mixture(latents: np.ndarray, n_parts: int, k: int) -> list[Can
 
     @functools.cache
     def mixture():
-        return fit_mixture(latents, n_parts, k, max_rows=MIXTURE_ROWS)
+        return fit_mixture(latents, n_parts, k, max_rows=MIXTURE_ROWS) if known is None else known
 
     family = Family(f"mixture of {n_parts}, K {k}", "mixture", "normal", "pairwise", k, n_parts)
     candidates = []
     for spread in spreads_of("normal"):
         level = level_of_spread(spread, k, "normal", "pairwise")
         recipe = Recipe(mixture, DrawSettings("normal", level), k)
-        fingerprint = f"{MIXTURE_ROWS} {level!r}"
+        fingerprint = f"{MIXTURE_ROWS} {level!r}" if known is None else f"{level!r} {digest(known)}"
         candidates.append(Candidate(family, recipe.draw, spread, fingerprint, recipe, latents.shape[1]))
     return candidates
 
 
 def flow_candidates(
-    latents: np.ndarray, state: PCAState, folder: str | os.PathLike[str] | None = None
+    latents: np.ndarray,
+    state: PCAState,
+    folder: str | os.PathLike[str] | None = None,
+    known: Iterable[Shape] = (),
 ) -> list[Candidate]:
-    """Give the candidates of a flow in all components, if there are at least 1,000 latents.
+    """Give the candidates of a flow in all components, if it is known or there are at least 1,000 latents.
 
     Parameters
     ----------
@@ -424,18 +455,25 @@ def flow_candidates(
         State whose number of components the flow has.
     folder : path, optional
         Folder as for :func:`candidates_of_flow`.
+    known : iterable of PCAState, Mixture or Flow
+        Shapes of these latents. A flow among them is the candidate.
 
     Returns
     -------
     list of Candidate
     """
-    if len(latents) < _ROWS_OF_A_FLOW:
+    flow = next((shape for shape in known if isinstance(shape, Flow)), None)
+    if flow is None and len(latents) < _ROWS_OF_A_FLOW:
         return []
-    return candidates_of_flow(latents, state.n_components, folder)
+    return candidates_of_flow(latents, state.n_components, folder, flow)
 
 
 def candidates_of_flow(
-    latents: np.ndarray, k: int, folder: str | os.PathLike[str] | None = None, **options: Any
+    latents: np.ndarray,
+    k: int,
+    folder: str | os.PathLike[str] | None = None,
+    known: Flow | None = None,
+    **options: Any,
 ) -> list[Candidate]:
     """Give the candidates of one flow: three laws in its coordinates, over the spread along these.
 
@@ -448,6 +486,8 @@ def candidates_of_flow(
     folder : path, optional
         Folder in which the flow is kept once it is fitted, and its training when that is interrupted. Equal
         latents and options find it there again.
+    known : Flow, optional
+        Flow of these latents, if there is one: none is fitted then.
     **options
         Settings of :func:`ellipsoid.fit_flow`: ``steps``, ``width``, ``depth`` and ``n_steps``.
 
@@ -461,9 +501,12 @@ def candidates_of_flow(
         If there is less than one component.
     """
     options = {"steps": DEFAULT_STEPS, **options}
+    what = f"K {k} {options}" if known is None else digest(known)
 
     @functools.cache
     def flow():
+        if known is not None:
+            return known
         return _kept_flow(latents, k, None if folder is None else Path(folder), options)
 
     candidates = []
@@ -472,7 +515,7 @@ def candidates_of_flow(
         for spread in spreads_of(law):
             level = level_of_spread(spread, k, law, "pairwise")
             recipe = Recipe(flow, DrawSettings(law, level), k)
-            fingerprint = f"{level!r} K {k} {options}"
+            fingerprint = f"{level!r} {what}"
             candidates.append(Candidate(family, recipe.draw, spread, fingerprint, recipe, latents.shape[1]))
     return candidates
 

@@ -9,7 +9,7 @@ package and scikit-learn. Measurements of a candidate without a fingerprint are 
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +35,7 @@ from ellipsoid.moments import Moments
 from ellipsoid.pixels import PIXEL_RANGE, ImageDecoder
 from ellipsoid.progress import progress_bar
 from ellipsoid.random import philox_words
+from ellipsoid.shapes import Shape
 from ellipsoid.state import PCAState, check_latents
 
 #: Number of images of each candidate that are kept for figures.
@@ -60,6 +61,7 @@ def evaluate(
     train_images: np.ndarray | None = None,
     real_latents: ArrayLike | None = None,
     candidates: Literal["full", "quick"] | Sequence[Candidate] = "full",
+    shapes: Iterable[Shape] = (),
     n: int | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: bool = True,
@@ -93,6 +95,8 @@ def evaluate(
     candidates : {"full", "quick"} or sequence of Candidate
         Ways to draw. "full" stands for :func:`ellipsoid.evaluation.default_candidates`, followed by the best
         family of single regions with fewer components. "quick" stands for a third of these.
+    shapes : iterable of PCAState, Mixture or Flow
+        Shapes that have been fitted before, as for :func:`ellipsoid.evaluation.default_candidates`.
     n : int, optional
         Number of images for each candidate. The default is the number of real images, which is best.
     out : path, optional
@@ -125,7 +129,7 @@ def evaluate(
         real_latents = _check_real_latents(state, real_latents, len(real_images))
     full = isinstance(candidates, str) and candidates == "full"
     folder = None if out is None else Path(out) / "cache"
-    chosen = _choose(candidates, latents, state, folder)
+    chosen = _choose(candidates, latents, state, folder, shapes)
     decoder = ImageDecoder(decode, pixel_range, real_images.shape[1:])
     measurer = _Measurer(latents, decoder, real_images, features, train_images, real_latents, n, key)
     cache = ResultCache(folder, measurer.inputs())
@@ -199,14 +203,20 @@ def _check_real_latents(state: PCAState, real_latents: ArrayLike, n_real: int) -
 
 
 def _choose(
-    candidates: str | Sequence[Candidate], latents: np.ndarray, state: PCAState, folder: Path | None
+    candidates: str | Sequence[Candidate],
+    latents: np.ndarray,
+    state: PCAState,
+    folder: Path | None,
+    shapes: Iterable[Shape],
 ) -> Sequence[Candidate]:
     if isinstance(candidates, str):
         if candidates not in ("full", "quick"):
             raise ValueError(
                 f"candidates: expected full, quick or a sequence of candidates; got {candidates!r}"
             )
-        candidates = default_candidates(latents, state, quick=candidates == "quick", folder=folder)
+        candidates = default_candidates(
+            latents, state, quick=candidates == "quick", folder=folder, shapes=shapes
+        )
     candidates = list(candidates)
     for candidate in candidates:
         if not isinstance(candidate, Candidate) or not isinstance(candidate.family, Family):

@@ -105,8 +105,10 @@ def evaluate_run(
     """Compare all ways to draw from a run by their decoded images, against images that it was not trained on.
 
     The images that training kept back chose its best epoch. So they flatter the decoder a little, more than
-    others do; but no state or baseline has seen them: both are fitted to the other images. Where training
-    flipped its images, flipped ones count as training images too.
+    others do; but no shape or baseline has seen them: all are fitted to the other images. Where training
+    flipped its images, flipped ones count as training images too. The run's own mixture and flow are judged
+    as they are, if they were fitted to the same latents as the rest: where unseen images are given, and
+    there are no flipped ones.
 
     Tables, figures and measurements are written to the folder ``evaluation`` in the run; an interrupted
     evaluation continues from it. The run draws by its ``recommendation.json`` from then on.
@@ -161,6 +163,7 @@ def evaluate_run(
         train_images=data.images,
         real_latents=None if autoencoder.encoder is None else encode_images(autoencoder, data.unseen),
         candidates="quick" if config.quick else "full",
+        shapes=folder.read_shapes().values(),
         out=folder.evaluation,
         progress=progress,
     )

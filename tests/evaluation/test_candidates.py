@@ -215,6 +215,27 @@ def test_a_flow_is_fitted_once_and_found_again(toy, make_flows, flow_folder, mon
     assert el.load(tmp_path / path.name) == flow
 
 
+def test_a_shape_of_the_same_latents_is_not_fitted_again(toy, make_flows, flow_folder):
+    flow, mixture = make_flows(flow_folder)[0].recipe.state(), el.fit_mixture(toy.latents, 3)
+
+    def drawn_from(latents, *shapes):
+        candidates = default_candidates(latents, toy.state, shapes=shapes)
+        return {c.family.n_parts: c for c in candidates if c.family.kind in ("mixture", "flow")}
+
+    known = drawn_from(toy.latents, toy.state, mixture, flow)
+    assert known[3].recipe.state() is mixture
+    assert known[None].recipe.state() is flow
+    assert known[10].cache_key == drawn_from(toy.latents)[10].cache_key
+    assert (
+        known[3].cache_key
+        != drawn_from(toy.latents, el.fit_mixture(toy.latents, 3, key=el.key(1)))[3].cache_key
+    )
+    # Other latents, other components, and parts that stand for labels.
+    assert {3, None}.isdisjoint(drawn_from(toy.latents[1:], mixture, flow))
+    labelled = el.fit_by_label(toy.latents, np.arange(len(toy.latents)) % 3)
+    assert {3, None}.isdisjoint(drawn_from(toy.latents, el.fit_mixture(toy.latents, 3, 4), labelled))
+
+
 def test_few_latents_have_no_flow_by_default(toy):
     rows = np.resize(toy.latents, (1_000, 5))
     flows = [c for c in default_candidates(rows, toy.state) if c.family.kind == "flow"]
