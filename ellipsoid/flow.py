@@ -43,8 +43,8 @@ class Flow:
     scale : Array, shape (K,)
         Gaussian-equivalent standard deviation of each score, in latent units.
     loss : Array, shape ()
-        Mean squared error of the velocity on latents that were held out, over that of the PCA: 1 for latents
-        that are Gaussian, less for others.
+        Mean squared error of the velocity on latents that were held out, each component weighted by its
+        standard deviation, over that of the PCA: 1 for latents that are Gaussian, less for others.
     condition : Array, shape (C,)
         Label that is drawn: all zero for any.
     n_steps : int

@@ -3,6 +3,10 @@
 The network learns from pairs of a latent and a normal vector, at a random angle between them, to tell the
 velocity. Its weights are averaged over the last steps. Some latents are held out, by which the best average
 is chosen: a field that no held-out latent speaks for stays the identity, which is the PCA.
+
+The smallest components are mostly noise, and of no account in images. So the network sees the whitened
+latents times their standard deviations, and an error counts by the standard deviation of its component:
+with few latents in many dimensions it learns the large components first.
 """
 
 import functools
@@ -62,7 +66,7 @@ _SPREAD_STREAM = 2**31 + 2
 # Standard deviations of scores that are tried.
 _SPREADS = (0.9, 1.0, 1.1, 1.2)
 
-_TRAINING = Format("ellipsoid.FlowTraining", 1, "flow in training")
+_TRAINING = Format("ellipsoid.FlowTraining", 2, "flow in training")
 
 
 def fit_flow(
@@ -215,6 +219,12 @@ class _Data(NamedTuple):
     train: np.ndarray
     held: np.ndarray
 
+    @property
+    def sizes(self) -> np.ndarray:
+        """Standard deviations of the components over their root mean square, ``(K,)`` float32."""
+        deviations = np.sqrt(np.asarray(self.base.explained_variance, np.float64))
+        return (deviations / np.sqrt(np.mean(np.square(deviations)))).astype(np.float32)
+
     @classmethod
     def of(cls, base: PCAState, rows: Any, conditions: np.ndarray, key: jax.Array) -> "_Data":
         order = as_generator(key).permutation(len(rows))
@@ -266,11 +276,25 @@ class _Training(NamedTuple):
         return cls(velocity, velocity, velocity, program.begin(velocity), best_loss=float(loss))
 
 
-def _squared_error(velocity: Velocity, x0: Any, x1: Any, angle: Any, conditions: Any) -> jax.Array:
-    """Squared error of the velocity for each pair, ``(n,)``: 1 for a velocity of zero."""
+def _squared_error(
+    velocity: Velocity, sizes: Any, x0: Any, x1: Any, angle: Any, conditions: Any
+) -> jax.Array:
+    """Squared error of the velocity for each pair, ``(n,)``, each component weighted by its size.
+
+    It is 1 for a velocity of zero. In training the network sees points times the sizes.
+    """
     c, s = jnp.cos(angle)[:, None], jnp.sin(angle)[:, None]
-    predicted = velocity(c * x0 + s * x1, velocity.embed(angle, conditions))
-    return jnp.mean(jnp.square(predicted - (c * x1 - s * x0)), axis=-1)
+    predicted = _of_whitened(velocity, sizes)(c * x0 + s * x1, velocity.embed(angle, conditions))
+    return _weighted_square(predicted - (c * x1 - s * x0), sizes)
+
+
+def _of_whitened(velocity: Velocity, sizes: Any) -> Velocity:
+    """Velocity of whitened points, of one that sees them times the sizes."""
+    return velocity._replace(entry=velocity.entry * sizes[:, None])
+
+
+def _weighted_square(x: jax.Array, sizes: Any) -> jax.Array:
+    return jnp.square(x) @ (sizes / sizes.sum())
 
 
 def _noise(key: jax.Array, shape: tuple[int, int], conditions: jax.Array) -> tuple[jax.Array, ...]:
@@ -298,15 +322,15 @@ def _program(n_steps: int) -> _Program:
 
     optimizer = make_optimizer(_LEARNING_RATE, n_steps, weight_decay=_WEIGHT_DECAY, clip_norm=_CLIP_NORM)
 
-    def loss(velocity, x1, conditions, key):
+    def loss(velocity, sizes, x1, conditions, key):
         x0, angle, conditions = _noise(key, x1.shape, conditions)
-        return jnp.mean(_squared_error(velocity, x0, x1, angle, conditions))
+        return jnp.mean(_squared_error(velocity, sizes, x0, x1, angle, conditions))
 
     @jax.jit  # keeps its arguments, which an interruption saves
-    def advance(state, first_step, key, batches):
+    def advance(state, first_step, key, sizes, batches):
         def one(state, inputs):
             (velocity, average, moments), (step, *batch) = state, inputs
-            gradient = jax.grad(loss)(velocity, *batch, jr.fold_in(key, step))
+            gradient = jax.grad(loss)(velocity, sizes, *batch, jr.fold_in(key, step))
             update, moments = optimizer.update(gradient, moments, velocity)
             velocity = optax.apply_updates(velocity, update)
             # A running mean at first, then a window of the last thousand steps.
@@ -345,8 +369,8 @@ class _Judge(NamedTuple):
         x0, angle, conditions = _noise(jr.fold_in(data.key, _JUDGE_STREAM), x1.shape, jnp.asarray(conditions))
         apart = jnp.cos(angle)[:, None] * x1 - jnp.sin(angle)[:, None] * x0
 
-        untrained = np.asarray(jnp.mean(jnp.square(apart), axis=-1), np.float64)
-        return cls((x0, jnp.asarray(x1), angle, conditions), row, untrained)
+        untrained = np.asarray(_weighted_square(apart, data.sizes), np.float64)
+        return cls((data.sizes, x0, jnp.asarray(x1), angle, conditions), row, untrained)
 
     def losses(self, program: _Program, velocity: Velocity) -> np.ndarray:
         """Squared error of each pair."""
@@ -363,7 +387,7 @@ class _Judge(NamedTuple):
 def _train(
     data: _Data, velocity: Velocity, n_steps: int, resume: Path | None, advance: Callable[..., None]
 ) -> tuple[Velocity, float]:
-    """Weights of the least held-out loss, and that loss over the one of zero velocity."""
+    """Weights, for whitened points, of the least held-out loss, and that loss over that of zero velocity."""
     program, judge = _program(n_steps), _Judge.of(data)
     state = _Training.begin(velocity, program, judge.untrained.mean())
     if resume is not None and resume.exists():
@@ -385,14 +409,16 @@ def _train(
     if state.step < n_steps:
         advance(n_steps - state.step, note=f"stopped at {state.step:,}: the held-out loss no longer falls")
     best = state.best if judge.is_better(judge.losses(program, state.best)) else velocity
-    return best, judge.losses(program, best).mean() / judge.untrained.mean()
+    loss = judge.losses(program, best).mean() / judge.untrained.mean()
+    return _of_whitened(best, data.sizes), loss
 
 
 def _advanced(state: "_Training", program: _Program, judge: _Judge, data: _Data, n_steps: int) -> "_Training":
     """State after the next chunk of steps."""
     count = min(_CHUNK_STEPS, n_steps - state.step)
     batches = data.batches(state.step // _CHUNK_STEPS, count)
-    weights = program.advance((state.velocity, state.average, state.moments), state.step, data.key, batches)
+    weights = state.velocity, state.average, state.moments
+    weights = program.advance(weights, state.step, data.key, data.sizes, batches)
     state = state._replace(**dict(zip(("velocity", "average", "moments"), weights, strict=True)))
     state = state._replace(step=state.step + count)
     loss = judge.losses(program, state.average).mean()
