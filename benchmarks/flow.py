@@ -2,6 +2,8 @@
 
     python benchmarks/flow.py rates [--components 64 256]      # drawing and judging against decoding images
     python benchmarks/flow.py fit [--components 64 256]        # time of a step and memory, by rows and K
+    python benchmarks/flow.py images DATA --out FOLDER         # decoded draws, beside those of others
+    python benchmarks/flow.py scale                            # as many latents as CelebA has
     python benchmarks/flow.py steps LATENTS.npy                # quality by the steps along the field
     python benchmarks/flow.py peers [LATENTS.npy]              # against the flows of flowjax, if installed
 
@@ -15,6 +17,7 @@ mean little.
 import argparse
 import dataclasses
 import functools
+import itertools
 import platform
 import resource
 import subprocess
@@ -22,7 +25,8 @@ import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +36,7 @@ from sampler import make_state
 
 import ellipsoid as el
 from ellipsoid.blocks import n_cores
+from ellipsoid.flow_fitting import DEFAULT_STEPS
 
 
 def make_flow(k):
@@ -145,6 +150,58 @@ def split(path, k, n):
     return z[order[len(z) // 6 :]], z[order[: len(z) // 6]]
 
 
+def latents_of_a_deep_network(n, k, seed=0):
+    """Latents ``(n, k)`` that a random network makes of normal vectors and of one of thirty classes."""
+    rng = np.random.default_rng(seed)
+    widths = (64, 256, 256, 256, k)
+    layers = [rng.standard_normal(shape) / np.sqrt(shape[0]) for shape in itertools.pairwise(widths)]
+    classes = 1.5 * rng.standard_normal((30, widths[0]))
+    z = rng.standard_normal((n, widths[0])) + classes[rng.integers(30, size=n)]
+    for layer in layers[:-1]:
+        z = np.tanh(1.5 * z @ layer)
+    # The leading axes have most of the variance, as those of images do.
+    z = z @ layers[-1] * np.arange(1, k + 1) ** -0.5
+    return (z + 0.02 * rng.standard_normal(z.shape)).astype(np.float32)
+
+
+def scale(options):
+    """Print what a flow costs and is worth with as many latents as CelebA has training images."""
+    n, k = options.n_latents, options.components[-1]
+    z = latents_of_a_deep_network(n + 2000, k)
+    train, held = z[:n], z[n:]
+    detector = el.metrics.CopyDetector(train, held)
+
+    def line(label, shape, seconds):
+        if shape is None:
+            draws = train[np.random.default_rng(1).permutation(n)[: len(held)]]
+        else:
+            draws = np.asarray(el.sample(el.key(1), shape, len(held), law="normal", level=6.0).latents)
+        near = el.metrics.precision_recall(held, draws)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        score, copies = energy_score(draws, held), detector.test(draws).share.value
+        near = f"{near.precision.value:11.3f}{near.recall.value:8.3f}"
+        print(f"{label:36}{seconds:10.0f}{peak:10.2f}{score:12.4f}{near}{copies:8.1%}", flush=True)
+
+    def timed(fit_shape):
+        started = time.process_time()
+        shape = fit_shape()
+        return shape, time.process_time() - started
+
+    print(f"{n:,} latents x {k}; {len(held):,} held out, and as many draws; memory is the peak until then\n")
+    print(f"{'':36}{'CPU s':>10}{'GiB':>10}{'energy':>12}{'precision':>11}{'recall':>8}{'copies':>8}")
+    line("training latents", None, 0)
+    line("one ellipsoid", *timed(lambda: el.fit(train)))
+    flow, seconds = timed(lambda: el.fit_flow(train, steps=options.fit_steps))
+    line(f"flow, {options.fit_steps:,} steps", flow, seconds)
+    print(
+        f"    {1000 * seconds / options.fit_steps:.0f} ms of processor a step, held-out loss {flow.loss:.3f}"
+    )
+    for m in (200, 1000):
+        line(
+            f"mixture of {m}, fitted to 20,000", *timed(lambda m=m: el.fit_mixture(train, m, max_rows=20_000))
+        )
+
+
 def steps(options):
     """Print what fewer steps along the field lose."""
     train, test = split(options.latents, options.components[0], options.n_latents)
@@ -169,6 +226,164 @@ def steps(options):
         returned = np.abs((jax.jit(one.project)(z[:256]) - draws.scores[:256]) / flow.scale).max()
         score = energy_score(z, test)
         print(f"{n_steps:16}{score:14.4f}{apart:9.4f}{returned:11.1e}{rate:10,.0f}", flush=True)
+
+
+# --- images ----------------------------------------------------------------------------------------
+
+# Numbers of parts of the mixtures beside a flow.
+MIXTURES = {"demo": (50, 200), "portraits": (50, 200), "fashion": (50, 200, 500)}
+LAWS = {
+    "normal": {"law": "normal", "level": 6.0},
+    "normal at 2.9": {"law": "normal", "level": 2.9},
+    "uniform, matched": {"law": "uniform"},
+    "redraw at 2.35": {"law": "redraw", "level": 2.35},
+}
+
+
+class Run(NamedTuple):
+    """Latents of a run and of images that it has not seen, a decoder, and features to judge by."""
+
+    latents: np.ndarray
+    known: np.ndarray
+    unseen_latents: np.ndarray
+    unseen: np.ndarray
+    decode: Callable[[np.ndarray], np.ndarray]
+    spaces: dict[str, Callable[[np.ndarray], np.ndarray]]
+
+
+def load_run(name, options):
+    """Run of `quality.py`, or of the demonstration; trained if it is not there."""
+    import quality
+
+    from ellipsoid.demo import DemoConfig, run_demo
+    from ellipsoid.models import procedural_faces
+    from ellipsoid.models.autoencoder import decode_latents, encode_images
+    from ellipsoid.models.features import feature_space
+    from ellipsoid.runs import RunFolder, drawn_faces
+    from ellipsoid.runs import load_run as read_run
+
+    out = options.out / name
+    if name == "demo":
+        config = DemoConfig.small()
+        if not RunFolder(out).flow.exists():
+            run_demo(out, config)
+        size = config.autoencoder.image_size
+        known = drawn_faces(config.n_images, size, config.seed)
+        unseen = procedural_faces(quality.MOST_IMAGES, size, key=el.key(77)).images
+        autoencoder, flipped = read_run(out).autoencoder, False
+    else:
+        known, unseen = quality.load_images(options.latents, name)
+        autoencoder = quality.trained(name, known, unseen, out)
+        flipped = bool(quality.CONFIGS[name][1].horizontal_flip)
+        if len(unseen) > quality.MOST_IMAGES:
+            chosen = np.random.default_rng(0).permutation(len(unseen))[: quality.MOST_IMAGES]
+            unseen = unseen[np.sort(chosen)]
+    spaces = {
+        space: feature_space(space, images=known, path=out / "features.npz", horizontal_flip=flipped)
+        for space in options.features
+    }
+    latents = np.load(RunFolder(out).latents)
+    if flipped:
+        mirrored = known[:, :, ::-1]
+        latents = np.concatenate([latents, encode_images(autoencoder, mirrored, progress=False)])
+        known = np.concatenate([known, mirrored])
+    return Run(
+        latents,
+        known,
+        encode_images(autoencoder, unseen, progress=False),
+        unseen,
+        lambda z: decode_latents(autoencoder, z, progress=False),
+        spaces,
+    )
+
+
+def images(options):
+    """Print how good the decoded draws of flows are, over keys of fits and of draws, beside other shapes."""
+    for name in options.only:
+        judge_run(name, options)
+
+
+def judge_run(name, options):
+    """Judge the shapes of one run."""
+    run = load_run(name, options)
+    latents, n = run.latents, len(run.unseen)
+    judges = {space: ImageJudge.of(run, features) for space, features in run.spaces.items()}
+    tables = {space: [] for space in judges}
+
+    def judge(label, draws):
+        """Judge sets of draws, a list for each fit."""
+        decoded = [[run.decode(z) for z in sets] for sets in draws]
+        for space, one in judges.items():
+            figures = np.array([[one.figures(x) for x in sets] for sets in decoded])
+            tables[space].append(line_of(label, figures))
+            print(f"{space:8} {tables[space][-1]}", flush=True)
+
+    rng = np.random.default_rng(0)
+    sets = [latents[rng.permutation(len(latents))[:n]] for _ in range(options.draw_keys)]
+    judge("reconstructions of training images", [sets])
+    shapes = {"full Gaussian": lambda key: el.fit(latents)}
+    for m in MIXTURES[name]:
+        fit_shape = functools.partial(el.fit_mixture, latents, m, max_rows=20_000)
+        shapes[f"mixture of {m}"] = lambda key, fit_shape=fit_shape: fit_shape(key=key)
+    shapes["flow"] = lambda key: el.fit_flow(latents, key=key, steps=options.fit_steps)
+    for label, fit_shape in shapes.items():
+        fits = 1 if label == "full Gaussian" else options.fit_keys
+        started = time.process_time()
+        fitted = [fit_shape(el.key(100 + i)) for i in range(fits)]
+        print(f"{label}: {(time.process_time() - started) / fits:.0f} processor seconds a fit", flush=True)
+        for law, settings in LAWS.items() if label == "flow" else [("normal", LAWS["normal"])]:
+            if settings["law"] == "uniform":
+                settings = {**settings, "level": el.matched_level(fitted[0].n_components, "uniform")}
+            draws = [
+                [
+                    np.asarray(el.sample(el.key(i), shape, n, **settings).latents)
+                    for i in range(options.draw_keys)
+                ]
+                for shape in fitted
+            ]
+            judge(f"{label}, {law}", draws)
+    for space, lines in tables.items():
+        print(f"\n**{name}**, {len(latents):,} latents x {latents.shape[1]}, {n} draws\n")
+        print(f"| {space} | precision | recall | coverage | Fréchet | copies |")
+        print("|---|---:|---:|---:|---:|---:|")
+        print("\n".join(lines), "\n", flush=True)
+
+
+class ImageJudge(NamedTuple):
+    """What images are compared with, in one space of features."""
+
+    features: Callable[[np.ndarray], np.ndarray]
+    unseen: np.ndarray
+    detector: Any
+
+    @classmethod
+    def of(cls, run, features):
+        """Judge of a run."""
+        reconstructed = features(run.decode(run.unseen_latents))
+        detector = el.metrics.CopyDetector(features(run.known), reconstructed)
+        return cls(features, np.asarray(features(run.unseen)), detector)
+
+    def figures(self, decoded):
+        """Precision, recall, coverage, Fréchet distance and share of copies."""
+        drawn = np.asarray(self.features(decoded))
+        near = el.metrics.precision_recall(self.unseen, drawn)
+        coverage = el.metrics.density_coverage(self.unseen, drawn).coverage
+        far = el.metrics.frechet_distance(self.unseen, drawn)
+        copies = self.detector.test(drawn).share
+        return [one.value for one in (near.precision, near.recall, coverage, far, copies)]
+
+
+def line_of(label, figures):
+    """Row of a table: means of figures ``(fits, draws, 5)``, with errors by the keys of fits and draws."""
+    n_fits, n_draws = figures.shape[:2]
+    mean = figures.mean(axis=(0, 1))
+    # Draws of one fit have that fit in common: several fits tell both errors at once.
+    sets = figures.mean(axis=1) if n_fits > 1 else figures[0]
+    count = n_fits if n_fits > 1 else n_draws
+    error = sets.std(axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.zeros(5)
+    cells = [f"{m:.3f} ± {e:.3f}" for m, e in zip(mean[:3], error[:3], strict=True)]
+    cells += [f"{mean[3]:.2f} ± {error[3]:.2f}", f"{100 * mean[4]:.1f} ± {100 * error[4]:.1f} %"]
+    return f"| {label} | " + " | ".join(cells) + " |"
 
 
 # --- other flows -----------------------------------------------------------------------------------
@@ -284,14 +499,19 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("rates", "fit", "steps", "peers", "once"))
+    parser.add_argument("what", choices=("rates", "fit", "images", "scale", "steps", "peers", "once"))
     parser.add_argument("latents", nargs="?", default=None)
+    parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--only", nargs="+", choices=tuple(MIXTURES), default=list(MIXTURES))
+    parser.add_argument("--features", nargs="+", default=["network", "pixels"])
+    parser.add_argument("--fit-keys", type=int, default=3)
+    parser.add_argument("--draw-keys", type=int, default=5)
     parser.add_argument("--components", type=int, nargs="+", default=[64, 256])
     parser.add_argument("--rows", type=int, default=2048)
     parser.add_argument("--n-steps", type=int, nargs="+", default=[16])
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 400_000])
     parser.add_argument("--fit-steps", type=int, default=None)
-    parser.add_argument("--n-latents", type=int, default=12_000)
+    parser.add_argument("--n-latents", type=int, default=None)
     parser.add_argument("--judged", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--quick", action="store_true")
@@ -299,14 +519,25 @@ def main():
     if options.quick:
         options.rows, options.repeats, options.sizes, options.n_latents = 512, 1, [2000, 20_000], 3000
         options.judged = 20
+    if options.n_latents is None:
+        options.n_latents = 162_770 if options.what == "scale" else 12_000
     if options.fit_steps is None:
-        options.fit_steps = 200 if options.what in ("fit", "once") or options.quick else 2000
+        few = 200 if options.what in ("fit", "once") or options.quick else 2000
+        options.fit_steps = DEFAULT_STEPS if options.what == "images" and not options.quick else few
     if options.what != "once":
         print(
             f"jax {jax.__version__}, numpy {np.__version__}, Python {platform.python_version()}, "
             f"{jax.devices()[0].device_kind}, {platform.machine()}, {n_cores()} cores\n"
         )
-    {"rates": rates, "fit": fit, "steps": steps, "peers": peers, "once": once}[options.what](options)
+    {
+        "rates": rates,
+        "fit": fit,
+        "images": images,
+        "scale": scale,
+        "steps": steps,
+        "peers": peers,
+        "once": once,
+    }[options.what](options)
 
 
 if __name__ == "__main__":
