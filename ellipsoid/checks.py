@@ -3,12 +3,14 @@
 import math
 import operator
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+
+if TYPE_CHECKING:
+    # JAX itself is imported where it is used: counts of a command line are checked without it.
+    import jax
+    from jax.typing import ArrayLike
 
 
 def check_integer(name: str, value: Any) -> int:
@@ -53,15 +55,22 @@ def check_positive(name: str, value: Any) -> float:
     ValueError
         If `value` is not finite, or not above 0.
     """
-    number = isinstance(value, int | float | np.number | np.ndarray | jax.Array) and not np.ndim(value)
-    if isinstance(value, bool) or not number:
+    if isinstance(value, bool) or not _is_number(value):
         raise TypeError(f"{name}: expected a number; got {type(value).__name__}")
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"{name}: expected a finite number above 0; got {value}")
     return float(value)
 
 
-def check_rows(name: str, value: ArrayLike) -> np.ndarray | jax.Array:
+def _is_number(value: Any) -> bool:
+    if isinstance(value, int | float):
+        return True
+    import jax
+
+    return isinstance(value, np.number | np.ndarray | jax.Array) and not np.ndim(value)
+
+
+def check_rows(name: str, value: "ArrayLike") -> "np.ndarray | jax.Array":
     """Return `value` as a finite real matrix: a JAX array stays on its device, others become NumPy arrays.
 
     Raises
@@ -71,6 +80,9 @@ def check_rows(name: str, value: ArrayLike) -> np.ndarray | jax.Array:
     ValueError
         If `value` is not a matrix with at least one column, holds NaN or infinity, or has masked values.
     """
+    import jax
+    import jax.numpy as jnp
+
     value = check_unmasked(name, value)
     rows = value if isinstance(value, jax.Array) else np.asarray(value)
     if not (jnp.issubdtype(rows.dtype, jnp.floating) or jnp.issubdtype(rows.dtype, jnp.integer)):
@@ -86,7 +98,9 @@ def check_rows(name: str, value: ArrayLike) -> np.ndarray | jax.Array:
     return rows
 
 
-def check_matrix(name: str, value: ArrayLike, least: int = 2, *, n_columns: int | None = None) -> np.ndarray:
+def check_matrix(
+    name: str, value: "ArrayLike", least: int = 2, *, n_columns: int | None = None
+) -> np.ndarray:
     """Return `value` as a finite float32 or float64 NumPy matrix of at least `least` rows.
 
     Raises
@@ -173,7 +187,7 @@ def check_number(name: str, value: Any, least: float, below: float = math.inf) -
     ValueError
         If `value` lies outside these limits.
     """
-    if not isinstance(value, int | float | np.number | np.ndarray | jax.Array) or np.ndim(value):
+    if not _is_number(value):
         raise TypeError(f"{name}: expected a number; got {type(value).__name__}")
     if not least <= value < below:
         limits = f"finite number of at least {least:g}"

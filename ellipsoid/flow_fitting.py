@@ -30,13 +30,12 @@ from ellipsoid.fitting import fit
 from ellipsoid.flow import Flow
 from ellipsoid.mixture_fitting import as_conditions, as_generator
 from ellipsoid.optimizer import make_optimizer
+from ellipsoid.options import DEFAULT_STEPS as DEFAULT_STEPS
 from ellipsoid.progress import progress_bar
 from ellipsoid.random import key as make_key
 from ellipsoid.state import PCAState
 from ellipsoid.velocity import END, Velocity, pull, push, untrained
 
-#: Steps of training where none are asked for.
-DEFAULT_STEPS = 4000
 #: Numbers of steps along the field to choose from.
 N_STEPS = (8, 12, 16, 24, 32, 48, 64)
 

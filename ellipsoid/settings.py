@@ -10,10 +10,8 @@ from jax.core import Tracer
 
 from ellipsoid.checks import check_positive
 from ellipsoid.laws import get_law
+from ellipsoid.options import DEFAULT_LEVEL as DEFAULT_LEVEL
 from ellipsoid.regions import Region, as_region
-
-#: The source method's level 2.35 times its fact 0.7.
-DEFAULT_LEVEL = 1.645
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,11 @@ from ellipsoid.archive import digest
 from ellipsoid.checks import check_matrix
 from ellipsoid.evaluation.recommend import Recommendation, load_recommendation, recommend
 from ellipsoid.fitting import fit
-from ellipsoid.flow_fitting import DEFAULT_STEPS, fit_flow
+from ellipsoid.flow_fitting import fit_flow
 from ellipsoid.generation.generate import generate
 from ellipsoid.generation.sinks import choose_sink
 from ellipsoid.mixture_fitting import fit_by_label, fit_mixture
+from ellipsoid.options import DEFAULT_STEPS, HalfWidth
 from ellipsoid.random import key
 from ellipsoid.runs import (
     RunFolder,
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from ellipsoid.models.imported import ImportedAutoencoder
     from ellipsoid.models.importing import Found
     from ellipsoid.models.steps import TrainConfig
-
-HalfWidth = Literal["std", "histogram", "histogram_raw", "quantile", "mad", "core"]
 
 # Sets of faces without attributes.
 _FACES = ("olivetti", "lfw")

@@ -5,13 +5,11 @@ latents towards a chosen distribution, unless a training setting asks for it. Th
 so a latent vector depends on its image alone.
 """
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol, Self, get_args
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -23,10 +21,8 @@ from jax.typing import ArrayLike
 from ellipsoid.blocks import padded_batches
 from ellipsoid.checks import check_count, check_images
 from ellipsoid.forks import check_process
+from ellipsoid.models.configs import AutoencoderConfig as AutoencoderConfig
 from ellipsoid.models.convolution import StridedConvolution, TransposedConvolution, he_normal
-
-Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu"]
-Norm = Literal["none", "group"]
 
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
@@ -35,94 +31,6 @@ _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": jax.nn.gelu,
     "silu": jax.nn.silu,
 }
-
-
-@dataclass(frozen=True)
-class AutoencoderConfig:
-    """Shape of an autoencoder.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a value is not one of those described, or `image_size` is below the network's stride,
-        ``2 ** len(filters)``.
-
-    Examples
-    --------
-    >>> config = AutoencoderConfig(image_size=28, channels=1, filters=(8, 16), latent_dim=10)
-    >>> config.image_shape
-    (28, 28, 1)
-    >>> config.layer_sizes
-    (28, 14, 7)
-    """
-
-    image_size: int = 32
-    """Height and width of the images in pixels. Each strided layer halves it, rounding up, and the decoder
-    restores sizes that do not halve evenly."""
-    channels: int = 3
-    """Colour channels of the images: 1 for grey, 3 for colour."""
-    filters: tuple[int, ...] = (16, 32, 64, 128)
-    """Channels of the encoder's strided layers, first to last; the decoder runs through them backwards."""
-    latent_dim: int = 64
-    """Number of latent dimensions."""
-    kernel_size: int = 3
-    """Height and width of all kernels in pixels, at least 2."""
-    activation: Activation = "silu"
-    """Activation after every layer but the encoder's and the decoder's last."""
-    norm: Norm = "none"
-    """Group normalisation (8 groups, fewer where 8 does not divide the channels) before each activation
-    between convolutions, or none."""
-
-    def __post_init__(self) -> None:
-        for name, least in (("image_size", 1), ("channels", 1), ("latent_dim", 1), ("kernel_size", 2)):
-            object.__setattr__(self, name, check_count(name, getattr(self, name), least))
-        if not isinstance(self.filters, tuple | list) or not self.filters:
-            raise ValueError(f"filters: expected a tuple of one or more integers; got {self.filters!r}")
-        object.__setattr__(self, "filters", tuple(check_count("filters", width) for width in self.filters))
-        for name, allowed in (("activation", get_args(Activation)), ("norm", get_args(Norm))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}: expected one of {allowed}; got {getattr(self, name)!r}")
-        if self.image_size < 2 ** len(self.filters):
-            raise ValueError(
-                f"image_size: expected at least {2 ** len(self.filters)} pixels for {len(self.filters)} "
-                f"layers of stride 2; got {self.image_size}; use larger images or fewer filters"
-            )
-
-    @classmethod
-    def celeba(cls) -> Self:
-        """Return the shape for 64 x 64 colour images: 4 strided, 4 transposed convolutions, 256 latents."""
-        return cls(image_size=64, channels=3, filters=(32, 64, 128, 256), latent_dim=256)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the configuration as a dictionary for JSON."""
-        return dataclasses.asdict(self) | {"filters": list(self.filters)}
-
-    @classmethod
-    def from_json(cls, mapping: dict[str, Any]) -> Self:
-        """Make the configuration from the result of `to_json`.
-
-        Raises
-        ------
-        ValueError
-            If a name is unknown or a value is not allowed.
-        """
-        try:
-            return cls(**mapping)
-        except TypeError as error:
-            raise ValueError(f"autoencoder configuration: {error}") from None
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of one image."""
-        return (self.image_size, self.image_size, self.channels)
-
-    @property
-    def layer_sizes(self) -> tuple[int, ...]:
-        """Height and width before and after each strided layer: ``len(filters) + 1`` numbers."""
-        sizes = [self.image_size]
-        for _ in self.filters:
-            sizes.append(-(-sizes[-1] // 2))
-        return tuple(sizes)
 
 
 def _group_norm(config: AutoencoderConfig, width: int, rngs: nnx.Rngs) -> nnx.GroupNorm | None:

@@ -5,9 +5,9 @@ are a function of the seed and the step, so a training that goes on from a check
 drawn.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,80 +18,10 @@ from flax import nnx
 from jax import Array, lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from ellipsoid.checks import check_count, check_number, check_positive
 from ellipsoid.models.autoencoder import as_floats
+from ellipsoid.models.configs import TrainConfig as TrainConfig
 from ellipsoid.optimizer import make_optimizer
 from ellipsoid.random import key
-
-Precision = Literal["float32", "bfloat16"]
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to train: Adam with a linear warm-up and a cosine decay to zero, mean squared error.
-
-    The source of the method did not use what is off by default.
-    """
-
-    epochs: int = 30
-    """Passes over the training images."""
-    steps: int | None = None
-    """Number of batches instead of a number of epochs."""
-    batch_size: int = 128
-    """Images in a step, over all devices."""
-    learning_rate: float = 3e-3
-    """Learning rate at its highest, after the warm-up."""
-    warmup: float = 0.05
-    """Share of the steps in which the learning rate rises."""
-    clip_norm: float | None = None
-    """Norm that longer gradients are scaled down to."""
-    weight_decay: float = 0.0
-    """Strength of the pull of kernels, not biases, towards zero: by this times the learning rate in a step
-    (AdamW)."""
-    ema_decay: float | None = None
-    """Share, such as 0.999, that a running mean of the weights keeps of itself in a step (less in the first
-    ones). This mean is validated, kept and loaded; the weights of the last step are when absent."""
-    latent_noise: float = 0.0
-    """Standard deviation of Gaussian noise that is added to the latents before they are decoded."""
-    latent_l2: float = 0.0
-    """Weight of the latents' mean square in what is minimised (Ghosh et al. 2020)."""
-    horizontal_flip: bool | None = None
-    """Random flips of the images, left to right, with probability one half. Off by default; on the command
-    line on for CelebA and the other sets of faces that it knows."""
-    max_shift: int = 0
-    """Largest random shift of an image, in pixels in each direction; its border is repeated."""
-    precision: Precision | None = None
-    """Precision of the layers; weights and loss are float32. By default bfloat16 on GPU and TPU, float32 on
-    CPU."""
-    validation_fraction: float = 0.05
-    """Share of the images that is kept back to judge the epochs by."""
-    seed: int = 0
-    """Seed of the initial weights, the split, the order of the images and all that is random in a step."""
-
-    def check(self) -> None:
-        """Refuse settings that can't be trained with.
-
-        Raises
-        ------
-        TypeError
-            If a value is of another kind than described.
-        ValueError
-            If a value is out of its range.
-        """
-        for name, least in (("epochs", 1), ("batch_size", 1), ("max_shift", 0), ("seed", 0)):
-            check_count(name, getattr(self, name), least)
-        check_positive("learning_rate", self.learning_rate)
-        if self.steps is not None:
-            check_count("steps", self.steps)
-        if self.clip_norm is not None:
-            check_positive("clip_norm", self.clip_norm)
-        for name in ("weight_decay", "latent_noise", "latent_l2"):
-            check_number(name, getattr(self, name), 0)
-        for name in ("warmup", "validation_fraction", "ema_decay"):
-            if getattr(self, name) is not None:
-                check_number(name, getattr(self, name), 0, below=1)
-        if self.precision not in (None, "float32", "bfloat16"):
-            raise ValueError(f"precision: expected float32, bfloat16 or None; got {self.precision!r}")
 
 
 class TrainState(NamedTuple):

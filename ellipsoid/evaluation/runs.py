@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from ellipsoid.blocks import subset
 from ellipsoid.checks import check_count
 from ellipsoid.evaluation.best import Choice, choose_shape, normal_settings
 from ellipsoid.evaluation.candidates import MIXTURE_ROWS
+from ellipsoid.evaluation.config import EvaluateConfig as EvaluateConfig
 from ellipsoid.evaluation.evaluate import MIN_IMAGES, evaluate
 from ellipsoid.evaluation.recommend import (
     GOALS,
@@ -38,33 +39,6 @@ if TYPE_CHECKING:
 
 # With more images, neighbours take long, and the errors are small already.
 _MOST_UNSEEN = 5_000
-
-
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """Settings of the evaluation of a run."""
-
-    against: str | None = None
-    """Unseen images, in any form that train reads. The default is the validation images of training."""
-    against_split: Literal["all", "train", "valid", "test"] = "test"
-    """Split of the unseen images, if they have splits, such as CelebA."""
-    images: str | None = None
-    """Training images, in any form that train reads. The default is the images that the run records."""
-    features: Literal["network", "pixels", "latents", "efficientnet", "inception"] = "network"
-    """Feature space for the comparison of images: a small network that is trained on the training images
-    (network), principal components of pixels (pixels), the run's own latents (latents), EfficientNet-Lite0
-    (efficientnet, needs the extra "judges"), or Inception (inception, needs torch-fidelity)."""
-    weights: Path | None = None
-    """File of the Inception weights that torch-fidelity publishes."""
-    download: bool = False
-    """Permission to download the Inception weights (91 MB) if the file does not exist."""
-    n: int | None = None
-    """Number of unseen images to use, and of images to generate for each candidate. The default is all unseen
-    images, up to 5,000. The number of training images is the upper limit."""
-    quick: bool = False
-    """Short evaluation with fewer candidates: three laws and four spreads."""
-    seed: int = 0
-    """Random seed of the draws."""
 
 
 @dataclass(frozen=True)
