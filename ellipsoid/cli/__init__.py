@@ -1,29 +1,32 @@
-"""The command line, one module a command: it parses, calls the library, and says what was written.
+"""The command line, one module a command: it calls the library, and says what was written.
 
-Exit codes: 0 when the work is done, 1 for an error that is said in one line, 2 for words that are no command,
-3 where ``copies`` finds copies, 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP. An interrupted
-command keeps what it has.
+The parsers need no JAX: each command imports what it works with when it starts to work.
+
+Exit codes: 0 when the work is done, 1 for an error, 2 for unknown words, 3 where ``copies`` finds copies, 130
+after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP. An interrupted command keeps the work it has done.
 """
 
-import functools
-import operator
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from ellipsoid.cli.parsing import UnknownCommand, overview, parsed
+from ellipsoid.cli.printing import OutputOptions, output_as, print_summary
 from ellipsoid.cli.streams import unfailing_output
 from ellipsoid.provenance import commanded
+from ellipsoid.version import __version__
 
 # All of these end a command in the way of Ctrl-C; Windows lacks one.
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-_EXIT_CODES = "Exit codes: 0 done, 1 error, 2 unknown words, 3 copies, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP."
 # What the library advises its callers, in words of the command line.
 _OWN_WORDS = {
     "fit a mixture with ellipsoid.fit_by_label": "fit a mixture with `ellipsoid fit --labels`",
     "sink: ": "--out: ",
+    "the same call ": "the same command ",
 }
 
 
@@ -33,18 +36,18 @@ def main(args: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     args : sequence of str, optional
-        Words of the command; those that the program was started with when absent.
+        Words of the command. By default those that the program was started with.
 
     Returns
     -------
     int
-        Exit status: 0, 1 for an error that is said in one line, 3 where copies are found, 130 when
-        interrupted by Ctrl-C, 128 and the number of the signal when by another one.
+        Exit status: 0 when the work is done, 1 for an error, 3 where copies are found, and 128 plus the
+        number of the signal for a command that is interrupted: 130 for Ctrl-C.
 
     Raises
     ------
     SystemExit
-        After ``--help``, and for words that are no command.
+        After ``--help`` of a command, and for unknown words.
     """
     words = sys.argv[1:] if args is None else list(args)
     with unfailing_output(), _interruptible(is_program=args is None) as received:
@@ -52,96 +55,38 @@ def main(args: Sequence[str] | None = None) -> int:
             try:
                 return _run(words)
             except KeyboardInterrupt as error:
-                return _say_interrupted(error, received)
+                return _say_interrupted(error, received, words)
         except KeyboardInterrupt as error:  # one more, in the moment of the message
-            return _say_interrupted(error, received)
+            return _say_interrupted(error, received, words)
 
 
 def _run(words: list[str]) -> int:
     try:
         if words in ([], ["-h"], ["--help"]):
-            print(_help(), file=sys.stdout if words else sys.stderr)
+            print(overview(), file=sys.stdout if words else sys.stderr)
             return 0 if words else 2
         if words == ["--version"]:
-            from ellipsoid import __version__
-
             print(f"ellipsoid {__version__}")
             return 0
-        with commanded(["ellipsoid", *words]):
-            return _parsed(words).run() or 0
+        try:
+            asked = parsed(words)
+        except UnknownCommand as error:
+            _say(str(error))
+            return 2
+        with (
+            commanded(["ellipsoid", *words]),
+            output_as(asked.output),
+            _warnings_in_one_line(words, asked.output),
+        ):
+            status = asked.command.run() or 0
+            print_summary(asked.name)
+            return status
     except (ValueError, TypeError, OSError, RuntimeError, ImportError, MemoryError) as error:
         if any(isinstance(cause, KeyboardInterrupt) for cause in _chain(error)):
             raise KeyboardInterrupt from error  # a module that was cut while it was imported, say
         text = _in_own_words(" ".join(str(error).split()) or type(error).__name__, words)
         _say("; ".join([text, *getattr(error, "__notes__", ())]))
         return 1
-
-
-def _commands() -> list[type]:
-    from ellipsoid.cli.copies import Copies
-    from ellipsoid.cli.demo import Demo
-    from ellipsoid.cli.directions import Directions
-    from ellipsoid.cli.edit import Edit
-    from ellipsoid.cli.evaluate import Evaluate
-    from ellipsoid.cli.explore import Explore
-    from ellipsoid.cli.fit import Fit
-    from ellipsoid.cli.generate import Generate
-    from ellipsoid.cli.importing import Import
-    from ellipsoid.cli.report import Report
-    from ellipsoid.cli.sample import Sample
-    from ellipsoid.cli.train import Train
-
-    return [
-        Demo,
-        Train,
-        Import,
-        Fit,
-        Sample,
-        Generate,
-        Directions,
-        Edit,
-        Report,
-        Evaluate,
-        Copies,
-        Explore,
-    ]
-
-
-def _help() -> str:
-    """Say what all commands do, a line each."""
-    lines = [
-        f"  {command.__name__.lower():12}{(command.__doc__ or '').partition(chr(10))[0]}"
-        for command in _commands()
-    ]
-    return "\n".join(
-        [
-            "usage: ellipsoid [-h] [--version] COMMAND ...",
-            "",
-            "Turn a plain autoencoder into a generator.",
-            "",
-            *lines,
-            "",
-            "Options of a command: ellipsoid COMMAND --help",
-            _EXIT_CODES,
-        ]
-    )
-
-
-def _parsed(words: list[str]) -> Any:
-    import tyro
-
-    commands: Any = functools.reduce(operator.or_, _commands())
-    return tyro.cli(
-        commands,
-        prog="ellipsoid",
-        description=f"Turn a plain autoencoder into a generator. {_EXIT_CODES}",
-        args=words,
-        config=(
-            tyro.conf.OmitSubcommandPrefixes,
-            tyro.conf.OmitArgPrefixes,
-            tyro.conf.FlagCreatePairsOff,
-        ),
-    )
 
 
 # --- errors ------------------------------------------------------------------------------------------
@@ -151,6 +96,20 @@ def _say(text: str) -> None:
     """Print one line on standard error; names of files may hold anything, also what a terminal obeys."""
     line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
     print(f"ellipsoid: {line}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _warnings_in_one_line(words: list[str], options: OutputOptions) -> Iterator[None]:
+    """Print each warning of the block as errors are printed, without the line of code that it comes from."""
+
+    def show(message: Warning | str, *_: Any) -> None:
+        _say(f"warning: {_in_own_words(' '.join(str(message).split()), words)}")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        if options.quiet:
+            warnings.simplefilter("ignore")
+        yield
 
 
 def _in_own_words(text: str, words: list[str]) -> str:
@@ -209,12 +168,12 @@ def _interruptible(*, is_program: bool) -> Iterator[list[int]]:
                 signal.signal(number, handler)
 
 
-def _say_interrupted(error: KeyboardInterrupt, received: list[int]) -> int:
+def _say_interrupted(error: KeyboardInterrupt, received: list[int], words: list[str]) -> int:
     """Say what is kept; no further signal can come in between."""
     if threading.current_thread() is threading.main_thread():
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
     # Of two interruptions, the first may have a message and the second has none.
     kept = (" ".join(str(cause).split()) for cause in _chain(error) if isinstance(cause, KeyboardInterrupt))
-    _say(next(filter(None, kept), "interrupted"))
+    _say(_in_own_words(next(filter(None, kept), "interrupted"), words))
     return 128 + (received[-1] if received else signal.SIGINT)

@@ -30,16 +30,16 @@ def read_array(name: str, path: Path, array: str | None = None) -> np.ndarray:
         Name of the argument, for messages.
     path : Path
     array : str, optional
-        Name of the array in a .npz file, or of the column of lists in a .parquet file; the only one there is
-        when absent. Where a .parquet file has no lists, all its columns stand side by side.
+        Name of the array in a .npz file, or of the column of lists in a .parquet file. It can be left out if
+        there is only one. If a .parquet file has no lists, its columns together are the rows.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If it is another or a damaged one, or holds pickled objects; if it has several arrays, and none of
-        them is named; and for a name that it lacks.
+        If the file has another format, is damaged or holds pickled objects; if it has several arrays, and
+        none is named; or if it has no array of that name.
     ImportError
         For .parquet without pyarrow.
     """
@@ -61,12 +61,14 @@ def read_arrays(name: str, path: Path) -> np.ndarray | dict[str, np.ndarray]:
     suffix = path.suffix.lower()
     if suffix in _CONVERSIONS:
         line = f"np.save({str(path.with_suffix('.npy'))!r}, {_CONVERSIONS[suffix].format(path=str(path))})"
-        raise ValueError(f"{name}: expected a .npy array; got {path}; in Python, {line} makes one")
+        raise ValueError(
+            f"{name}: expected a .npy array; got {path}; this line of Python converts it: {line}"
+        )
     try:
-        # By content: a pickle would else be told from a damaged file by NumPy's advice to allow it.
+        # By content: NumPy would advise to allow pickles, for any file that it does not know.
         with path.open("rb") as file:
             if not file.read(6).startswith((b"\x93NUMPY", b"PK")):
-                raise ValueError("it begins like no file of NumPy")
+                raise ValueError("it does not begin like a NumPy file")
             check_declared_sizes(file)
             file.seek(0)
             content = np.load(file, allow_pickle=False)
@@ -74,9 +76,9 @@ def read_arrays(name: str, path: Path) -> np.ndarray | dict[str, np.ndarray]:
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
         reason = str(error)
         if "allow_pickle" in reason:
-            reason = "it holds Python objects: save numbers, as by np.asarray(values, np.float32)"
+            reason = "it holds Python objects; convert them to numbers, as in np.asarray(values, np.float32)"
         raise ValueError(
-            f"{name}: expected a .npy array; got {path}, which is not readable ({reason})"
+            f"{name}: expected a .npy array; got {path}, which cannot be read ({reason})"
         ) from None
 
 
@@ -86,22 +88,24 @@ def _chosen(name: str, path: Path, arrays: dict[str, np.ndarray], array: str | N
         return next(iter(arrays.values()))
     if array in arrays:
         return arrays[array]
-    names = ", ".join(arrays) or "which has no names"
+    names = ", ".join(filter(None, arrays)) or "(one array without a name)"
     if array is None:
         raise ValueError(
-            f"{name}: expected a .npy array, or one that --array names; got {path}, with arrays {names}"
+            f"{name}: expected one array; got {path}, with the arrays {names}; choose one with --array"
         )
-    raise ValueError(f"array: expected a name of an array in {path}, {names}; got {array}")
+    raise ValueError(f"array: expected the name of an array in {path}: {names}; got {array}")
 
 
 def _read_csv(name: str, path: Path) -> dict[str, np.ndarray]:
-    """Read numbers between commas, below a line of names or none."""
+    """Read numbers between commas; the first line may hold names."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             first = [word.strip().strip('"') for word in file.readline().split(",")]
             file.seek(0)
             if first[0] == "":
-                raise ValueError("its first column has no name, like an index: leave it out, by index=False")
+                raise ValueError(
+                    "its first column has no name, like an index of pandas: write it with index=False"
+                )
             rows = np.loadtxt(file, delimiter=",", ndmin=2, skiprows=int(_is_header(first)))
     except (ValueError, OSError) as error:
         raise _unreadable(name, path, error) from None
@@ -110,7 +114,7 @@ def _read_csv(name: str, path: Path) -> dict[str, np.ndarray]:
 
 def _is_header(words: list[str]) -> bool:
     if len(words) > 1 and words == [str(index) for index in range(len(words))]:
-        return True  # names of columns that have none
+        return True  # pandas names columns so if nobody else does
     try:
         [float(word) for word in words]
     except ValueError:
@@ -119,7 +123,7 @@ def _is_header(words: list[str]) -> bool:
 
 
 def _read_parquet(name: str, path: Path) -> dict[str, np.ndarray]:
-    """Read columns of lists by name, or all columns side by side; also of the files that `sample` writes."""
+    """Read columns of lists by name, or all columns side by side. The path may be a folder of such files."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -136,17 +140,17 @@ def _read_parquet(name: str, path: Path) -> dict[str, np.ndarray]:
             elif pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
                 lists[column] = np.stack(values.to_numpy(zero_copy_only=False))
             elif pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
-                # The index of a table of pandas is no latent.
+                # An index of pandas is not a latent dimension.
                 if not column.startswith("__index_level_"):
                     numbers.append(values.to_numpy(zero_copy_only=False).astype(np.float64))
             else:
                 others.append(f"{column} ({values.type})")
         if others and not lists:
-            raise ValueError(f"it has columns that hold no numbers: {', '.join(others)}")
+            raise ValueError(f"these columns hold no numbers: {', '.join(others)}")
         return lists or {"": np.stack(numbers, axis=1)}
     except (ValueError, TypeError, OSError) as error:  # pyarrow's errors are of these kinds
         raise _unreadable(name, path, error) from None
 
 
 def _unreadable(name: str, path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{name}: expected rows of numbers; got {path}, which is not readable ({error})")
+    return ValueError(f"{name}: expected rows of numbers; got {path}, which cannot be read ({error})")

@@ -4,15 +4,14 @@ import csv
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 from tyro.conf import Positional, arg
 
-from ellipsoid.cli.arrays import read_array
 from ellipsoid.cli.printing import say
-from ellipsoid.outputs import check_output
-from ellipsoid.runs import RunFolder
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: Exit status where training data are copied.
 COPIED = 3
@@ -22,43 +21,47 @@ _TABLES = (".csv", ".parquet")
 
 @dataclass(frozen=True)
 class Copies:
-    """Test whether generated data are copies of training data: images, latents or any table of numbers.
+    """Test whether generated images, latents or table rows are copies of training data.
 
-    Each generated row is held against the nearest training row and the nearest unseen one. Unseen rows tell
-    how often a row lies as close to a training row by chance. Exit status 3 means that rows are copied.
+    Each generated row is compared with the nearest training row and the nearest unseen row. Unseen rows tell
+    how often a row lies as close to a training row by chance. Exit code 3 means that copies were found.
     """
 
     generated: Annotated[Positional[Path], arg(name="generated")]
     """Generated data: a folder or .zip file of images, a .npy or .npz array of images or rows, or a .csv or
     .parquet table of numbers."""
     train: Path
-    """Data of the same kind that the generator was trained on."""
+    """Training data of the generator, of the same kind."""
     unseen: Path
-    """Data of the same kind that it was not trained on, independent of each other and of the training data:
-    19 rows or more."""
+    """Data of the same kind that the generator was not trained on: at least 19 rows, independent of each
+    other and of the training data."""
     out: Path = Path("copies.html")
-    """Page with the result and the nearest pairs side by side."""
+    """File (.html) for the page with the result and the nearest pairs side by side."""
     features: Literal["pixels", "efficientnet"] = "pixels"
-    """Features by which images are compared: principal components of pixels, or those of EfficientNet-Lite0,
-    if the extra "judges" is installed."""
+    """Features that images are compared by: principal components of the pixels, or the features of
+    EfficientNet-Lite0, if the extra "judges" is installed."""
     image_size: int | None = None
-    """Height and width that all images are brought to; those of the training images by default."""
+    """Height and width that all images are resized to. By default those of the training images."""
     standardise: bool | None = None
-    """Choice whether each column is divided by its standard deviation over the training rows. By default the
-    columns of .csv and .parquet tables are, and those of arrays are not."""
+    """Division of each column by its standard deviation over the training rows. By default columns of .csv
+    and .parquet tables are standardised, and those of arrays are not."""
     quantile: float = 0.05
-    """Share of the unseen rows that count as close to a training row. A small one sees few copies better."""
+    """Share of the unseen rows that count as close to a training row. A small share is more sensitive to a
+    few copies."""
     significance: float = 0.01
-    """Largest p-value at which rows count as copied: the chance that an honest generator is suspected."""
+    """Significance level of the test: the probability that a generator without copies is accused."""
     pairs: int = 20
     """Number of pairs on the page."""
     force: bool = False
-    """Permission to replace a file that is no page of this command."""
+    """Permission to replace a file that is not a page of this command."""
 
     def run(self) -> int:
         """Test, write the page, and give the exit status."""
+        from ellipsoid.cli.arrays import read_array
         from ellipsoid.metrics import copy_report
+        from ellipsoid.outputs import check_output
         from ellipsoid.report import write_copy_page
+        from ellipsoid.runs import RunFolder
 
         sources = {"generated": self.generated, "train": self.train, "unseen": self.unseen}
         check_output(
@@ -104,20 +107,29 @@ class Copies:
             compared_by=f"{compared_by}, standardised" if standardise else compared_by,
             columns=columns if len(columns) == n_columns else (),
         )
-        say(report.verdict)
-        say(f"wrote {page}")
+        say(
+            report.verdict,
+            is_copying=report.is_copying,
+            p_value=report.test.p_value,
+            share=report.test.share.value,
+            share_error=report.test.share.error,
+            expected_share=report.test.expected,
+            identical=report.n_identical,
+            unseen_identical=report.n_unseen_identical,
+        )
+        say(f"wrote {page}", written=[page])
         return COPIED if report.is_copying else 0
 
-    def _images(self, sources: dict[str, Path]) -> dict[str, np.ndarray] | None:
+    def _images(self, sources: dict[str, Path]) -> "dict[str, np.ndarray] | None":
         """Read images, all of one size; None if the sources are rows of numbers."""
         holds_images = {name: _holds_images(path) for name, path in sources.items()}
         if not any(holds_images.values()):
             return None
         if not all(holds_images.values()):
             kinds = ", ".join(
-                f"{sources[name]} of {'images' if yes else 'rows'}" for name, yes in holds_images.items()
+                f"{sources[name]} with {'images' if yes else 'rows'}" for name, yes in holds_images.items()
             )
-            raise ValueError(f"generated: expected data of the kind of the training data; got {kinds}")
+            raise ValueError(f"generated: expected data of the same kind as --train; got {kinds}")
         from ellipsoid.models.images import load_images
 
         train = load_images(self.train, self.image_size)
@@ -126,7 +138,7 @@ class Copies:
         others = {name: load_images(sources[name], size, channels) for name in ("generated", "unseen")}
         return {**others, "train": train}
 
-    def _features(self, images: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _features(self, images: "dict[str, np.ndarray]") -> "dict[str, np.ndarray]":
         from ellipsoid.models.features import feature_space
 
         space = feature_space(self.features, images=images["train"])
@@ -140,13 +152,15 @@ def _holds_images(path: Path) -> bool:
         return False
     if path.is_dir() or suffix == ".zip":
         return True
+    import numpy as np
+
     try:
         if suffix == ".npz":
             with zipfile.ZipFile(path) as archive:
                 return "images.npy" in archive.namelist()
         return suffix == ".npy" and np.load(path, mmap_mode="r", allow_pickle=False).ndim > 2
     except (ValueError, OSError, EOFError, zipfile.BadZipFile):
-        return False  # said by what reads it
+        return False  # the reader says what is wrong
 
 
 def _common_columns(sources: dict[str, Path]) -> list[str]:
@@ -155,7 +169,7 @@ def _common_columns(sources: dict[str, Path]) -> list[str]:
     for name, columns in names.items():
         if columns and names["train"] and columns != names["train"]:
             raise ValueError(
-                f"{name}: expected the columns of the training data, {', '.join(names['train'])}; "
+                f"{name}: expected the columns of --train, {', '.join(names['train'])}; "
                 f"got {', '.join(columns)}"
             )
     return names["train"]
@@ -172,7 +186,7 @@ def _column_names(path: Path) -> list[str]:
 
             return [name for name in pq.read_schema(path).names if not name.startswith("__index_level_")]
     except (ImportError, ValueError, OSError):
-        pass  # said by what reads it
+        pass  # the reader says what is wrong
     return []
 
 

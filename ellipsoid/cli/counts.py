@@ -1,4 +1,4 @@
-"""Numbers of rows on the command line, which may be written as 1e6."""
+"""Numbers of rows on the command line. They may be written as 1e6."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ def as_count(word: str) -> int:
     Raises
     ------
     ValueError
-        If it stands for none.
+        If it does not stand for an integer.
 
     Examples
     --------
@@ -22,7 +22,7 @@ def as_count(word: str) -> int:
         return int(word)
     except ValueError:
         number = float(word)
-    # Beyond 2**53 a float is not the integer that somebody wrote.
+    # A float beyond 2**53 may differ from the integer that was written.
     if not (number.is_integer() and abs(number) <= 2**53):
         raise ValueError(f"expected an integer; got {word}")
     return int(number)

@@ -4,27 +4,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ellipsoid.cli.printing import print_table, say
-from ellipsoid.runs import RunFolder
 
 
 @dataclass(frozen=True)
 class Demo:
-    """See the whole method at work on embedded data: train, fit, draw, decode, report.
+    """Show the whole method on embedded data: train, fit, draw, decode, report.
 
-    Takes a few minutes on two cores and downloads nothing.
+    The demonstration takes a few minutes on two cores and downloads nothing.
     """
 
     out: Path = Path("run")
-    """Folder for everything that is made."""
+    """Run folder that is made: autoencoder, latents, shapes, pictures and report."""
     full: bool = False
-    """The source's shape: 64 pixels, 256 latents. Takes about half an hour on two cores."""
+    """Images of 64 x 64 pixels and 256 latents, the sizes of the original study, in place of 40 x 40 and 64.
+    This takes about half an hour on two cores."""
     seed: int = 0
-    """Seed of everything random."""
+    """Random seed of the demonstration."""
 
     def run(self) -> None:
         """Run the demonstration and print what was measured."""
         from ellipsoid.demo import DemoConfig, run_demo
+        from ellipsoid.runs import RunFolder
 
         config = DemoConfig.full(self.seed) if self.full else DemoConfig.small(self.seed)
-        print_table(run_demo(self.out, config).items())
-        say(f"wrote {self.out}; open {RunFolder(self.out).report} in a browser")
+        measured, page = run_demo(self.out, config), RunFolder(self.out).report
+        print_table(measured.items(), measurements=measured)
+        say(f"wrote {self.out}; open {page} in a browser", written=[self.out, page])

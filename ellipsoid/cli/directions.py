@@ -6,40 +6,54 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ellipsoid.cli.arrays import read_arrays
 from ellipsoid.cli.printing import print_table, say
-from ellipsoid.run_directions import learn_run_directions
-from ellipsoid.runs import RunFolder
 
 
 @dataclass(frozen=True)
 class Directions:
-    """Learn along which directions of a run's latents its attributes change, and how clearly."""
+    """Learn the directions in latent space along which attributes change, and how clearly."""
 
     folder: Annotated[Positional[Path], arg(name="run")]
-    """A run folder, or one with latents.npy from any framework."""
+    """Run folder, or any folder with a file latents.npy."""
     labels: Path | None = None
-    """Labels of the latents, row for row: a .npy array of labels, or a .npz file of attributes, one array of
-    booleans each. By default what is known of the run's images: attributes, folders or labels."""
+    """Labels of the latents, row by row: a .npy array of classes, or a .npz file with one boolean array for
+    each attribute. By default the attributes, class folders or labels of the run's images."""
     orthogonal: tuple[str, ...] = ()
-    """Attributes that a move along any other direction must not change."""
+    """Attributes that moves along all other directions leave unchanged."""
 
     def run(self) -> None:
         """Learn, save and print."""
+        from ellipsoid.cli.arrays import read_arrays
+        from ellipsoid.run_directions import learn_run_directions
+        from ellipsoid.runs import RunFolder
+
         labels = None if self.labels is None else read_arrays("labels", self.labels)
         learned = learn_run_directions(self.folder, labels, orthogonal=self.orthogonal)
-        rows = [
-            (
-                one.name,
-                f"{one.group_size[1] / one.group_size.sum():.1%}",
-                f"{one.auc:.3f} ± {one.auc_error:.3f}",
-                f"{one.group_mean[0]:+.2f}",
-                f"{one.group_mean[1]:+.2f}",
+        rows, facts = [], []
+        for one in learned.values():
+            share = one.group_size[1] / one.group_size.sum()
+            rows.append(
+                (
+                    one.name,
+                    f"{share:.1%}",
+                    f"{one.auc:.3f} ± {one.auc_error:.3f}",
+                    f"{one.group_mean[0]:+.2f}",
+                    f"{one.group_mean[1]:+.2f}",
+                )
             )
-            for one in learned.values()
-        ]
-        print_table(rows, ("attribute", "share", "AUC", "mean without", "mean with"))
+            facts.append(
+                {
+                    "name": one.name,
+                    "share": share,
+                    "auc": one.auc,
+                    "auc_error": one.auc_error,
+                    "mean_without": one.group_mean[0],
+                    "mean_with": one.group_mean[1],
+                }
+            )
+        print_table(rows, ("attribute", "share", "AUC", "mean without", "mean with"), directions=facts)
+        path = RunFolder(self.folder).directions
         say(
-            f"wrote {RunFolder(self.folder).directions}: {len(learned)} directions; "
-            f"`ellipsoid report {self.folder}` shows them"
+            f"wrote {path}: {len(learned)} directions; `ellipsoid report {self.folder}` shows them",
+            written=[path],
         )

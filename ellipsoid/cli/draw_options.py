@@ -4,11 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ellipsoid.cli.counts import Count
-from ellipsoid.cli.printing import say
-from ellipsoid.workflows import Drawing, Written, how_to_draw
+from ellipsoid.cli.printing import note, say
+
+if TYPE_CHECKING:
+    from ellipsoid.workflows import Drawing, Written
 
 
 @dataclass(frozen=True)
@@ -16,60 +18,78 @@ class DrawOptions:
     """How to draw."""
 
     law: Literal["redraw", "sequential", "uniform", "normal"] | None = None
-    """Distribution of the draws inside the region; redraw by default. If none of law, level, fact and region
-    is given, a run that was evaluated has its own defaults for them all: what is recommended."""
+    """Distribution of the draws inside the region; redraw by default. If none of --law, --level, --fact and
+    --region is given, an evaluated run uses its recommendation for all four."""
     level: float | None = None
-    """Half-width of each ellipse in standard deviations; 1.645 by default."""
+    """Half-width of each ellipse in standard deviations; 1.645 by default. A larger level gives more diverse
+    draws, and more of them look odd."""
     fact: float | None = None
     """Factor on the level; 1 by default."""
     region: Literal["pairwise", "ellipsoid", "box"] | None = None
-    """Region that the draws stay in; pairwise by default."""
+    """Region that contains all draws; pairwise by default: inside an ellipse in the plane of every pair of
+    components."""
     goal: Literal["fidelity", "balanced", "diversity"] | None = None
-    """Goal to draw for; balanced by default. For a run that was not evaluated, theory says how."""
+    """Goal of the recommendation that is followed; balanced by default. Without an evaluation, theory gives
+    the recommendation."""
     label: tuple[str, ...] = ()
-    """Label of a mixture or flow that was fitted by label; or several of a mixture, any of which will do;
-    or attributes as Smiling=true Male=false, all of which must be so."""
+    """Labels to draw for, if the mixture or flow was fitted with labels: one label, several labels of a
+    mixture (draws have any of them), or attributes as in Smiling=true Male=false (draws have all of them)."""
     seed: int = 0
-    """Seed of the sequence; the same seed gives the same rows."""
+    """Random seed. The same seed gives the same rows."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
-    """Type of the latents; bfloat16 in .zarr only."""
+    """Data type of the latents. bfloat16 needs a .zarr output."""
     beside: tuple[Literal["latents", "scores", "gauge", "part"], ...] = ()
-    """Columns to write beside the latents or images; the part of a mixture only."""
+    """Additional columns to write. The column part needs a mixture."""
     chunk: Count | None = None
-    """Rows that are written at a time, about 16 MB by default; one shard of .zarr, .tar and .parquet."""
+    """Number of rows that are written at a time; about 16 MB by default. Each chunk is one shard of a .zarr,
+    .tar or .parquet output."""
     verify: bool = False
-    """Check of what earlier runs wrote: it is read back and compared."""
+    """Check of the files that an interrupted command left: they are read and their checksums compared."""
     processes: int | None = None
-    """Number of processes that share the work and see the same folder."""
+    """Number of processes that share the work and write to the same folder."""
     process_id: int | None = None
-    """Number of this process, from 0."""
+    """Index of this process, from 0."""
     distributed: bool = False
-    """Both of these numbers by jax.distributed.initialize, from Slurm, Kubernetes or a TPU pod."""
+    """Automatic values of --processes and --process-id, from Slurm, Kubernetes or a TPU pod, as found by
+    jax.distributed.initialize."""
 
     def join_processes(self) -> None:
-        """Join the other processes, if there are any; must come before JAX is asked for anything else."""
+        """Join the other processes, if there are any. This comes before any other use of JAX."""
         if self.distributed:
             import jax
 
             jax.distributed.initialize()
 
-    def settle(self, source: Path) -> Drawing:
-        """Load what to draw from, settle how, and say so if it is not what was asked for."""
+    def settle(self, source: Path) -> "Drawing":
+        """Load the shape, choose the settings, and print them if they are a recommendation."""
+        from ellipsoid.workflows import how_to_draw
+
         drawing = how_to_draw(
             source, self.goal, law=self.law, level=self.level, fact=self.fact, region=self.region
         )
         if drawing.recommendation is not None:
-            say(described(drawing))
+            say(described(drawing), goal=drawing.recommendation.goal, reason=drawing.recommendation.reason)
+        note(settings=settings_of(drawing), seed=self.seed, dtype=self.dtype, label=as_label(self.label))
         return drawing
 
     @property
     def writing(self) -> dict[str, Any]:
-        """Arguments of `write_latents` and `write_images`, beside the drawing."""
+        """Arguments of `write_latents` and `write_images`."""
         names = ("seed", "dtype", "beside", "chunk", "verify", "processes", "process_id")
         return {name: getattr(self, name) for name in names} | {"label": as_label(self.label)}
 
 
-def described(drawing: Drawing) -> str:
+def settings_of(drawing: "Drawing") -> dict[str, Any]:
+    """All settings of a drawing, by name; also those that have their defaults."""
+    from ellipsoid.settings import DrawSettings
+
+    options = DrawSettings(**drawing.options).options
+    return {
+        name: str(value) if name in ("law", "region") else float(value) for name, value in options.items()
+    }
+
+
+def described(drawing: "Drawing") -> str:
     """Sentence that says how a recommended drawing draws, and why."""
     advice = drawing.recommendation
     assert advice is not None
@@ -79,19 +99,29 @@ def described(drawing: Drawing) -> str:
     )
 
 
-def say_what_was_written(written: Written, n: int, out: str, *, kind: str, dtype: str) -> None:
+def say_what_was_written(written: "Written", n: int, out: str, *, kind: str, dtype: str) -> None:
     """Say where the rows are, which are of this kind: latents or images."""
+    facts: dict[str, Any] = {"written": [written.location], "rows": n, "is_complete": written.is_complete}
     if not written.is_complete:
-        say(f"wrote this process's share to {written.location}; whichever finishes last names it {out}")
+        say(
+            f"wrote this process's share to {written.location}; the last process to finish renames it {out}",
+            **facts,
+        )
         return
-    say(f"wrote {written.location}: {n:,} {kind}, {written.n_bytes / 1e6:,.1f} MB")
+    say(
+        f"wrote {written.location}: {n:,} {kind}, {written.n_bytes / 1e6:,.1f} MB",
+        bytes=written.n_bytes,
+        **facts,
+    )
     if written.n_judged:
         share = written.n_outside / written.n_judged
-        say(f"rounding to {dtype} has put {share:.2%} of the latents outside of the region")
+        say(
+            f"rounding to {dtype} has moved {share:.2%} of the latents out of the region", outside_share=share
+        )
 
 
 def as_label(words: Sequence[str]) -> tuple[str, ...] | dict[str, bool] | None:
-    """Labels, or attributes by name where one of them has a value; None for no words.
+    """Labels, or attributes by name if one of the words has a value; None for no words.
 
     Raises
     ------
@@ -115,7 +145,7 @@ def as_edits(words: Sequence[str]) -> list[tuple[str, float]]:
     Raises
     ------
     ValueError
-        For a word that is not as in ``smiling=1.5``.
+        For a word of another form than ``smiling=1.5``.
     """
     edits = []
     for word in words:

@@ -4,15 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 from tyro.conf import Positional, arg
 
 from ellipsoid.cli.printing import say
-from ellipsoid.outputs import check_output
-from ellipsoid.run_directions import edit_picture, run_direction
-from ellipsoid.runs import load_autoencoder
-from ellipsoid.settings import DEFAULT_LEVEL
-from ellipsoid.workflows import how_to_draw
+from ellipsoid.options import DEFAULT_LEVEL
 
 # Files of this command say so, by which it knows them again.
 _SOFTWARE = "ellipsoid edit"
@@ -20,33 +15,47 @@ _SOFTWARE = "ellipsoid edit"
 
 @dataclass(frozen=True)
 class Edit:
-    """Move a picture along a direction of a run's latents, step by step."""
+    """Move a picture along an attribute's direction, step by step."""
 
     folder: Annotated[Positional[Path], arg(name="run")]
-    """A run folder, as made by train or demo."""
+    """Run folder made by `ellipsoid train`, `import` or `demo`."""
     picture: Positional[Path]
-    """File of an image, of which the largest centred square is taken."""
+    """Image file to edit. Its largest centred square is used."""
     along: str
-    """Attribute to change, one of the run's directions."""
+    """Attribute to change, one of those that `ellipsoid directions` has learned."""
     out: Path
-    """File for the strip, a .png file: the picture, its reconstruction, and the picture after each step."""
+    """File (.png) for the strip: the picture, its reconstruction, and the picture after each step."""
     amounts: tuple[float, ...] = (-3, -2, -1, 0, 1, 2, 3)
-    """Numbers of standard deviations to move by."""
+    """Steps along the direction, in standard deviations."""
     level: float = DEFAULT_LEVEL
-    """Half-width of each ellipse in standard deviations, for the region that the picture stays in. A picture
-    outside of it goes no further out than it was."""
+    """Half-width of each ellipse of the region in standard deviations. A picture inside the region stays
+    inside; one outside moves no further out."""
     free: bool = False
     """Permission to leave the region."""
+    force: bool = False
+    """Permission to replace a file that this command did not make."""
 
     def run(self) -> None:
         """Encode, move, decode and save."""
-        from ellipsoid import figures
+        from ellipsoid.outputs import check_output
 
         if self.out.suffix.lower() != ".png":
             raise ValueError(f"out: expected a name that ends in .png; got {self.out}")
-        check_output("out", self.out, "a strip of this command", _read_strip, inputs=[self.picture])
+        check_output(
+            "out", self.out, "a strip of this command", _read_strip, inputs=[self.picture], force=self.force
+        )
         if not self.amounts:
-            raise ValueError("amounts: expected one or more numbers; got none")
+            raise ValueError("amounts: expected at least one number; got none")
+        self._draw()
+
+    def _draw(self) -> None:
+        import numpy as np
+
+        from ellipsoid import figures
+        from ellipsoid.run_directions import edit_picture, run_direction
+        from ellipsoid.runs import load_autoencoder
+        from ellipsoid.workflows import how_to_draw
+
         autoencoder, direction = load_autoencoder(self.folder), run_direction(self.folder, self.along)
         shape = how_to_draw(self.folder, level=self.level).shape
         strip = edit_picture(
@@ -66,8 +75,18 @@ class Edit:
             title=f"{self.along}: this picture lies at {strip.score:+.2f} standard deviations",
         )
         figures.save(figure, self.out, software=_SOFTWARE)
-        say(f"{self.picture} lies at {strip.score:+.2f} standard deviations along {self.along}")
-        say(f"wrote {self.out}: gauge {strip.gauge.min():.2f} to {strip.gauge.max():.2f}")
+        say(
+            f"{self.picture} lies at {strip.score:+.2f} standard deviations along {self.along}",
+            along=self.along,
+            score=strip.score,
+            amounts=self.amounts,
+        )
+        say(
+            f"wrote {self.out}: gauge {strip.gauge.min():.2f} to {strip.gauge.max():.2f} (1 is the "
+            "boundary of the region)",
+            gauge=strip.gauge,
+            written=[self.out],
+        )
 
 
 def _read_strip(path: Path) -> None:

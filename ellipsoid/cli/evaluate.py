@@ -7,39 +7,50 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from ellipsoid.cli.printing import print_table, say
-from ellipsoid.evaluation.runs import EvaluateConfig, evaluate_run
-from ellipsoid.provenance import told
+from ellipsoid.evaluation.config import EvaluateConfig
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Judge all ways to draw by their decoded images, against images that were never trained on.
+    """Compare all ways to draw by their decoded images, and recommend the best.
 
-    The images that training kept back chose its best epoch. So they flatter the decoder a little, more than
-    those of --against; but no state or baseline has seen them: both are fitted to the other images.
+    The decoded images are compared with images that the autoencoder was not trained on. By default these are
+    the images that training kept back to choose its best epoch, which flatters the decoder slightly;
+    --against takes others. `ellipsoid generate` and `ellipsoid sample` follow the recommendation.
 
-    May be interrupted; the same command goes on there. What it recommends is what generate and sample use.
+    The command can be interrupted. The same command then continues.
     """
 
     folder: Annotated[Positional[Path], arg(name="run")]
-    """A run folder, as made by train or demo."""
+    """Run folder made by `ellipsoid train`, `import` or `demo`."""
     config: Annotated[EvaluateConfig, arg(name="")] = field(default_factory=EvaluateConfig)
 
     def run(self) -> None:
         """Evaluate, recommend, write."""
         from ellipsoid.evaluation import limit, table_of
+        from ellipsoid.evaluation.runs import evaluate_run
+        from ellipsoid.provenance import told
 
         result = evaluate_run(self.folder, self.config)
         # All columns, which no terminal is wide enough for, are in the files.
-        header = ("setting", "level", "precision", "recall", "Fréchet")
-        print_table([[line[name] for name in header] for line in table_of(result.evaluation)], header)
+        header, lines = ("setting", "level", "precision", "recall", "Fréchet"), table_of(result.evaluation)
+        print_table([[line[name] for name in header] for line in lines], header, settings=lines)
         say(result.evaluation.note)
         limited = limit(result.evaluation)
         if limited is not None:
             say(limited)
-        for recommendation in result.recommendations:
-            say(f"{recommendation.goal}: {recommendation.reason}")
+        recommended = {}
+        for advice in result.recommendations:
+            recommended[advice.goal] = {
+                "law": advice.law,
+                "level": advice.level,
+                "fact": advice.fact,
+                "region": str(advice.region),
+                "components": advice.n_components,
+                "reason": advice.reason,
+            }
+            say(f"{advice.goal}: {advice.reason}", recommendations=recommended)
         for former in result.replaced:
-            made = f", of {told(former.provenance)}" if former.provenance else ""
-            say(f"replaced the former recommendation for {former.goal}: {former.way}{made}")
-        say(f"wrote {', '.join(str(path) for path in result.written)}")
+            made = f" ({told(former.provenance)})" if former.provenance else ""
+            say(f"replaced the former recommendation for {former.goal}{made}: {former.way}")
+        say(f"wrote {', '.join(str(path) for path in result.written)}", written=result.written)

@@ -4,50 +4,51 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ellipsoid.cli.arrays import read_array
 from ellipsoid.cli.printing import say
-from ellipsoid.runs import RunFolder
-from ellipsoid.workflows import import_run
 
 
 @dataclass(frozen=True)
 class Import:
-    """Make a run of an autoencoder of another framework, and fit a PCA state to its latents.
+    """Import an autoencoder of another framework as a run, and fit a PCA state to its latents.
 
-    ONNX models need `pip install "ellipsoid[onnx]"`. Layout and sizes are read off them, and the range of the
-    pixels is found by encoding and decoding images.
+    ONNX models need the packages onnx and onnxruntime. Their layout and sizes are read from the files. The
+    range of their pixels is found by encoding and decoding images.
     """
 
     decoder: str
-    """ONNX file from latents to images; or a Python function of float32 latents (n, D), by its name
-    module:function, that gives images (n, H, W, C), uint8 or floats."""
+    """Decoder: an ONNX file, or the name module:function of a Python function. The function takes float32
+    latents (n, D) and returns images (n, H, W, C), uint8 or floats."""
     out: Path
-    """Run folder: configuration, copies of the ONNX models, latents.npy and state.npz."""
+    """Run folder that is made: configuration, copies of the ONNX models, latents.npy and state.npz."""
     encoder: str | None = None
-    """ONNX file from images to latents; or a Python function of uint8 images (n, H, W, C), by its name."""
+    """Encoder: an ONNX file, or the name module:function of a Python function that takes uint8 images (n, H,
+    W, C) and returns latents (n, D)."""
     images: str | None = None
-    """Images that the autoencoder was trained on, as for train."""
+    """Images that the autoencoder was trained on: any source that `ellipsoid train` takes."""
     latents: Path | None = None
-    """Latents of such images in the place of an encoder, as for fit."""
+    """Latents of the training images, if there is no encoder: a .npy, .npz, .csv or .parquet file."""
     array: str | None = None
-    """Name of the array in a .npz file of several."""
+    """Name of the array in --latents, if the file holds several."""
     pixel_range: tuple[float, float] | None = None
-    """Black and white of decoded floats, such as 0 1, -1 1 or 0 255. Those by which images come back best by
-    default."""
+    """Decoded values of black and white, such as 0 1, -1 1 or 0 255. By default the range that reproduces the
+    images best."""
     input_range: tuple[float, float] | None = None
-    """Black and white of floats that the encoder takes, if they are not those of the decoder."""
+    """Values of black and white that the encoder takes, if they differ from --pixel-range."""
     image_size: int | None = None
-    """Height and width that images are brought to for Python functions; ONNX models have their own."""
+    """Height and width that images are resized to for Python functions. ONNX models define their own."""
     channels: Literal[1, 3] | None = None
-    """Channels that images are brought to for Python functions."""
+    """Colour channels that images are converted to for Python functions. ONNX models define their own."""
     split: Literal["all", "train", "valid", "test"] = "all"
-    """Part of CelebA."""
+    """Part of CelebA to encode."""
     cache: Path | None = None
-    """A .npy file to keep decoded images in, which may be larger than memory."""
+    """File (.npy) for the decoded images. They are decoded once, and may be larger than memory."""
 
     def run(self) -> None:
         """Examine, copy, encode, fit."""
+        from ellipsoid.cli.arrays import read_array
         from ellipsoid.models.imported import TRUSTED_MODULES
+        from ellipsoid.runs import RunFolder
+        from ellipsoid.workflows import import_run
 
         found = import_run(
             self.encoder,
@@ -62,10 +63,13 @@ class Import:
             split=self.split,
             cache=self.cache,
         )
-        say(found.text)
+        say(found.text, error=found.error, mean_error=found.mean_error)
         run = RunFolder(self.out)
         parts = [path for path in (run.encoder, run.decoder, run.latents, run.state) if path.exists()]
-        say(f"wrote {self.out}: {', '.join(path.name for path in parts)}")
+        say(f"wrote {self.out}: {', '.join(path.name for path in parts)}", written=parts)
         modules = ",".join(found.autoencoder.modules)
         if modules:
-            say(f"other commands on it call its functions if {TRUSTED_MODULES}={modules} is set")
+            say(
+                f"other commands call the functions of this run only if {TRUSTED_MODULES}={modules} is set",
+                trusted_modules=found.autoencoder.modules,
+            )

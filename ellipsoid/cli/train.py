@@ -7,30 +7,29 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from ellipsoid.cli.printing import say
-from ellipsoid.models.autoencoder import AutoencoderConfig
-from ellipsoid.models.steps import TrainConfig
+from ellipsoid.models.configs import AutoencoderConfig, TrainConfig
 
 
 @dataclass(frozen=True)
 class Train:
     """Train an autoencoder on images, and fit a PCA state to its latents.
 
-    Ctrl-C ends the training after the epoch under way; the same command with --resume goes on there, and
-    `ellipsoid fit RUN` makes a run to draw from of what there is.
+    Ctrl-C stops the training after the current epoch. The same command with --resume continues it, and
+    `ellipsoid fit RUN` makes the stopped run usable.
     """
 
     images: Positional[str]
-    """A folder or a .zip of images, CelebA as it is downloaded, a .npy or .npz array, an embedded set (faces,
-    digits), or a set that scikit-learn downloads (olivetti, lfw)."""
+    """Training images: a folder or .zip file of images, CelebA as it is downloaded, a .npy or .npz array, an
+    embedded set (faces, digits), or a set that scikit-learn downloads (olivetti, lfw)."""
     out: Path
-    """Run folder: configuration, checkpoints, metrics, latents.npy and state.npz."""
+    """Run folder that is made: configuration, checkpoints, metrics, latents.npy and state.npz."""
     split: Literal["all", "train", "valid", "test"] = "all"
-    """Part of CelebA."""
+    """Part of CelebA to train on."""
     cache: Path | None = None
-    """A .npy file to keep decoded images in: they are decoded once, and may be larger than memory."""
+    """File (.npy) for the decoded images. They are decoded once, and may be larger than memory."""
     resume: bool = False
-    """Continuation of the training in the run folder, from its newest checkpoint. More --epochs or --steps
-    train longer: from there on the learning rate is that of the longer schedule at the same step."""
+    """Continuation of the training in the run folder, from its newest checkpoint. A larger --epochs or
+    --steps prolongs the training; the learning rate then follows the longer schedule."""
     autoencoder: Annotated[AutoencoderConfig, arg(name="")] = field(default_factory=AutoencoderConfig)
     training: Annotated[TrainConfig, arg(name="")] = field(default_factory=TrainConfig)
 
@@ -51,7 +50,15 @@ class Train:
         except KeyboardInterrupt as error:
             if not str(error).startswith("stopped after"):
                 raise
-            advice = f"`ellipsoid fit {self.out} --out {self.out / 'state.npz'}` makes it a run to draw from"
+            advice = f"`ellipsoid fit {self.out} --out {self.out / 'state.npz'}` makes the run usable"
             raise KeyboardInterrupt(f"{error}; {advice}") from None
-        parts = (run.checkpoints, run.metrics, run.latents, run.state)
-        say(f"wrote {self.out}: {', '.join(path.name for path in parts)}")
+        best = min(run.read_metrics(), key=lambda record: record["validation_loss"])
+        say(
+            f"best epoch: {best['epoch']}, with a mean squared error of {best['validation_loss']:.5f} on the "
+            "images that were kept back (pixels in [0, 1])",
+            best_epoch=best,
+        )
+        parts = [run.checkpoints, run.metrics, run.latents, run.state]
+        names = ", ".join(path.name for path in parts)
+        say(f"wrote {self.out}: {names}", written=parts)
+        say(f"next: ellipsoid generate {self.out} --n 100 --out images")

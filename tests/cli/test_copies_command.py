@@ -54,15 +54,15 @@ def test_images_stand_side_by_side(tables, tmp_path, capsys):
     ("arguments", "message"),
     [
         (("no.csv",), "generated: expected a file or folder of data; got no.csv, which does not exist"),
-        (("damaged.npz",), "generated: expected a .npy array; got damaged.npz, which is not readable"),
+        (("damaged.npz",), "generated: expected a .npy array; got damaged.npz, which cannot be read"),
         (("run",), "generated: expected a file or folder of data; got run, a run folder: give its images"),
         (
             ("other.csv",),
-            "generated: expected the columns of the training data, age, income, share; got a, b, c",
+            "generated: expected the columns of --train, age, income, share; got a, b, c",
         ),
         (
             ("images.npy",),
-            "generated: expected data of the kind of the training data; got images.npy of images",
+            "generated: expected data of the same kind as --train; got images.npy with images",
         ),
         (("honest.csv", "--out", "train.csv"), "--out: expected another file than the one that is read"),
         (("honest.csv", "--out", "mine.html"), "--out: expected a new file or a page of `ellipsoid copies`"),

@@ -151,9 +151,7 @@ def test_functions_are_called_if_they_are_trusted(tmp_path, monkeypatch, capsys)
     command = ["import", "--encoder", "own_autoencoder:encode", "--decoder", "own_autoencoder:decode"]
     assert main([*command, "--images", "images.npy", "--out", "run"]) == 0
     said = capsys.readouterr().out.splitlines()[-1]
-    assert (
-        said == "other commands on it call its functions if ELLIPSOID_TRUSTED_MODULES=own_autoencoder is set"
-    )
+    assert said.endswith(" only if ELLIPSOID_TRUSTED_MODULES=own_autoencoder is set")
     monkeypatch.delenv("ELLIPSOID_TRUSTED_MODULES", raising=False)
     assert main(["generate", "run", "--n", "5", "--law", "uniform", "--out", "new.npy"]) == 1
     assert last_error(capsys) == (

@@ -10,6 +10,7 @@ import pytest
 
 from ellipsoid import cli
 from ellipsoid.cli import main
+from ellipsoid.cli.parsing import Invocation
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def run(monkeypatch, capsys):
 
     def ended(act):
         command = type("Command", (), {"run": lambda _: act()})()
-        monkeypatch.setattr(cli, "_parsed", lambda _: command)
+        monkeypatch.setattr(cli, "parsed", lambda _: Invocation("works", command))
         handlers = [signal.getsignal(number) for number in cli._SIGNALS]
         status = main(["command"])
         assert [signal.getsignal(number) for number in cli._SIGNALS] == handlers
@@ -55,11 +56,11 @@ def test_a_second_key_press_does_not_skip_the_message(run, monkeypatch):
 
     say_interrupted, calls = cli._say_interrupted, []
 
-    def pressed_again(error, received):
+    def pressed_again(error, *about):
         calls.append(error)
         if len(calls) == 1:
             signal.raise_signal(signal.SIGINT)
-        return say_interrupted(error, received)
+        return say_interrupted(error, *about)
 
     monkeypatch.setattr(cli, "_say_interrupted", pressed_again)
     assert run(act) == (130, "ellipsoid: interrupted: 40 rows are kept\n")
@@ -93,13 +94,14 @@ def test_notes_are_part_of_the_line_and_nothing_reaches_the_terminal_as_an_order
 _PROGRAM = """
 import sys, time
 from ellipsoid import cli
+from ellipsoid.cli.parsing import Invocation
 
 class Command:
     def run(self):
         print("ready", flush=True)
         time.sleep(float(sys.argv[1]))
 
-cli._parsed = lambda _: Command()
+cli.parsed = lambda _: Invocation("works", Command())
 status = cli.main()
 print("done", flush=True)
 time.sleep(1)

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from ellipsoid import cli
+from ellipsoid.cli.parsing import Invocation
 from ellipsoid.cli.streams import UnfailingStream, unfailing_output
 
 
@@ -24,7 +25,7 @@ class Told:
 def test_a_character_without_a_code_is_a_question_mark(monkeypatch):
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="cp1251", errors="strict"))
-    monkeypatch.setattr(cli, "_parsed", lambda _: Told())
+    monkeypatch.setattr(cli, "parsed", lambda _: Invocation("told", Told()))
     assert cli.main(["told"]) == 0
     assert sys.stdout.errors == "strict"
     assert "Fr?chet ± 0.1" in written.getvalue().decode("cp1251")
@@ -36,7 +37,7 @@ def test_nobody_reads_what_is_printed(monkeypatch):
     os.close(reading)
     with os.fdopen(writing, "w") as pipe:
         monkeypatch.setattr(sys, "stdout", pipe)
-        monkeypatch.setattr(cli, "_parsed", lambda _: Told())
+        monkeypatch.setattr(cli, "parsed", lambda _: Invocation("told", Told()))
         assert cli.main(["told"]) == 0
         pipe.write("goes nowhere")
 
