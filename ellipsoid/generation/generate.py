@@ -61,7 +61,7 @@ def generate(
     The result appears under its name when it is complete. Until then it lies in ``NAME.partial`` beside it.
     After an interruption of any kind, the same call continues there, and leaves the same bytes as an
     uninterrupted call. If the result is already complete, the same call changes nothing and returns its path.
-    The file ``NAME.json`` beside a result, or ``manifest.json`` in a folder of images or arrays, records the
+    The file ``NAME.json`` beside a result, or ``manifest.json`` in a folder of images, records the
     settings of a finished result.
 
     Parameters

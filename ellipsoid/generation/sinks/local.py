@@ -51,6 +51,7 @@ class LocalSink(Sink):
     workers = 2
     _is_folder = True  # the result is one folder, not files beside each other
     _manifest_is_inside = True  # in the folder, not beside the result
+    _former_manifest: str | None = None  # its name in the folder, in results of versions that put it there
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = followed(path)
@@ -251,6 +252,8 @@ class LocalSink(Sink):
 
     @property
     def _manifest(self) -> Path:
+        if self._former_manifest is not None and (self.path / self._former_manifest).exists():
+            return self.path / self._former_manifest
         if self._is_folder and self._manifest_is_inside:
             return self.path / _MANIFEST
         return self.path.with_name(f"{self.path.name}.json")

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +22,7 @@ class ParquetSink(LocalSink):
 
     format = "parquet"
     _manifest_is_inside = False  # some readers take every file of such a folder for a table
+    _former_manifest = "_manifest.json"
 
     def open(self, plan: WritePlan) -> None:
         """Receive the plan of the rows.
@@ -40,11 +40,6 @@ class ParquetSink(LocalSink):
                 "sink: expected a folder, .npy, .zarr or .tar for images; got .parquet, which takes latents"
             )
         super().open(plan)
-
-    @property
-    def _manifest(self) -> Path:
-        inside = self.path / "_manifest.json"  # earlier versions wrote it there
-        return inside if inside.exists() else super()._manifest
 
     def _chunk_files(self, start: int, stop: int) -> list[str]:
         return [f"part-{start // self.plan.chunk:06d}.parquet"]

@@ -77,13 +77,36 @@ def _damaged_files(plan: WritePlan, group: bytes, store: Callable[[str], Any]) -
     """Return the files that describe a group and its arrays, and have a wrong content."""
     import tensorstore
 
-    damaged = [] if group == _GROUP else [_GROUP_FILE]
+    damaged = []
     for name in plan.columns:
         try:
             tensorstore.open(_spec(plan, name, store), open=True).result()
         except ValueError:  # it is missing, damaged, or describes another array
             damaged.append(f"{name}/{_GROUP_FILE}")
-    return damaged
+    # Earlier versions wrote groups that do not repeat what their arrays say; damaged arrays say nothing.
+    if damaged:
+        is_whole = group.startswith(_GROUP[:-1])
+    else:
+        is_whole = group in (_GROUP, _group_description(plan, store))
+    return damaged if is_whole else [_GROUP_FILE, *damaged]
+
+
+def _group_description(plan: WritePlan, store: Callable[[str], Any]) -> bytes:
+    """Content of the file that describes a group, which repeats the descriptions of its arrays.
+
+    xarray and zarr-python then open the group by one file. They know no bfloat16, and would not open a group
+    that mentions it.
+    """
+    import tensorstore
+
+    if any(column.dtype.name == "bfloat16" for column in plan.columns.values()):
+        return _GROUP
+    arrays = {}
+    for name in sorted(plan.columns):
+        content = tensorstore.KvStore.open(store(name)).result().read(_GROUP_FILE).result().value
+        arrays[name] = json.loads(content)
+    consolidated = {"kind": "inline", "must_understand": False, "metadata": arrays}
+    return json.dumps(json.loads(_GROUP) | {"consolidated_metadata": consolidated}).encode()
 
 
 def _spec(plan: WritePlan, name: str, store: Callable[[str], Any]) -> dict[str, Any]:
@@ -126,6 +149,8 @@ class ZarrSink(LocalSink):
 
     format = "zarr"
     workers = 4  # a worker waits for the disk after each shard
+    _manifest_is_inside = False  # zarr-python warns of every file in a group that is not its own
+    _former_manifest = _MANIFEST
 
     def open(self, plan: WritePlan) -> None:
         """Receive the plan of the rows.
@@ -148,13 +173,13 @@ class ZarrSink(LocalSink):
     def create(self) -> None:
         """Make the group and its arrays."""
         self._make_work()
-        # This is made outside the result, so that a temporary file of a killed process is not part of it.
-        own = self._work / f"zarr.json.{os.getpid()}"
-        self._replace_file(own, _GROUP)
-        own.replace(self._data / _GROUP_FILE)
         for file in self.damaged_files():
             (self._data / file).unlink(missing_ok=True)
         _ = self._group
+        # Made outside of what will be the result: a temporary file that a kill leaves is no part of it then.
+        own = self._work / f"zarr.json.{os.getpid()}"
+        self._replace_file(own, _group_description(self.plan, self._store))
+        own.replace(self._data / _GROUP_FILE)
 
     def write(self, start: int, columns: Columns) -> Checksum:
         """Write rows from number `start` on; they are on disk on return."""
@@ -188,7 +213,7 @@ class RemoteZarrSink(Sink):
     """Zarr 3 group in a store that TensorStore opens by URL: ``gs://bucket/x.zarr``, ``s3://bucket/x.zarr``.
 
     Object stores have no rename. The arrays therefore have their names from the beginning, and the result is
-    complete when it has a ``manifest.json``. Only ``file://`` is tested.
+    complete when ``x.zarr.json`` lies beside it. Only ``file://`` is tested.
 
     Parameters
     ----------
@@ -203,12 +228,19 @@ class RemoteZarrSink(Sink):
         require("tensorstore", "zarr")
         self.name = url
         self._url = url.rstrip("/") + "/"
+        self._parent, _, self._name = url.rstrip("/").rpartition("/")
 
     @functools.cached_property
     def _files(self) -> Any:
         import tensorstore
 
         return tensorstore.KvStore.open(self._url).result()
+
+    @functools.cached_property
+    def _manifest_files(self) -> Any:
+        import tensorstore
+
+        return tensorstore.KvStore.open(f"{self._parent}/").result()
 
     @functools.cached_property
     def _group(self) -> _Arrays:
@@ -223,10 +255,10 @@ class RemoteZarrSink(Sink):
 
     def create(self) -> None:
         """Make the group and its arrays."""
-        self._files.write(_GROUP_FILE, _GROUP).result()
         for file in self.damaged_files():
             self._files.write(file, None).result()
         _ = self._group
+        self._files.write(_GROUP_FILE, _group_description(self.plan, self._store)).result()
 
     def write(self, start: int, columns: Columns) -> Checksum:
         """Write rows from number `start` on; they are stored on return."""
@@ -275,12 +307,13 @@ class RemoteZarrSink(Sink):
 
     def publish(self, manifest: bytes) -> None:
         """Write the manifest, which makes the result complete."""
-        self._files.write(_MANIFEST, manifest).result()
+        self._manifest_files.write(f"{self._name}.json", manifest).result()
         self.tidy()
 
     def published(self) -> bytes | None:
-        """Return the manifest of a complete result, or None."""
-        return self._files.read(_MANIFEST).result().value or None
+        """Return the manifest of a complete result, or None. Earlier versions put it into the group."""
+        beside = self._manifest_files.read(f"{self._name}.json").result().value
+        return beside or self._files.read(_MANIFEST).result().value or None
 
     def is_untidy(self) -> bool:
         """Whether records of the processes lie beside the manifest of the complete result."""

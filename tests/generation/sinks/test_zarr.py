@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import tensorstore
-from batches import draws_of, generate, latents_of
+from batches import contents, draws_of, generate, latents_of
 from helpers import decode
 
 from ellipsoid.generation.sinks import Column, WritePlan
@@ -42,7 +42,7 @@ def test_a_store_that_is_opened_by_its_url(state, tmp_path):
     url = f"file://{tmp_path}/z.zarr"
     first = generate(state, 250, url, chunk=100, processes=2, process_id=1)
     assert first == url
-    assert not (tmp_path / "z.zarr" / "manifest.json").exists()
+    assert not (tmp_path / "z.zarr.json").exists()
     records = tmp_path / "z.zarr" / "part-1.json"
     content = records.read_bytes()
     with pytest.raises(ValueError, match=r"level: 1\.645, not 2\.0"):
@@ -52,7 +52,7 @@ def test_a_store_that_is_opened_by_its_url(state, tmp_path):
         open_zarr(tmp_path / "z.zarr" / "latents").read().result(), latents_of(state, 250)
     )
     entries = {path.name for path in (tmp_path / "z.zarr").iterdir()}
-    assert entries == {"latents", "manifest.json", "zarr.json"}
+    assert entries == {"latents", "zarr.json"}
     assert generate(state, 250, url) == url
     with pytest.raises(FileExistsError, match="exists"):
         generate(state, 250, url, level=2.0)
@@ -60,6 +60,20 @@ def test_a_store_that_is_opened_by_its_url(state, tmp_path):
     records.write_bytes(content)  # as left by a run that was cut at its last step
     assert generate(state, 250, url) == url
     assert not records.exists()
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_the_group_holds_arrays_alone_and_its_manifest_lies_beside_it(state, tmp_path, scheme):
+    name, group = f"{scheme}{tmp_path}/z.zarr", tmp_path / "z.zarr"
+    generate(state, 20, name, chunk=10)
+    assert {path.name for path in group.iterdir()} == {"latents", "zarr.json"}
+    # Results of before have it inside.
+    (tmp_path / "z.zarr.json").rename(group / "manifest.json")
+    before = contents(tmp_path)
+    assert str(generate(state, 20, name, verify=True)) == name
+    with pytest.raises(FileExistsError, match="exists"):
+        generate(state, 20, name, level=2.0)
+    assert contents(tmp_path) == before
 
 
 def test_dimensions_have_names(state, tmp_path):
