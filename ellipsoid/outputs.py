@@ -1,4 +1,4 @@
-"""One check of every file that is about to be written: nobody's work is replaced without being told to."""
+"""One check before a file is written: no command replaces a file that it did not make, except by force."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -15,9 +15,9 @@ def check_output(
     inputs: Iterable[str | os.PathLike[str]] = (),
     force: bool = False,
 ) -> Path:
-    """Return the path of a file that may be written, before any work is done for it.
+    """Return the path of a file that may be written. The check comes before any work.
 
-    A file that is there already may be replaced if `read` can read it, or by force.
+    An existing file may be replaced if `read` can read it, or by force.
 
     Parameters
     ----------
@@ -26,22 +26,22 @@ def check_output(
     path : path
         File to be written.
     title : str
-        Kind of the file in messages, as in "a saved shape".
+        Kind of the file, for messages, such as "a saved shape".
     read : callable ``(path) -> object``
         Function that reads a file of this kind, and raises ``ValueError`` for any other.
     inputs : sequence of path
-        Files that the work reads. None of them is replaced, not even by force.
+        Files that the work reads. They are never replaced, not even by force.
     force : bool
         Permission to replace a file of another kind.
 
     Raises
     ------
     FileNotFoundError
-        If there is no folder to write the file in.
+        If the folder of the file does not exist.
     FileExistsError
-        If the path is a folder, a device or a FIFO, an input, or a file of another kind without `force`.
+        If the path is a folder, a device, a FIFO or an input, or a file of another kind and `force` is off.
     PermissionError
-        If the folder can't be written in.
+        If the folder is not writable.
 
     Examples
     --------
@@ -52,43 +52,41 @@ def check_output(
     ...     _ = notes.write_text("mine")
     ...     check_output("out", notes, "a saved shape", load)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    FileExistsError: out: expected a new file or a saved shape; got .../notes.npz, which is neither
+    FileExistsError: out: expected a new file or a saved shape; got .../notes.npz, a file of another kind
     """
     path = Path(path)
     check_folder(name, path)
     if path.is_dir():
-        raise FileExistsError(f"{name}: expected the name of a file; got {path}, which is a folder")
+        raise FileExistsError(f"{name}: expected the name of a file; got {path}, a folder")
     if path.exists() and not path.is_file():
-        raise FileExistsError(
-            f"{name}: expected the name of a file; got {path}, which is a device, a FIFO or a socket"
-        )
+        raise FileExistsError(f"{name}: expected the name of a file; got {path}, a device, FIFO or socket")
     if any(_are_same(path, file) for file in inputs):
-        raise FileExistsError(f"{name}: expected another file than the one that is read; got {path} for both")
+        raise FileExistsError(f"{name}: expected a file other than the inputs; got {path}, which is read")
     if path.exists() and not force and not _can_be_read(path, read):
-        raise FileExistsError(f"{name}: expected a new file or {title}; got {path}, which is neither")
+        raise FileExistsError(f"{name}: expected a new file or {title}; got {path}, a file of another kind")
     return path
 
 
 def check_folder(name: str, path: str | os.PathLike[str]) -> None:
-    """Check that a file or folder of this path can be made.
+    """Check that a file or folder can be made at this path.
 
     Raises
     ------
     FileNotFoundError
-        If there is no folder to make it in.
+        If the parent folder does not exist.
     PermissionError
-        If that folder can't be written in.
+        If the parent folder is not writable.
     """
     folder = Path(path).parent
     if not folder.is_dir():
-        got = "is no folder" if folder.exists() else "does not exist"
-        raise FileNotFoundError(f"{name}: expected a name in a folder; got {path}, and {folder} {got}")
+        got = "is not a folder" if folder.exists() else "does not exist"
+        raise FileNotFoundError(f"{name}: expected a path in a folder; got {path}, but {folder} {got}")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(f"{name}: expected a folder that can be written in; got {folder}")
+        raise PermissionError(f"{name}: expected a writable folder; got {folder}")
 
 
 def _are_same(path: Path, other: str | os.PathLike[str]) -> bool:
-    """Whether both names mean one file, be it through links."""
+    """Whether both paths are the same file, also through links."""
     if path.exists() and os.path.exists(other):
         return os.path.samefile(path, other)
     return os.path.realpath(path) == os.path.realpath(other)

@@ -1,4 +1,4 @@
-"""The folder of a run: the one owner of its paths, what is read from it, and what is fitted in it."""
+"""The folder of a run: its paths, the reading of its files, and the fits in it."""
 
 import hashlib
 import json
@@ -32,34 +32,34 @@ if TYPE_CHECKING:
     from ellipsoid.models.imported import ImportedAutoencoder
     from ellipsoid.models.steps import TrainConfig
 
-#: The name by which a demonstration's configuration calls its images, which are drawn and lie in no file.
+#: Source of a demonstration's images in its configuration; they are drawn, and not kept in files.
 DRAWN_FACES = "demo"
 
 _FORMAT = "ellipsoid.run"
 _VERSION = 2
 # Options that had other names when the first runs were written.
 _FORMER_NAMES = {"mirror": "horizontal_flip", "shift": "max_shift"}
-# Latents are summed up so many at a time, as `fit` does it: the state has the same bits.
+# Number of latents in a block of the sums, the same as in `fit`, so that the state has the same bits.
 _ROWS = 4096
-# So many of the images that a run is said to be made of are compared with its latents.
+# Number of training images that are compared with the latents of a run.
 _COMPARED = 32
-# So many of them, evenly spaced, tell a set of images from others.
+# Number of images, evenly spaced, whose digest identifies a set of images.
 _N_DIGESTED = 256
-# Orbax takes these for patterns of names, and would find its own files no more, or those of other runs.
+# Orbax reads these as patterns, and would not find its own files, or find those of other runs.
 _PATTERNS = "*?[\\"
-# Folders in the root that Orbax takes for buckets in a cloud.
+# Folders in the root that Orbax reads as cloud buckets.
 _BUCKETS = ("gs", "s3", "az", "hf")
-# Label of images that are in none of the class folders.
+# Label of images outside the class folders.
 _NO_LABEL = "none"
-# Weights of less than these bytes are always made.
+# Size of weights in bytes up to which a network is always built.
 _ALWAYS_LOADED = 2**26
 
 
 class RunFolder:
-    """Every path in the folder of a run, and its configuration and history.
+    """Paths in the folder of a run, its configuration and its history.
 
-    Nothing needs to exist: a folder with nothing but latents, from any framework, is one as well. The folder
-    can be passed wherever a path is expected.
+    No file needs to exist: a folder that only holds latents is a run folder as well. The object can be passed
+    wherever a path is expected.
 
     Parameters
     ----------
@@ -70,15 +70,15 @@ class RunFolder:
     path : Path
         The folder itself.
     config : Path
-        Configuration of the autoencoder and the training, and where the images came from.
+        Configuration of the autoencoder and the training, and the source of the images.
     holder : Path
-        Process that trains or fits in the folder; there while it does.
+        Record of the process that trains or fits in the folder, while it does.
     metrics : Path
-        History of the training, one line an epoch.
+        History of the training, one line for each epoch.
     checkpoints : Path
-        Folder of the training's newest and best states, written by Orbax.
+        Folder of the newest and best states of the training, written by Orbax.
     encoder, decoder : Path
-        ONNX models of an autoencoder that was imported.
+        ONNX models of an imported autoencoder.
     latents : Path
         Latents of the training images, ``(n, D)``.
     test_latents : Path
@@ -86,19 +86,19 @@ class RunFolder:
     labels : Path
         Labels and attributes of the training images, if they have any.
     state : Path
-        PCA state that was fitted to the latents.
+        PCA state fitted to the latents.
     mixture, flow : Path
-        Other shapes of the same latents.
+        Other shapes fitted to the same latents.
     directions : Path
         Directions of attributes, learned from the latents.
     evaluation : Path
-        Folder with the tables and figures of an evaluation.
+        Folder with the tables and figures of the evaluation.
     feature_network : Path
-        Network in whose features images are compared.
+        Network whose features the evaluation compares images by.
     recommendation : Path
-        Recommended ways to draw, by goal.
+        Recommended settings for each goal.
     report : Path
-        Report on one page.
+        Page of the report.
     diagnostics : Path
         Numbers of the report, for programs.
     component_table, pair_table : Path
@@ -138,40 +138,41 @@ class RunFolder:
         return f"RunFolder({str(self.path)!r})"
 
     def evaluation_figure(self, name: str) -> Path:
-        """Figure of the evaluation by its name, a PNG file."""
+        """Path of a figure of the evaluation, a PNG file, by its name."""
         return self.evaluation / f"{name}.png"
 
     def recommended_state(self, goal: str) -> Path:
-        """Shape that is recommended for a goal, if the run does not hold it already."""
+        """Path of the shape that is recommended for a goal, if it is not among the run's own."""
         return self.path / f"recommended-{goal}.npz"
 
     @property
     def has_autoencoder(self) -> bool:
-        """Whether there is an autoencoder to encode and decode with."""
+        """Whether the run has an autoencoder."""
         return self.checkpoints.is_dir() or (self.config.exists() and "imported" in self.read_config())
 
     # --- what is in the files ---
 
     def read_config(self) -> dict[str, Any]:
-        """Read the configuration, with today's names of the options.
+        """Read the configuration, with the current names of the options.
 
         Returns
         -------
         dict
-            ``autoencoder`` and ``training``, the fields of their configurations; ``validation``, ``images``
-            and ``data``, the identity of the images, unless the run is older than they are. An autoencoder
-            that was imported has ``imported`` in the place of these two.
+            Fields of the configurations ``autoencoder`` and ``training``, or of ``imported`` for an imported
+            autoencoder; ``validation``, ``images`` and ``data`` (the identity of the images), unless the run
+            is older than they are.
 
         Raises
         ------
         FileNotFoundError
-            If the folder is no run folder.
+            If the folder is not a run folder.
         ValueError
             If the configuration is damaged.
         """
         if not self.config.exists():
             raise FileNotFoundError(
-                f"{self.path}: not a run folder (no {self.config.name}), as made by `ellipsoid train`"
+                f"run: expected a run folder, as `ellipsoid train` makes; got {self.path}, with no "
+                f"{self.config.name}"
             )
         try:
             description = json.loads(self.config.read_text())
@@ -186,18 +187,18 @@ class RunFolder:
         return description
 
     def write_config(self, description: dict[str, Any]) -> None:
-        """Write the configuration, complete or not at all.
+        """Write the configuration, completely or not at all.
 
         Raises
         ------
         OSError
-            If it can't be written.
+            If it cannot be written.
         """
         description = {"format": _FORMAT, "version": _VERSION} | description
         replace_file(self.config, json.dumps(description, indent=2).encode() + b"\n")
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """Read the history of the training, one record an epoch; empty if there is none yet.
+        """Read the history of the training, one record for each epoch; empty before the first.
 
         Raises
         ------
@@ -209,12 +210,12 @@ class RunFolder:
         return [json.loads(line) for line in self.metrics.read_text().splitlines()]
 
     def write_metrics(self, history: Sequence[dict[str, float]]) -> None:
-        """Write the history of the training, complete or not at all.
+        """Write the history of the training, completely or not at all.
 
         Raises
         ------
         OSError
-            If it can't be written.
+            If it cannot be written.
         """
         content = "".join(json.dumps(record) + "\n" for record in history)
         replace_file(self.metrics, content.encode())
@@ -225,19 +226,19 @@ class RunFolder:
         Raises
         ------
         FileNotFoundError
-            If there are none.
+            If the folder has no latents.
         ValueError
             If the file is damaged.
         """
         if not self.latents.is_file():
             name = self.latents.name
             raise FileNotFoundError(
-                f"run: expected a run folder, or a folder with {name} in it; got {self.path}, with no {name}"
+                f"run: expected a run folder, or a folder with {name}; got {self.path}, with no {name}"
             )
         return _read_array(self.latents)
 
     def read_test_latents(self) -> np.ndarray | None:
-        """Read the latents of images that were not trained on, ``(m, D)``; None if there are none.
+        """Read the latents of unseen images, ``(m, D)``; None if the run has none.
 
         Raises
         ------
@@ -247,7 +248,7 @@ class RunFolder:
         return _read_array(self.test_latents) if self.test_latents.is_file() else None
 
     def read_shapes(self) -> dict[str, Shape]:
-        """Load every shape of the latents that the run holds, by its name, the simplest first.
+        """Load all shapes of the run by their names, the simplest first.
 
         Raises
         ------
@@ -257,7 +258,7 @@ class RunFolder:
         return {path.stem: load(path) for path in (self.state, self.mixture, self.flow) if path.is_file()}
 
     def read_measured(self, shape: Shape) -> MeasuredLatents | None:
-        """Read what the report measured of the latents; None if there is none, or it is about another shape.
+        """Read the measurements of the report; None without a report, or for a report on another shape.
 
         Raises
         ------
@@ -280,12 +281,12 @@ class RunFolder:
             ) from None
 
     def write_labels(self, images: "ImageSet") -> None:
-        """Keep the labels and attributes of the training images, row by row, if they have any.
+        """Write the labels and attributes of the training images, row by row, if they have any.
 
         Raises
         ------
         OSError
-            If they can't be written.
+            If they cannot be written.
         """
         arrays: dict[str, Any] = {}
         if images.labels is not None:
@@ -299,12 +300,12 @@ class RunFolder:
                 np.savez_compressed(file, **arrays)
 
     def read_labels(self, names: Sequence[str]) -> np.ndarray | dict[str, np.ndarray]:
-        """Read what :func:`ellipsoid.fit_by_label` takes, of the training images.
+        """Read labels of the training images, as :func:`ellipsoid.fit_by_label` takes them.
 
         Parameters
         ----------
         names : sequence of str
-            Names of attributes, or ``label`` alone for the class of each image.
+            Names of attributes, or only ``label`` for the class of each image.
 
         Returns
         -------
@@ -313,9 +314,9 @@ class RunFolder:
         Raises
         ------
         FileNotFoundError
-            If the run keeps none.
+            If the run has no labels.
         ValueError
-            For names that are none of them, or a damaged file.
+            If a name is unknown, or the file is damaged.
         """
         if not self.labels.is_file():
             raise FileNotFoundError(
@@ -339,17 +340,17 @@ class RunFolder:
         return {name: columns[name] for name in names}
 
     def held(self) -> AbstractContextManager[None]:
-        """Give a context in which no other living process trains or fits in the folder.
+        """Return a context in which no other living process trains or fits in the folder.
 
         Raises
         ------
         FileExistsError
-            If another one does; the message says which.
+            If another process does; the message names it.
         """
         return held(self.holder, str(self.path), "out")
 
     def remove_fitted(self) -> None:
-        """Remove what belongs to weights that training is about to change: latents, shapes and directions."""
+        """Remove latents, shapes and directions, which belong to weights that training is about to change."""
         fitted = (self.latents, self.test_latents, self.state, self.mixture, self.flow, self.directions)
         for path in fitted:
             path.unlink(missing_ok=True)
@@ -365,7 +366,7 @@ def _read_array(path: Path) -> np.ndarray:
 
 
 def check_run_folder(folder: str | os.PathLike[str], resume: bool = False) -> None:
-    """Check that a run can be made in this folder, before any work is done for it.
+    """Check that a run can be made in this folder. The check comes before any work.
 
     Parameters
     ----------
@@ -376,30 +377,31 @@ def check_run_folder(folder: str | os.PathLike[str], resume: bool = False) -> No
     Raises
     ------
     FileExistsError
-        If it is a file, holds anything but a run that is resumed, or another process is at work in it.
+        If the path is a file, the folder holds anything but a run to resume, or another process trains or
+        fits in it.
     PermissionError
-        If it can't be written in.
+        If the folder is not writable.
     ValueError
-        If checkpoints could not be read back from it, for its name or that of a folder above it.
+        If checkpoints could not be read back, because of its name or that of a folder above it.
     """
     folder = Path(folder)
     _check_names(folder)
     if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder}: a file of this name exists; choose another run folder")
+        raise FileExistsError(f"out: expected a run folder; got {folder}, a file; choose another name")
     if RunFolder(folder).holder.exists():
         with RunFolder(folder).held():
-            pass  # who wrote it lives no more
+            pass  # its process has ended
     _check_content(folder, resume)
     above = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     if not above.is_dir():
-        raise FileExistsError(f"{folder}: expected a run folder; got a name below {above}, which is a file")
+        raise FileExistsError(f"out: expected a run folder; got {folder}, and {above} is a file")
     if not os.access(above, os.W_OK | os.X_OK):
-        raise PermissionError(f"{folder}: expected a run folder; got a name in {above}, which is read-only")
+        raise PermissionError(f"out: expected a writable run folder; got {folder}, and {above} is read-only")
 
 
 @contextmanager
 def held_run_folder(folder: str | os.PathLike[str], resume: bool = False) -> Iterator[None]:
-    """Hold a folder that a run can be made in, while the block does so; folders above it are made.
+    """Hold a folder while the block makes a run in it. Missing parent folders are made.
 
     Parameters and errors are those of :func:`check_run_folder`.
     """
@@ -410,35 +412,38 @@ def held_run_folder(folder: str | os.PathLike[str], resume: bool = False) -> Ite
 
 
 def _check_content(folder: Path, resume: bool) -> None:
-    """Refuse a folder that holds anything but a run that is resumed."""
-    # A process that is killed in the moment of its first file leaves a temporary one.
+    """Refuse a folder that holds anything but a run to resume."""
+    # A process that is killed while it writes its first file leaves a temporary one.
     harmless = {RunFolder(folder).holder}
     if folder.exists() and any(not _is_temporary(path) for path in {*folder.iterdir()} - harmless):
         if not RunFolder(folder).config.exists():
-            raise FileExistsError(f"{folder} is not empty and holds no run: choose another run folder")
+            raise FileExistsError(
+                f"out: expected a new run folder; got {folder}, which is not empty and not a run"
+            )
         if not resume:
             raise FileExistsError(
-                f"{folder} is not empty: choose another run folder, remove it, or resume the training in it"
+                f"out: expected a new run folder; got {folder}, which is not empty: "
+                "choose another, remove it, or resume its training"
             )
 
 
 def _check_names(folder: Path) -> None:
-    """Refuse names that lead Orbax astray: it would write checkpoints that nobody can read."""
+    """Refuse names that Orbax misreads: it would write checkpoints that cannot be read back."""
     _, *names = folder.absolute().parts  # the root of Windows has a colon and a backslash
     for name in names:
         if found := set(_PATTERNS) & set(name):
-            reason = f"{min(found)} in a name of a file or folder stands for others"
+            reason = f"{min(found)} in a name is a pattern"
         elif name.endswith(":"):
-            reason = "a name that ends in a colon stands for a protocol"
+            reason = "a name that ends in a colon is a protocol"
         elif name.encode(errors="replace").decode() != name:
-            reason = "a name that is not UTF-8 can't be written"
+            reason = "a name must be UTF-8"
         elif name == names[0] in _BUCKETS and folder.absolute().anchor == "/":
-            reason = f"/{name} stands for a bucket in a cloud"
+            reason = f"/{name} is a cloud bucket"
         else:
             continue
         raise ValueError(
-            f"out: expected a run folder whose checkpoints can be read back; got {folder}: to the library "
-            f"that writes them, {reason}; choose another folder"
+            f"out: expected a run folder whose checkpoints can be read back; got {folder}: to Orbax, which "
+            f"writes them, {reason}; choose another name"
         )
 
 
@@ -447,23 +452,23 @@ def _is_temporary(path: Path) -> bool:
 
 
 def check_report_files(folder: str | os.PathLike[str], *, force: bool = False) -> None:
-    """Check that a report replaces no page and no numbers but those of a report.
+    """Check that a report only replaces files of a report.
 
     Parameters
     ----------
     folder : path
-        Folder of a run, or one with nothing but latents.
+        Run folder, or a folder that only holds latents.
     force : bool
         Permission to replace any file.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such folder.
+        If the folder does not exist.
     FileExistsError
-        If the page, the numbers or a table was not written by a report, unless by `force`.
+        If the page, the numbers or a table was not written by a report, and `force` is off.
     PermissionError
-        If the folder can't be written in.
+        If the folder is not writable.
     """
     run = RunFolder(folder)
     for path, title, read in (
@@ -495,7 +500,7 @@ def _reader_of_table(start: str) -> Callable[[Path], None]:
 
 
 def read_metrics(folder: str | os.PathLike[str]) -> list[dict[str, float]]:
-    """Read the history of a run, one record an epoch; empty if there is none yet.
+    """Read the history of a run, one record for each epoch; empty before the first.
 
     Raises
     ------
@@ -509,29 +514,29 @@ def read_metrics(folder: str | os.PathLike[str]) -> list[dict[str, float]]:
 
 
 def record_images(folder: str | os.PathLike[str], source: str, **options: Any) -> None:
-    """Note in the configuration of a run which images it was trained on.
+    """Record in the configuration of a run which images it was trained on.
 
     Parameters
     ----------
     folder : path
     source : str
-        A path, which is made absolute, or a name that is none.
+        Path, which is made absolute, or a name.
     **options
-        Paths or plain values; whatever else :func:`ellipsoid.models.load_images` needs to read these images.
+        Further arguments of :func:`ellipsoid.models.load_images` for these images: paths or plain values.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If the folder is no run folder, or its configuration is damaged.
+        If the folder is not a run folder, or its configuration is damaged.
     OSError
-        If the configuration can't be written.
+        If the configuration cannot be written.
     """
     run = RunFolder(folder)
     run.write_config(run.read_config() | {"images": described_images(source, **options)})
 
 
 def described_images(source: str, **options: Any) -> dict[str, Any]:
-    """Describe where images come from, as the configuration of a run notes it: all paths are absolute.
+    """Describe the source of images as the configuration of a run records it, with absolute paths.
 
     Parameters are those of :func:`record_images`.
 
@@ -547,17 +552,17 @@ def described_images(source: str, **options: Any) -> dict[str, Any]:
 
 
 def image_identity(images: np.ndarray) -> dict[str, Any]:
-    """Identity of images: how many they are, of which shape, and a digest of a sample of them.
+    """Identity of images: their number, their shape, and a digest of a sample.
 
     Parameters
     ----------
     images : (n, H, W, C) uint8 array
-        May be memory-mapped; up to 256 images, evenly spaced, are read.
+        Images, which may be memory-mapped. Up to 256 of them, evenly spaced, are read.
 
     Returns
     -------
     dict
-        ``count``, ``shape`` and ``digest``, plain values.
+        Plain values ``count``, ``shape`` and ``digest``.
     """
     rows = np.unique(np.linspace(0, len(images) - 1, _N_DIGESTED).astype(int))
     digest = hashlib.sha256(np.ascontiguousarray(images[rows]).tobytes()).hexdigest()
@@ -567,7 +572,7 @@ def image_identity(images: np.ndarray) -> dict[str, Any]:
 def check_image_identity(
     folder: str | os.PathLike[str], identity: dict[str, Any], name: Literal["images", "validation"] = "images"
 ) -> None:
-    """Check that images are those that a run was trained on, or judged by, unless it is too old to say.
+    """Check that images are those that a run was trained or validated with, if it records them.
 
     Parameters
     ----------
@@ -575,21 +580,21 @@ def check_image_identity(
     identity : dict
         Identity of the images, from :func:`image_identity`.
     name : {"images", "validation"}
-        Images of the training, or those that judged its epochs.
+        Images of the training, or of its validation.
 
     Raises
     ------
     FileNotFoundError
-        If the folder is no run folder.
+        If the folder is not a run folder.
     ValueError
-        If they are others, or the configuration of the run is damaged.
+        If they are other images, or the configuration of the run is damaged.
     """
     expected = RunFolder(folder).read_config().get("data" if name == "images" else "validation_data")
     if expected not in (None, identity):
         before, now = _described(expected), _described(identity)
         raise ValueError(
-            f"{name}: expected those that {Path(folder)} was trained with, {before}; "
-            f"got {'others, as many' if now == before else now}"
+            f"{name}: expected the images that {Path(folder)} was trained with, {before}; "
+            f"got {'as many other images' if now == before else now}"
         )
 
 
@@ -598,18 +603,18 @@ def _described(identity: dict[str, Any]) -> str:
 
 
 def recorded_images(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """Source and options of the images that a run was trained on; None if it does not say.
+    """Source and options of the images that a run was trained on; None if it does not record them.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If the folder is no run folder, or its configuration is damaged.
+        If the folder is not a run folder, or its configuration is damaged.
     """
     return RunFolder(folder).read_config().get("images")
 
 
 def drawn_faces(n: int, size: int, seed: int, *, unseen: bool = False) -> np.ndarray:
-    """Draw the faces that a demonstration is trained on, or those that it is tested with.
+    """Draw the faces that a demonstration is trained or tested with.
 
     Parameters
     ----------
@@ -618,9 +623,9 @@ def drawn_faces(n: int, size: int, seed: int, *, unseen: bool = False) -> np.nda
     size : int
         Height and width in pixels.
     seed : int
-        Seed of the demonstration.
+        Random seed of the demonstration.
     unseen : bool
-        Whether they are those that it is not trained on.
+        Whether the faces of the test are drawn.
 
     Returns
     -------
@@ -635,7 +640,7 @@ def drawn_faces(n: int, size: int, seed: int, *, unseen: bool = False) -> np.nda
 
 
 def training_attributes(folder: str | os.PathLike[str]) -> dict[str, np.ndarray] | None:
-    """Find the attributes of the images that a run was trained on, or which of their classes each is of.
+    """Find the attributes or classes of the images that a run was trained on.
 
     Parameters
     ----------
@@ -644,8 +649,8 @@ def training_attributes(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]
     Returns
     -------
     dict of str to (n,) bool array, or None
-        Attributes by name, or classes: folders, or the labels of an array file. None if the run does not say
-        which its images are, or if nothing is known of them.
+        Attributes by name, or classes: folders, or the labels of an array file. None if the run does not
+        record its images, or they have neither.
 
     Raises
     ------
@@ -680,20 +685,20 @@ def load_training_images(folder: str | os.PathLike[str], images: Any = None) -> 
     ----------
     folder : path
     images : path, name or array, optional
-        The images, as for :func:`ellipsoid.models.load_images`, if they have moved. By default those that the
-        run says it was trained on.
+        Images, as for :func:`ellipsoid.models.load_images`, if they have moved. By default the images that
+        the run records.
 
     Returns
     -------
     ImageSet or None
-        None if neither the caller nor the run says which images they are.
+        None if neither the caller nor the run names images.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If the folder is no run folder, or its configuration is damaged.
+        If the folder is not a run folder, or its configuration is damaged.
     TypeError, ValueError, OSError
-        If the images can't be read; see :func:`ellipsoid.models.load_images`.
+        If the images cannot be read; see :func:`ellipsoid.models.load_images`.
     """
     from ellipsoid.models.images import ImageSet, load_image_set
 
@@ -705,13 +710,13 @@ def load_training_images(folder: str | os.PathLike[str], images: Any = None) -> 
         return None
     if images is None and source == DRAWN_FACES:
         return ImageSet(drawn_faces(recorded["n"], config.image_size, recorded["seed"]))
-    # Images that have moved are read in the same way: the part that was trained on stays the same.
+    # Images that have moved are read with the same options, so that they are the same part.
     options = {name: recorded[name] for name in ("split", "cache") if name in recorded}
     return load_image_set(source, config.image_size, config.channels, **options)
 
 
 def load_test_images(folder: str | os.PathLike[str]) -> np.ndarray | None:
-    """Load the images that a run keeps apart to show what its autoencoder makes of unseen ones.
+    """Load the unseen images of a run, which show how well its autoencoder reconstructs.
 
     Parameters
     ----------
@@ -720,12 +725,12 @@ def load_test_images(folder: str | os.PathLike[str]) -> np.ndarray | None:
     Returns
     -------
     (m, H, W, C) uint8 array or None
-        None unless the run is a demonstration that says how many there are.
+        None unless the run is a demonstration that records their number.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If the folder is no run folder, or its configuration is damaged.
+        If the folder is not a run folder, or its configuration is damaged.
     """
     description = RunFolder(folder).read_config()
     recorded = description.get("images") or {}
@@ -736,23 +741,23 @@ def load_test_images(folder: str | os.PathLike[str]) -> np.ndarray | None:
 
 
 def check_training_images(images: np.ndarray, autoencoder: "ImageAutoencoder", latents: np.ndarray) -> None:
-    """Check that images are those whose latents a run holds, by the first 32 of them.
+    """Check that images belong to the latents of a run, by the first 32 of them.
 
     Nearest neighbours among other images would mean nothing.
 
     Parameters
     ----------
     images : (m, H, W, C) uint8 array
-        Any number of the training images, in any order.
+        Training images in any number and order.
     autoencoder : Autoencoder or ImportedAutoencoder
-        Nothing is checked by a decoder without an encoder.
+        Autoencoder of the run. Without an encoder, nothing is checked.
     latents : (n, D) array
         Latents of the training images.
 
     Raises
     ------
     TypeError, ValueError
-        If an image has no latents, or is of another shape than the autoencoder's images.
+        If an image has no latents, or the shape of the images is not that of the autoencoder.
     """
     from ellipsoid.models.autoencoder import encode_images
 
@@ -764,8 +769,8 @@ def check_training_images(images: np.ndarray, autoencoder: "ImageAutoencoder", l
     n_strangers = int(np.sum(distances > 0.01 * typical))
     if n_strangers:
         raise ValueError(
-            f"images: expected the training images of the run; got others: {n_strangers} of the first "
-            f"{len(codes)} have no latents in it"
+            f"images: expected the training images of the run; got other images: {n_strangers} of the first "
+            f"{len(codes)} have no latents in the run"
         )
 
 
@@ -779,19 +784,19 @@ class Run:
     Attributes
     ----------
     autoencoder : Autoencoder or ImportedAutoencoder
-        With the weights of the checkpoint; its configuration is ``autoencoder.config``.
+        Autoencoder with the weights of the checkpoint. Its configuration is ``autoencoder.config``.
     training : TrainConfig or None
-        Configuration of the training; None for an autoencoder that was imported.
+        Configuration of the training; None for an imported autoencoder.
     epoch : int
-        Epoch of the checkpoint, from 1; 0 without a training.
+        Epoch of the checkpoint, from 1; 0 for an imported autoencoder.
     optimizer_state : object
-        Optax state after that epoch; None without a training.
+        Optax state after that epoch; None for an imported autoencoder.
     state : PCAState or None
-        Fitted to the latents of the training images; None before that.
+        State fitted to the latents of the training images; None before the fit.
     metrics : list of dict
-        One record an epoch, as :func:`ellipsoid.models.train` gives them.
+        One record for each epoch, as :func:`ellipsoid.models.train` returns them.
     validation : {"split", "given"}
-        Whether the images that judged the epochs were split off the training images, or others.
+        Source of the validation images: split off the training images, or given apart.
     """
 
     autoencoder: "Autoencoder | ImportedAutoencoder"
@@ -809,10 +814,9 @@ def load_run(folder: str | os.PathLike[str], checkpoint: Literal["best", "newest
     Parameters
     ----------
     folder : path
-        Run folder, as made by :func:`ellipsoid.models.train`.
+        Run folder made by :func:`ellipsoid.models.train`.
     checkpoint : {"best", "newest"}
-        The checkpoint of the lowest validation loss, to which latents and state belong; or that of the last
-        epoch.
+        Checkpoint of the lowest validation loss, to which latents and state belong, or of the last epoch.
 
     Returns
     -------
@@ -821,11 +825,11 @@ def load_run(folder: str | os.PathLike[str], checkpoint: Literal["best", "newest
     Raises
     ------
     FileNotFoundError
-        If the folder is no run folder or has no checkpoint yet.
+        If the folder is not a run folder or has no checkpoint.
     ValueError
-        If its configuration, its checkpoint or its state is damaged, or for another name of a checkpoint.
+        If its configuration, its checkpoint or its state is damaged, or `checkpoint` is unknown.
     ImportError, PermissionError
-        If an imported autoencoder can't be run here; see :func:`ellipsoid.models.imported.load_imported`.
+        If an imported autoencoder cannot run here; see :func:`ellipsoid.models.imported.load_imported`.
     """
     from flax import nnx
 
@@ -850,7 +854,10 @@ def load_run(folder: str | os.PathLike[str], checkpoint: Literal["best", "newest
     with closing(Checkpoints(run.checkpoints, create=False)) as checkpoints:
         epoch = checkpoints.best if checkpoint == "best" else checkpoints.newest
         if epoch is None:
-            raise FileNotFoundError(f"{run.path}: no checkpoint yet; train with `ellipsoid train --resume`")
+            raise FileNotFoundError(
+                f"run: expected a run with a checkpoint; got {run.path}, with none: continue its training "
+                "with `ellipsoid train --resume`"
+            )
         restored = checkpoints.restore(epoch, TrainState.new(training, nnx.state(autoencoder)))
     nnx.update(autoencoder, restored.model_weights)
     return Run(
@@ -865,14 +872,14 @@ def load_run(folder: str | os.PathLike[str], checkpoint: Literal["best", "newest
 
 
 def _check_size(run: RunFolder, weights: Any) -> None:
-    """Refuse a configuration of far more weights than the checkpoints hold, before they take up memory."""
+    """Refuse a configuration with far more weights than the checkpoints hold, before they occupy memory."""
     n_bytes = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(weights))
     stored = sum(path.stat().st_size for path in run.checkpoints.rglob("*") if path.is_file())
-    # Checkpoints are compressed, which makes little of trained weights.
+    # Checkpoints are compressed, but trained weights hardly shrink.
     if n_bytes > max(_ALWAYS_LOADED, 10 * stored):
         raise ValueError(
-            f"{run.config}: expected the network of the checkpoints, which have {stored:,} bytes; got one "
-            f"whose weights have {n_bytes:,}"
+            f"{run.config}: expected the network of the checkpoints, which have {stored:,} bytes; got a "
+            f"network with weights of {n_bytes:,} bytes"
         )
 
 
@@ -894,7 +901,7 @@ def _autoencoder_config(description: dict[str, Any]) -> "AutoencoderConfig":
 
 
 def load_autoencoder(folder: str | os.PathLike[str]) -> "Autoencoder | ImportedAutoencoder":
-    """Load the autoencoder of a run: the imported one, or the weights of the lowest validation loss.
+    """Load the autoencoder of a run: the imported one, or the checkpoint of the lowest validation loss.
 
     Raises
     ------
@@ -916,7 +923,7 @@ def _load_imported(run: RunFolder, description: dict[str, Any]) -> "ImportedAuto
 def record_imported(
     folder: str | os.PathLike[str], autoencoder: "ImportedAutoencoder", **description: Any
 ) -> None:
-    """Make the folder of a run with an imported autoencoder: its models, and the configuration.
+    """Write the models and the configuration of an imported autoencoder into a run folder.
 
     Parameters
     ----------
@@ -928,7 +935,7 @@ def record_imported(
     Raises
     ------
     OSError
-        If a file can't be written.
+        If a file cannot be written.
     """
     from ellipsoid.models.imported import describe_imported
     from ellipsoid.models.onnx_network import OnnxNetwork
@@ -953,31 +960,31 @@ def fit_run(
     Parameters
     ----------
     autoencoder : Autoencoder or ImportedAutoencoder
-        The network, as `train` leaves it or `load_autoencoder` gives it.
+        Trained autoencoder.
     images : (n, H, W, C) uint8 array
-        May be memory-mapped, as the latents are that are given back: neither need to fit into memory.
+        Training images. They may be memory-mapped and need not fit into memory.
     out : path
-        Run folder; ``latents.npy`` and ``state.npz`` in it are replaced, and directions of former latents
+        Run folder. Its ``latents.npy`` and ``state.npz`` are replaced, and directions of former latents
         removed.
     test : (m, H, W, C) uint8 array, optional
-        Images that were not trained on; their latents go to ``latents_test.npy``.
+        Unseen images. Their latents go to ``latents_test.npy``.
     progress : bool
-        Show a progress bar.
+        Whether a progress bar is shown.
 
     Returns
     -------
     latents : (n, D) float32 array
-        Memory-mapped.
+        Latents of the training images, memory-mapped.
     state : PCAState
 
     Raises
     ------
     TypeError, ValueError
-        If the images are not uint8 or of another shape than the autoencoder's, or are fewer than two.
+        If the images are not uint8, have another shape than the autoencoder's, or are fewer than two.
     FileExistsError
         If another process trains or fits in the folder.
     OSError
-        If a file can't be written.
+        If a file cannot be written.
     """
     run = RunFolder(out)
     with run.held():
@@ -989,26 +996,26 @@ def fit_run(
 
 
 def fit_run_latents(latents: np.ndarray, out: str | os.PathLike[str]) -> tuple[np.ndarray, PCAState]:
-    """Take the latents of a run as they are, and fit a PCA state to them, as `fit_run` does.
+    """Write given latents into a run, and fit a PCA state to them, as `fit_run` does.
 
     Parameters
     ----------
     latents : (n, D) array
     out : path
-        Run folder; ``latents.npy`` and ``state.npz`` in it are replaced.
+        Run folder. Its ``latents.npy`` and ``state.npz`` are replaced.
 
     Returns
     -------
     latents : (n, D) float32 array
-        Memory-mapped.
+        Latents of the training images, memory-mapped.
     state : PCAState
 
     Raises
     ------
     ValueError
-        If they are fewer than two.
+        If there are fewer than two latents.
     OSError
-        If a file can't be written.
+        If a file cannot be written.
     """
     run = RunFolder(out)
     with run.held():

@@ -1,4 +1,4 @@
-"""How to draw, as one value: a distribution inside a region of one size."""
+"""Settings of a draw as one value: a distribution inside a region of a given size."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,18 +16,18 @@ from ellipsoid.regions import Region, as_region
 
 @dataclass(frozen=True)
 class DrawSettings:
-    """Distribution inside a region, and the size of the region.
+    """Settings of a draw: a distribution inside a region, and the size of the region.
 
     Attributes
     ----------
     law : {"redraw", "sequential", "uniform", "normal"}
         Distribution of the draws inside the region, see :mod:`ellipsoid.laws`.
     level : float
-        Half-width of each pair's ellipse in standard deviations of its components.
+        Half-width of each ellipse in standard deviations of its components.
     fact : float
         Factor on the level; ``fact * level`` is the radius of the region.
     region : {"pairwise", "ellipsoid", "box"} or a region object
-        Set that the draws stay in, see :mod:`ellipsoid.regions`.
+        Set that contains all draws, see :mod:`ellipsoid.regions`.
     """
 
     law: str = "redraw"
@@ -42,9 +42,9 @@ class DrawSettings:
         Raises
         ------
         TypeError
-            If the level or the fact is no number.
+            If the level or the fact is not a number.
         ValueError
-            If either is not finite and above 0, or their product leaves the range of float32.
+            If the level or the fact is not finite and above 0, or their product leaves the range of float32.
         """
         return checked_radius(self.level, self.fact)
 
@@ -54,32 +54,32 @@ class DrawSettings:
         return {"law": self.law, "level": self.level, "fact": self.fact, "region": self.region}
 
     def region_of(self, k: int) -> Region:
-        """Region as an object, which fits `k` components.
+        """Region as an object, checked to fit `k` components.
 
         Raises
         ------
         TypeError, ValueError
-            If the region is none, is unknown or has a mask of another size.
+            If the region is unknown, or has a mask of another size.
         """
         region = as_region(self.region)
         region.check(k)
         return region
 
     def check(self, k: int) -> None:
-        """Raise ``ValueError`` or ``TypeError`` unless `k` components can be drawn so."""
+        """Raise ``ValueError`` or ``TypeError`` unless these settings can draw `k` components."""
         get_law(self.law, self.region_of(k))
         _ = self.radius
 
 
 def checked_radius(level: Any, fact: Any) -> float | jax.Array:
-    """Radius ``fact * level``; a host float, unless either is traced.
+    """Radius ``fact * level``, a Python float unless the level or the fact is traced.
 
     Raises
     ------
     TypeError
-        If either is no number.
+        If the level or the fact is not a number.
     ValueError
-        If either is not finite and above 0, or their product leaves the range of float32.
+        If the level or the fact is not finite and above 0, or their product leaves the range of float32.
     """
     if any(isinstance(value, Tracer) for value in (level, fact)):
         return jnp.float32(level) * jnp.float32(fact)

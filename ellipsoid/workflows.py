@@ -1,6 +1,6 @@
 """Whole jobs, one function each: train a run, fit a shape to latents, draw latents or images into files.
 
-They are what the commands of the command line do, but for parsing and printing.
+The commands of the command line parse words, call these functions and print their results.
 """
 
 import dataclasses
@@ -72,38 +72,37 @@ def train_run(
         Run folder.
     autoencoder : AutoencoderConfig, optional
     training : TrainConfig, optional
-        Configuration of the training. If it leaves ``horizontal_flip`` open, images that are known to be of
-        faces are flipped.
+        Configuration of the training. If ``horizontal_flip`` is None, known sets of faces are flipped.
     split : {"all", "train", "valid", "test"}
-        Part of CelebA.
+        Part of CelebA to train on.
     cache : path, optional
-        File of type ``.npy`` to keep decoded images in.
+        File (``.npy``) for the decoded images.
     resume : bool
-        Go on from the newest checkpoint in the run folder. The number of epochs or steps may be raised: from
-        there on the learning rate is that of the longer schedule at the same step.
+        Whether the training continues from the newest checkpoint in the run folder. A larger number of epochs
+        or steps prolongs it; the learning rate then follows the longer schedule.
     progress : bool
-        Show progress bars.
+        Whether progress bars are shown.
 
     Returns
     -------
     RunFolder
-        The run, with checkpoints, history, latents and state in it.
+        The run, with its checkpoints, history, latents and state.
 
     Raises
     ------
     FileExistsError
-        If the run folder holds anything and `resume` is off, or another process is at work in it.
+        If the run folder is not empty and `resume` is off, or another process trains or fits in it.
     FileNotFoundError
-        If there is no run to resume, or no such file of images.
+        If there is no run to resume, or the images do not exist.
     TypeError, ValueError
-        For images that can't be read or trained on, or settings that can't be trained with; and if the run
-        folder was made with other settings or other images.
+        If the images cannot be read or trained on, a setting is not allowed, or the run folder was made with
+        other settings or other images.
     OSError
-        If a file can't be read or written.
+        If a file cannot be read or written.
     RuntimeError
-        If the loss is no longer finite: :class:`ellipsoid.models.TrainingDiverged`.
+        If the loss is no longer finite (:class:`ellipsoid.models.TrainingDiverged`).
     KeyboardInterrupt
-        After Ctrl-C, when the epoch is recorded.
+        After Ctrl-C, once the current epoch is recorded.
     """
     from flax import nnx
 
@@ -113,7 +112,7 @@ def train_run(
     from ellipsoid.models.training import train
 
     if resume and not RunFolder(out).config.exists():
-        raise FileNotFoundError(f"out: expected the folder of a run to resume; got {out}, which is none")
+        raise FileNotFoundError(f"out: expected an existing run folder to resume; got {out}")
     check_run_folder(out, resume)
     shape, training = autoencoder or AutoencoderConfig(), training or TrainConfig()
     training.check()
@@ -121,7 +120,7 @@ def train_run(
         images, shape.image_size, shape.channels, split=split, cache=cache, progress=progress
     )
     if training.horizontal_flip is None:
-        # Attributes are those of faces: CelebA's, or of the embedded ones.
+        # Only sets of faces have attributes: CelebA and the embedded one.
         is_faces = bool(image_set.attributes) or images in _FACES
         training = dataclasses.replace(training, horizontal_flip=is_faces)
     network = Autoencoder(shape, rngs=nnx.Rngs(training.seed))
@@ -133,35 +132,35 @@ def train_run(
 
 
 def complete_run(folder: str | os.PathLike[str], *, progress: bool = True) -> RunFolder:
-    """Encode the training images of a run that was stopped, with its best checkpoint, and fit a PCA state.
+    """Complete a run whose training was stopped: encode its images with the best checkpoint, and fit a state.
 
-    The run can then be drawn from. Resuming its training removes latents and state again.
+    The run is then ready for draws. A resumed training removes its latents and state again.
 
     Parameters
     ----------
     folder : path
         Run folder with a checkpoint.
     progress : bool
-        Show progress bars.
+        Whether progress bars are shown.
 
     Returns
     -------
     RunFolder
-        The run, with latents and state in it.
+        The run, with its latents and state.
 
     Raises
     ------
     FileNotFoundError
-        If the folder is no run folder, has no checkpoint yet, or does not say which images it was trained on.
+        If the folder is not a run folder, has no checkpoint, or does not record its images.
     TypeError, ValueError
-        If the run is damaged, or its images can't be read or are others than before.
+        If the run is damaged, or its images cannot be read or have changed.
     OSError
-        If a file can't be read or written.
+        If a file cannot be read or written.
     """
     run, autoencoder = RunFolder(folder), load_autoencoder(folder)
     image_set = load_training_images(folder)
     if image_set is None:
-        raise FileNotFoundError(f"{run.path}: expected a run that says where its images are; got none")
+        raise FileNotFoundError(f"run: expected a run that records where its images are; got {run.path}")
     check_image_identity(folder, image_identity(image_set.images))
     run.write_labels(image_set)
     fit_run(autoencoder, image_set.images, folder, progress=progress)
@@ -186,52 +185,53 @@ def import_run(
     cache: Path | None = None,
     progress: bool = True,
 ) -> "Found":
-    """Make a run of an autoencoder of another framework: encode images with it, and fit a PCA state.
+    """Import an autoencoder of another framework as a run: encode images with it, and fit a PCA state.
 
     Parameters
     ----------
     encoder : path, str or None
-        ONNX file from images to latents, or a function of uint8 images by its name, ``module:function``.
+        ONNX file, or the name ``module:function`` of a function of uint8 images ``(n, H, W, C)`` that returns
+        latents.
     decoder : path or str
-        ONNX file from latents to images, or a function of float32 latents by its name. It gives images
-        ``(n, H, W, C)``, uint8 or floats.
+        ONNX file, or the name of a function of float32 latents that returns images ``(n, H, W, C)``, uint8 or
+        floats.
     images : path, name or None
         Images that the autoencoder was trained on, as for :func:`ellipsoid.models.load_images`. An encoder
         needs them.
     out : path
         Run folder. ONNX models are copied into it.
     latents : array, shape (n, D), optional
-        Latents of such images, in the place of an encoder.
+        Latents of the training images, if there is no encoder.
     pixel_range, input_range : tuple of two float, optional
-        Black and white of decoded floats, and of floats that the encoder takes. By default those by which
-        the images come back best.
+        Values of black and white that the decoder returns, and that the encoder takes. By default the ranges
+        that reproduce the images best.
     image_size, channels : int, optional
-        Sizes that images are brought to for functions; an ONNX model has its own.
+        Size and number of channels that images are converted to for functions. ONNX models define their own.
     split, cache
         As for :func:`train_run`.
     progress : bool
-        Show progress bars.
+        Whether progress bars are shown.
 
     Returns
     -------
     Found
-        The autoencoder, and how well the images come back from it.
+        The autoencoder, and its reconstruction error.
 
     Raises
     ------
     FileExistsError
-        If the run folder holds anything.
+        If the run folder is not empty.
     FileNotFoundError
-        If there is no such model, or no such file of images.
+        If a model or the images do not exist.
     ImportError
-        If ``onnx`` or ``onnxruntime`` is not installed, or a function's module can't be imported.
+        If ``onnx`` or ``onnxruntime`` is not installed, or the module of a function cannot be imported.
     TypeError, ValueError
-        For images that can't be read, and models that are no encoder and decoder of them; see
+        If the images cannot be read, or the models are not an encoder and a decoder of them; see
         :func:`ellipsoid.models.load_onnx`.
     OSError
-        If a file can't be read or written.
+        If a file cannot be read or written.
     KeyboardInterrupt
-        When interrupted. :func:`complete_run` goes on if the images were being encoded.
+        After an interruption. :func:`complete_run` continues if the images were being encoded.
     """
     from ellipsoid.models.images import load_image_set
     from ellipsoid.models.imported import open_part
@@ -240,7 +240,7 @@ def import_run(
     check_run_folder(out)
     if (encoder is None) == (latents is None):
         got = "neither" if latents is None else "both"
-        raise ValueError(f"encoder: expected an encoder, or latents in its place; got {got}")
+        raise ValueError(f"encoder: expected either an encoder or latents; got {got}")
     if encoder is not None and images is None:
         raise ValueError("images: expected the images that the autoencoder was trained on; got none")
     encoder_part = None if encoder is None else open_part(encoder, "encoder")
@@ -286,42 +286,41 @@ def fit_latents(
     ----------
     latents : array, shape (n, D)
     n_components : int, float or None
-        Number of components, or a share of the variance below 1; all that have variance when absent.
+        Number of components, or a share of the variance below 1. By default all components with variance.
     half_width : {"std", "histogram", "histogram_raw", "quantile", "mad", "core"}
-        How each component's standard deviation is read off the data. A mixture or flow knows "std" only.
+        Estimator of each component's standard deviation. Mixtures and flows need "std".
     n_parts : sequence of int
-        Number of parts of a mixture; of several, the one under which rows held out are likeliest. With
-        labels, the one number of parts for each label.
+        Number of parts of a mixture. Among several numbers, the one with the highest held-out likelihood is
+        chosen. With labels, one number of parts for each label.
     labels : array or dict of arrays, optional
         Labels of a mixture or flow, as for :func:`ellipsoid.fit_by_label`.
     flow : bool
-        Whether to fit a flow.
+        Whether a flow is fitted.
     steps, width, resume
         Options of a flow, as for :func:`ellipsoid.fit_flow`.
     seed : int
-        Seed of mixtures and flows.
+        Random seed of mixtures and flows.
     progress : bool
-        Show a progress bar.
+        Whether a progress bar is shown.
 
     Returns
     -------
     PCAState, Mixture or Flow
-        A mixture if there are parts, or labels without a flow.
+        A mixture for a number of parts, or for labels without a flow.
 
     Raises
     ------
     TypeError, ValueError
-        For latents or labels that can't be fitted to, and for a number of components or parts or a
-        half-width that does not go with them.
+        If latents, labels, the number of components or parts, or the half-width are not allowed.
     OSError
-        If the file to resume from can't be read or written.
+        If the file to resume from cannot be read or written.
     """
     if not n_parts and labels is None and not flow:
         return fit(latents, n_components, half_width)
     if half_width != "std":
         raise ValueError(f"half_width: expected std for a {'flow' if flow else 'mixture'}; got {half_width}")
     if flow and n_parts:
-        raise ValueError(f"n_parts: expected none for a flow; got {tuple(n_parts)}")
+        raise ValueError(f"n_parts: expected no number of parts for a flow; got {tuple(n_parts)}")
     options: dict[str, Any] = {"key": key(seed), "progress": progress}
     if flow:
         return fit_flow(
@@ -330,7 +329,7 @@ def fit_latents(
     if labels is None:
         return fit_mixture(latents, tuple(n_parts), n_components, **options)
     if len(n_parts) > 1:
-        raise ValueError(f"n_parts: expected one number for all labels; got {tuple(n_parts)}")
+        raise ValueError(f"n_parts: expected one number with labels; got {tuple(n_parts)}")
     return fit_by_label(latents, labels, n_components, n_parts=n_parts[0] if n_parts else 1, **options)
 
 
@@ -339,15 +338,15 @@ def fit_latents(
 
 @dataclass(frozen=True)
 class Drawing:
-    """A shape to draw from, and how.
+    """A shape to draw from, with the settings.
 
     Attributes
     ----------
     shape : PCAState, Mixture or Flow
     options : dict
-        Those of law, level, fact and region that are not the defaults of :func:`ellipsoid.sample`.
+        Values of law, level, fact and region that differ from the defaults of :func:`ellipsoid.sample`.
     recommendation : Recommendation or None
-        The advice that this follows; None if the caller has chosen.
+        Recommendation that the settings follow; None if the caller has chosen them.
     """
 
     shape: Shape
@@ -364,36 +363,36 @@ def how_to_draw(
     fact: float | None = None,
     region: str | None = None,
 ) -> Drawing:
-    """Load a shape and settle how to draw from it: as chosen, as evaluated, or by the common advice.
+    """Load a shape and its settings: those that the caller chooses, or those that are recommended.
 
-    The advice knows what a report has measured of the run's latents: it is that of the report's verdict.
+    The recommendation is that of the run's evaluation, or that of its report, or the general one.
 
     Parameters
     ----------
     source : path
-        A shape (.npz), or a run folder.
+        File of a shape (.npz), or a run folder.
     goal : {"fidelity", "balanced", "diversity"}, optional
-        Goal to recommend for; balanced unless anything is chosen.
+        Goal of the recommendation; balanced by default.
     law, level, fact, region : optional
-        As for :func:`ellipsoid.sample`. If one is given, the others have their defaults.
+        As for :func:`ellipsoid.sample`. If one of them is given, the others have their defaults.
 
     Returns
     -------
     Drawing
-        Its shape is the recommended one if the run was evaluated and nothing is chosen.
+        Its shape is the recommended one if the run was evaluated and the caller chooses nothing.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file, or no state in the folder.
+        If the file does not exist, or the folder has no state.
     ValueError
-        For a goal beside a choice, an unknown goal, a damaged file, or a run that was changed since it was
-        evaluated.
+        If a goal is combined with a choice or unknown, a file is damaged, or the run has changed since its
+        evaluation.
     """
     given = {"law": law, "level": level, "fact": fact, "region": region}
     chosen = {name: value for name, value in given.items() if value is not None}
     if goal is not None and chosen:
-        raise ValueError(f"goal: expected none beside {', '.join(chosen)}; got {goal}")
+        raise ValueError(f"goal: cannot be combined with {', '.join(chosen)}; got {goal}")
     if chosen:
         return Drawing(_load_shape(source), chosen)
     recommendation = load_recommendation(source, goal or "balanced") if Path(source).is_dir() else None
@@ -410,27 +409,26 @@ def _load_shape(source: str | os.PathLike[str]) -> Shape:
     state = RunFolder(source).state
     if not state.exists():
         raise FileNotFoundError(
-            f"state: expected a shape (.npz), or a run folder; got {source}, with no {state.name} "
-            f"in it: `ellipsoid fit {source} --out {Path(source) / 'state.npz'}` makes one"
+            f"state: expected a fitted shape (.npz), or a run folder; got {source}, with no {state.name}: "
+            f"`ellipsoid fit {source} --out {Path(source) / 'state.npz'}` makes one"
         )
     return load(state)
 
 
 @dataclass(frozen=True)
 class Written:
-    """Rows that were written, or this process's share of them.
+    """Result of a write: all rows, or the share of this process.
 
     Attributes
     ----------
     location : path or URL
-        The result, or, while shares of other processes are missing, where it is being made.
+        Place of the result; while shares of other processes are missing, the place of its parts.
     is_complete : bool
-        Whether the result has its name.
+        Whether all shares are written, and the result has its name.
     n_bytes : int
         Size of the whole result.
     n_judged, n_outside : int
-        Numbers of 16-bit latents that were looked at, and of those that rounding has put outside of the
-        region.
+        Number of 16-bit latents that were checked, and of those that rounding has moved out of the region.
     """
 
     location: Path | str
@@ -451,9 +449,9 @@ def write_latents(
     n : int
         Number of rows.
     out : path or URL
-        As for :func:`ellipsoid.generate`; what is there already goes on.
+        As for :func:`ellipsoid.generate`. An unfinished result is continued.
     seed : int
-        Seed of the sequence.
+        Random seed of the sequence.
     **options
         Further arguments of :func:`ellipsoid.generate`.
 
@@ -468,7 +466,7 @@ def write_latents(
     """
     sink = choose_sink(out)
     location = generate(key(seed), drawing.shape, n, sink, **{**drawing.options, **options})
-    assert location is not None  # it is for functions only
+    assert location is not None  # only functions have none
     content = sink.published()
     if content is None:
         return Written(location, is_complete=False)
@@ -490,7 +488,7 @@ def write_images(
     Parameters
     ----------
     autoencoder : Autoencoder or ImportedAutoencoder
-        The decoder's network. Rows that were written with other weights do not go on.
+        Autoencoder whose decoder is used. A result that was begun with other weights is not continued.
     drawing, n, out, seed, **options
         As for :func:`write_latents`.
 
@@ -508,7 +506,7 @@ def write_images(
 
 
 def decoder_of(autoencoder: "Autoencoder | ImportedAutoencoder") -> tuple[Callable[[np.ndarray], Any], str]:
-    """Give the decoder of any autoencoder as a function from latents to images, and a digest of it."""
+    """Return the decoder of any autoencoder as a function from latents to images, and its digest."""
     from ellipsoid.models.autoencoder import decode_function
     from ellipsoid.models.imported import ImportedAutoencoder
 

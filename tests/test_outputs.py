@@ -40,23 +40,23 @@ def test_what_is_not_even_replaced_by_force(tmp_path, force):
     (tmp_path / "hard").hardlink_to(source)
     (tmp_path / "soft").symlink_to(source)
     for name in ("x.npy", "hard", "soft"):
-        with pytest.raises(FileExistsError, match="expected another file than the one that is read"):
+        with pytest.raises(FileExistsError, match="expected a file other than the inputs"):
             check(tmp_path / name, inputs=[source], force=force)
-    with pytest.raises(FileExistsError, match="expected another file"):
+    with pytest.raises(FileExistsError, match="expected a file other than the inputs"):
         check(tmp_path / "new", inputs=[tmp_path / "." / "new"], force=force)
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path / "fifo", Path("/dev/null")):
-        with pytest.raises(FileExistsError, match="which is a device, a FIFO or a socket"):
+        with pytest.raises(FileExistsError, match="a device, FIFO or socket"):
             check(path, force=force)
-    with pytest.raises(FileExistsError, match="which is a folder"):
+    with pytest.raises(FileExistsError, match="a folder"):
         check(tmp_path, force=force)
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         check(tmp_path / "nowhere" / "x", force=force)
-    with pytest.raises(FileNotFoundError, match=r"x\.npy is no folder"):
+    with pytest.raises(FileNotFoundError, match=r"x\.npy is not a folder"):
         check(source / "x", force=force)
 
 
 def test_a_folder_that_can_not_be_written_in(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)
-    with pytest.raises(PermissionError, match="expected a folder that can be written in"):
+    with pytest.raises(PermissionError, match="expected a writable folder"):
         check(tmp_path / "x")

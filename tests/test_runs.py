@@ -86,7 +86,7 @@ def test_folders_that_a_run_can_be_made_in(tmp_path):
     check_run_folder(tmp_path)
     (tmp_path / "file").touch()
     for resume in (False, True):  # latents.npy of somebody else would be removed
-        with pytest.raises(FileExistsError, match="is not empty and holds no run: choose another"):
+        with pytest.raises(FileExistsError, match="which is not empty and not a run"):
             check_run_folder(tmp_path, resume)
     RunFolder(tmp_path).config.touch()
     check_run_folder(tmp_path, resume=True)
@@ -94,7 +94,7 @@ def test_folders_that_a_run_can_be_made_in(tmp_path):
         check_run_folder(tmp_path)
     with pytest.raises(FileExistsError, match="a file of this name exists"):
         check_run_folder(tmp_path / "file", resume=True)
-    with pytest.raises(FileExistsError, match=r"expected a run folder; got a name below .*file, which is"):
+    with pytest.raises(FileExistsError, match=r"expected a run folder; got .*, and .*file is a file"):
         check_run_folder(tmp_path / "file" / "run")
 
 
@@ -110,7 +110,7 @@ def test_names_that_lead_orbax_astray_are_refused(tmp_path, name):
 
 def test_a_folder_that_can_not_be_written_in(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)
-    with pytest.raises(PermissionError, match="which is read-only"):
+    with pytest.raises(PermissionError, match="is read-only"):
         check_run_folder(tmp_path / "run")
 
 
@@ -171,7 +171,7 @@ def test_a_configuration_can_not_ask_for_much_memory(run_copy, change):
     run.config.write_text(json.dumps(description))
     with pytest.raises(
         ValueError,
-        match=rf"{run.config}: expected the network of the checkpoints, which have [\d,]+ bytes; got one",
+        match=rf"{run.config}: expected the network of the checkpoints, which have [\d,]+ bytes; got",
     ):
         load_run(run)
 
@@ -284,13 +284,13 @@ def test_latents_that_are_not_there_or_damaged(tmp_path):
 
 
 def test_folders_that_are_no_runs(fitted, tmp_path):
-    with pytest.raises(FileNotFoundError, match="not a run folder"):
+    with pytest.raises(FileNotFoundError, match=r"with no config\.json"):
         load_run(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match="not the configuration of a run"):
         load_run(tmp_path)
     (tmp_path / "config.json").write_bytes((fitted[0] / "config.json").read_bytes())
-    with pytest.raises(FileNotFoundError, match="no checkpoint yet"):
+    with pytest.raises(FileNotFoundError, match="expected a run with a checkpoint; got"):
         load_run(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
     description = json.loads((fitted[0] / "config.json").read_text())

@@ -105,11 +105,11 @@ def test_a_stopped_run_is_completed(run_copy):
     description = run.read_config()
     others = description | {"data": description["data"] | {"digest": "another"}}
     run.write_config(others)
-    with pytest.raises(ValueError, match=r"images: expected those that .* was trained with"):
+    with pytest.raises(ValueError, match=r"images: expected the images that .* was trained with"):
         complete_run(run, progress=False)
     del description["images"]
     run.write_config(description)
-    with pytest.raises(FileNotFoundError, match="expected a run that says where its images are"):
+    with pytest.raises(FileNotFoundError, match="expected a run that records where its images are"):
         complete_run(run, progress=False)
 
 
@@ -147,9 +147,9 @@ def test_labels_and_numbers_of_parts_are_handed_on(latents, monkeypatch):
 def test_what_does_not_go_with_a_mixture(latents):
     with pytest.raises(ValueError, match="half_width: expected std for a mixture; got core"):
         fit_latents(latents, half_width="core", n_parts=(2,))
-    with pytest.raises(ValueError, match=r"n_parts: expected none for a flow; got \(2,\)"):
+    with pytest.raises(ValueError, match=r"n_parts: expected no number of parts for a flow; got \(2,\)"):
         fit_latents(latents, n_parts=(2,), flow=True)
-    with pytest.raises(ValueError, match=r"n_parts: expected one number for all labels; got \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"n_parts: expected one number with labels; got \(2, 3\)"):
         fit_latents(latents, n_parts=(2, 3), labels=np.arange(300) % 3)
 
 
@@ -163,7 +163,7 @@ def test_who_says_how_to_draw_gets_the_defaults_for_the_rest(state, tmp_path):
             drawing = how_to_draw(source, **chosen)
             assert (drawing.options, drawing.recommendation) == (chosen, None)
             np.testing.assert_array_equal(drawing.shape.mean, state.mean)
-    with pytest.raises(ValueError, match="goal: expected none beside law, level; got fidelity"):
+    with pytest.raises(ValueError, match="goal: cannot be combined with law, level; got fidelity"):
         how_to_draw(tmp_path, "fidelity", law="uniform", level=2.0)
     with pytest.raises(ValueError, match="goal: expected one of fidelity, balanced, diversity; got 'best'"):
         how_to_draw(tmp_path, "best")

@@ -6,6 +6,7 @@ Exit codes: 0 when the work is done, 1 for an error, 2 for unknown words, 3 wher
 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP. An interrupted command keeps the work it has done.
 """
 
+import re
 import signal
 import sys
 import threading
@@ -118,10 +119,15 @@ def _in_own_words(text: str, words: list[str]) -> str:
     option = f"--{name.replace('_', '-')}"
     if colon and any(word.partition("=")[0].replace("_", "-") == option for word in words):
         text = f"{option}: {rest}"
+    text = re.sub(r"(?<=cannot be combined with )[\w, ]+", lambda names: _as_options(names[0]), text)
     for theirs, ours in _OWN_WORDS.items():
         if text.startswith(theirs) or not theirs.endswith(": "):
             text = text.replace(theirs, ours)
     return text
+
+
+def _as_options(names: str) -> str:
+    return ", ".join(f"--{name.strip().replace('_', '-')}" for name in names.split(","))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -114,7 +114,7 @@ def _read_csv(name: str, path: Path) -> dict[str, np.ndarray]:
 
 def _is_header(words: list[str]) -> bool:
     if len(words) > 1 and words == [str(index) for index in range(len(words))]:
-        return True  # pandas names columns so if nobody else does
+        return True  # these are the names that pandas gives to unnamed columns
     try:
         [float(word) for word in words]
     except ValueError:

@@ -1,4 +1,4 @@
-"""Standard output and standard error that never fail: what can't be printed does not stop any work."""
+"""Standard output and standard error that never fail: a failed print does not stop any work."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 
 class UnfailingStream:
-    """A text stream that drops what it can't write: for a closed pipe, a full disk, a closed file.
+    """A text stream that drops text that it cannot write, to a closed pipe, a full disk or a closed file.
 
     Parameters
     ----------

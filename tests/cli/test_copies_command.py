@@ -64,7 +64,7 @@ def test_images_stand_side_by_side(tables, tmp_path, capsys):
             ("images.npy",),
             "generated: expected data of the same kind as --train; got images.npy with images",
         ),
-        (("honest.csv", "--out", "train.csv"), "--out: expected another file than the one that is read"),
+        (("honest.csv", "--out", "train.csv"), "--out: expected a file other than the inputs"),
         (("honest.csv", "--out", "mine.html"), "--out: expected a new file or a page of `ellipsoid copies`"),
         (
             ("honest.csv", "--quantile", "0.001"),

@@ -187,7 +187,7 @@ def test_errors_are_one_line(run, tmp_path, capsys):
         return capsys.readouterr().err.strip().splitlines()[-1]
 
     assert "n: expected at least 19; got 18" in error_of(run, "--n", "18")
-    assert "not a run folder" in error_of(tmp_path, "--quick")
+    assert "with no config.json" in error_of(tmp_path, "--quick")
     assert "no such file" in error_of(run, "--against", tmp_path / "nowhere")
 
 

@@ -186,7 +186,7 @@ def test_nothing_is_replaced(folder, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("mine")
     assert main(arguments(folder, tmp_path / "run")) == 1
-    assert "is not empty and holds no run" in last_error(capsys)
+    assert "which is not empty and not a run" in last_error(capsys)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
 
 
@@ -201,7 +201,7 @@ def test_a_wrong_range_leaves_nothing(folder, tmp_path, capsys):
 def test_an_encoder_or_latents(folder, tmp_path, capsys):
     decoder = ["import", "--decoder", str(folder / "decoder.onnx"), "--out", str(tmp_path / "run")]
     assert main(decoder) == 1
-    assert "encoder: expected an encoder, or latents in its place; got neither" in last_error(capsys)
+    assert "encoder: expected either an encoder or latents; got neither" in last_error(capsys)
     assert main([*decoder, "--encoder", str(folder / "encoder.onnx")]) == 1
     assert "images: expected the images that the autoencoder was trained on; got none" in last_error(capsys)
 

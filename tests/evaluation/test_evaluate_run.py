@@ -203,7 +203,7 @@ def test_other_things_that_are_missing(run_copy, tmp_path):
         evaluate_run(run_copy, replace(PIXELS, n=18))
     with pytest.raises(FileNotFoundError, match="no such file"):
         evaluate_run(run_copy, replace(PIXELS, against=str(tmp_path / "nowhere")))
-    with pytest.raises(FileNotFoundError, match="not a run folder"):
+    with pytest.raises(FileNotFoundError, match=r"with no config\.json"):
         evaluate_run(tmp_path, PIXELS)
     inception = replace(PIXELS, features="inception")
     with pytest.raises(ValueError, match="weights: expected the file of Inception's weights"):

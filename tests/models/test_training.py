@@ -124,7 +124,7 @@ def test_a_number_of_steps_overrides_the_epochs(images, monkeypatch):
 
 
 def test_a_run_folder_that_exists_is_refused(trained, images):
-    with pytest.raises(FileExistsError, match=r"not empty: choose another run folder.*resume"):
+    with pytest.raises(FileExistsError, match=r"not empty: choose another.*resume"):
         train(new(), images, TRAINING, out=trained[2], progress=False)
 
 

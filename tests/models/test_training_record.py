@@ -204,7 +204,7 @@ def test_images_to_judge_by_are_compared_too(images, tmp_path, quick):
     options = {"out": tmp_path, "progress": False}
     train(new(), images, settings, validation=images[:9], **options)
     train(new(), images, settings, validation=images[:9], resume=True, **options)
-    with pytest.raises(ValueError, match=r"validation: expected those that .*, 9 of shape.*; got 8 of shape"):
+    with pytest.raises(ValueError, match=r"validation: expected the images .*, 9 of shape.*; got 8 of shape"):
         train(new(), images, settings, validation=images[:8], resume=True, **options)
 
 
