@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ellipsoid.checks import check_count, check_images
-from ellipsoid.metrics.row_pairs import nearest_rows
+from ellipsoid.metrics.near_pairs import nearest_rows
 
 
 def nearest(

@@ -4,7 +4,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ellipsoid.metrics.estimate import Estimate, estimate_share
-from ellipsoid.metrics.row_pairs import check_pair, nearest_rows
+from ellipsoid.metrics.near_pairs import nearest_rows
+from ellipsoid.metrics.row_pairs import check_pair
 
 
 def authenticity(generated: ArrayLike, train: ArrayLike, *, progress: bool = False) -> Estimate:

@@ -8,7 +8,8 @@ from jax.typing import ArrayLike
 
 from ellipsoid.checks import check_matrix
 from ellipsoid.metrics.estimate import Estimate, estimate_share
-from ellipsoid.metrics.row_pairs import check_pair, device_blocks, nearest_rows
+from ellipsoid.metrics.near_pairs import Rows, nearest_rows
+from ellipsoid.metrics.row_pairs import check_pair
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class CopyDetector:
         if self._rank == 0 or n < 2:
             least = max(math.ceil(round(1 / quantile - 1, 9)), 2)
             raise ValueError(f"unseen: expected at least {least} rows for this quantile; got {n}")
-        self._train_blocks, self._unseen_blocks = device_blocks(self._train), device_blocks(self._unseen)
+        self._train_rows, self._unseen_rows = Rows(self._train), Rows(self._unseen)
         _, self._distances = self._nearest_train(self._unseen, "nearest of unseen rows", progress)
         to_each_other = self._to_unseen(self._unseen, "unseen rows to each other", progress, same=True)
         self._ratios = _ratio(self._distances, to_each_other)
@@ -148,16 +149,12 @@ class CopyDetector:
 
     def _nearest_train(self, rows: np.ndarray, label: str, progress: bool) -> tuple[np.ndarray, np.ndarray]:
         """Index of the nearest training row of each row, and the distance to it."""
-        index, distance = nearest_rows(
-            rows, self._train, blocks=self._train_blocks, label=label, progress=progress
-        )
+        index, distance = nearest_rows(rows, self._train_rows, label=label, progress=progress)
         return index[:, 0], distance[:, 0]
 
     def _to_unseen(self, rows: np.ndarray, label: str, progress: bool, *, same: bool = False) -> np.ndarray:
         """Distance of each row to the nearest unseen row, or to the nearest other one."""
-        _, distance = nearest_rows(
-            rows, self._unseen, blocks=self._unseen_blocks, same=same, label=label, progress=progress
-        )
+        _, distance = nearest_rows(rows, self._unseen_rows, same=same, label=label, progress=progress)
         return distance[:, 0]
 
 

@@ -1,31 +1,18 @@
 """Fidelity and diversity by nearest neighbours: precision, recall, density and coverage."""
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.typing import ArrayLike
 
 from ellipsoid.checks import check_count, check_matrix
 from ellipsoid.metrics.estimate import Estimate, estimate_share
-from ellipsoid.metrics.row_pairs import (
-    block_pairs,
-    check_pair,
-    count_rows,
-    device_blocks,
-    mean_row,
-    products,
-    squares,
-    without_diagonal,
-)
+from ellipsoid.metrics.near_pairs import Rows, nearest, pair_blocks
+from ellipsoid.metrics.row_pairs import check_pair
 
-# Relative to |a|^2 + |b|^2. Two equal rows of 2,048 columns come out up to 1e-15 apart, and a radius is as
-# uncertain.
+# Relative to |a|^2 + |b|^2: rows at equal distances, in numbers that float64 rounds, are within their balls.
 _ROUNDING = 1e-13
 
 
@@ -127,12 +114,10 @@ def precision_recall(
     """
     k = check_count("k", k)
     real, generated = check_pair("real", real, "generated", generated, least=k + 1)
-    centre, real_blocks, generated_blocks = mean_row(real), device_blocks(real), device_blocks(generated)
-    real_balls = _ball_squares(real_blocks, centre, [k], "neighbours of real rows", progress)
-    generated_balls = _ball_squares(generated_blocks, centre, [k], "neighbours of generated rows", progress)
-    in_real, in_generated = _pairs_in_balls(
-        real_blocks, generated_blocks, centre, real_balls, generated_balls, progress
-    )
+    real_rows, generated_rows = Rows(real).beside(generated)
+    real_balls = _ball_squares(real_rows, [k], "neighbours of real rows", progress)
+    generated_balls = _ball_squares(generated_rows, [k], "neighbours of generated rows", progress)
+    in_real, in_generated = _pairs_in_balls(real_rows, generated_rows, real_balls, generated_balls, progress)
     return _precision_recall(in_real, in_generated)
 
 
@@ -186,10 +171,10 @@ def density_coverage(
     """
     k = check_count("k", k)
     real, generated = check_pair("real", real, "generated", generated, least=k + 1, least_second=2)
-    centre, real_blocks, generated_blocks = mean_row(real), device_blocks(real), device_blocks(generated)
-    real_balls = _ball_squares(real_blocks, centre, [k], "neighbours of real rows", progress)
+    real_rows, generated_rows = Rows(real).beside(generated)
+    real_balls = _ball_squares(real_rows, [k], "neighbours of real rows", progress)
     no_balls = np.empty((len(generated), 0))
-    (in_real,) = _pairs_in_balls(real_blocks, generated_blocks, centre, real_balls, no_balls, progress)
+    (in_real,) = _pairs_in_balls(real_rows, generated_rows, real_balls, no_balls, progress)
     return _density_coverage(in_real, k)
 
 
@@ -233,8 +218,8 @@ class RealManifold:
         self._k_density = check_count("k_density", k_density)
         counts = [self._k_manifold, self._k_density]
         rows = check_matrix("real", real, max(counts) + 1)
-        self._centre, self._blocks = mean_row(rows), device_blocks(rows)
-        self._balls = _ball_squares(self._blocks, self._centre, counts, "neighbours of real rows", progress)
+        self._rows = Rows(rows.copy())
+        self._balls = _ball_squares(self._rows, counts, "neighbours of real rows", progress)
 
     def compare(self, generated: ArrayLike, *, progress: bool = False) -> PRDC:
         """Give the figures of :func:`precision_recall` and :func:`density_coverage`, in half of their time.
@@ -258,51 +243,21 @@ class RealManifold:
         ValueError
             If the rows are not a finite matrix, are too few, or have another number of columns than the real.
         """
-        rows = check_matrix("generated", generated, self._k_manifold + 1, n_columns=len(self._centre))
-        blocks = device_blocks(rows)
-        balls = _ball_squares(
-            blocks, self._centre, [self._k_manifold], "neighbours of generated rows", progress
-        )
-        in_real, in_dense, in_generated = _pairs_in_balls(
-            self._blocks, blocks, self._centre, self._balls, balls, progress
-        )
+        n_columns = self._rows.n_columns
+        checked = check_matrix("generated", generated, self._k_manifold + 1, n_columns=n_columns)
+        real, rows = self._rows.beside(checked)
+        balls = _ball_squares(rows, [self._k_manifold], "neighbours of generated rows", progress)
+        in_real, in_dense, in_generated = _pairs_in_balls(real, rows, self._balls, balls, progress)
         return PRDC(*_precision_recall(in_real, in_generated), *_density_coverage(in_dense, self._k_density))
 
 
 # --- balls, and the pairs of rows in them ----------------------------------------------------------
 
 
-def _ball_squares(
-    blocks: Sequence[jax.Array], centre: np.ndarray, counts: Sequence[int], label: str, progress: bool
-) -> np.ndarray:
+def _ball_squares(rows: Rows, counts: Sequence[int], label: str, progress: bool) -> np.ndarray:
     """Squared distance of each row to its k-th nearest other row, a column for each k in `counts`."""
-    k = max(counts)
-    smallest = np.full((count_rows(blocks), k), np.inf)
-    with jax.enable_x64(True):
-        for rows_a, a, rows_b, b in block_pairs(blocks, blocks, label, progress, centre):
-            of_block = _smallest_squares(a, b, k, rows_a == rows_b)
-            for rows, new in zip((rows_a, rows_b), of_block, strict=False):
-                both = np.concatenate([smallest[rows], new], axis=1)
-                smallest[rows] = np.partition(both, k - 1, axis=1)[:, :k]
-    return np.sort(smallest, axis=1)[:, np.array(counts) - 1]
-
-
-@functools.partial(jax.jit, static_argnums=(2, 3))
-def _smallest_squares(a: jax.Array, b: jax.Array, k: int, same: bool) -> tuple[jax.Array, ...]:
-    """Give the k smallest squared distances of each row of a, and of each row of b if b is another block."""
-    of_pairs, lengths = squares(a, b)
-    # Over a power of two, which changes no digits: float32 holds neither 1e-40 nor 1e40.
-    exponent = jnp.frexp(jnp.max(lengths))[1]
-    if same:
-        of_pairs = without_diagonal(of_pairs)
-
-    def of_rows(of_pairs):
-        # Chosen in float32, for which alone XLA has a fast way on a CPU.
-        small = jnp.ldexp(of_pairs, -exponent).astype(jnp.float32)
-        index = lax.top_k(-small, min(k, of_pairs.shape[1]))[1]
-        return jnp.take_along_axis(of_pairs, index, axis=1)
-
-    return (of_rows(of_pairs),) if same else (of_rows(of_pairs), of_rows(of_pairs.T))
+    _, squares = nearest(rows, rows, max(counts), same=True, label=label, progress=progress)
+    return squares[:, np.array(counts) - 1]
 
 
 class _PairsInBalls(NamedTuple):
@@ -319,9 +274,8 @@ class _PairsInBalls(NamedTuple):
 
 
 def _pairs_in_balls(
-    real: Sequence[jax.Array],
-    generated: Sequence[jax.Array],
-    centre: np.ndarray,
+    real: Rows,
+    generated: Rows,
     real_balls: np.ndarray,
     generated_balls: np.ndarray,
     progress: bool,
@@ -331,37 +285,32 @@ def _pairs_in_balls(
     of_real, of_generated = (
         np.zeros((n_kinds, 2, len(balls)), np.int64) for balls in (real_balls, generated_balls)
     )
-    label = "real against generated rows"
-    with jax.enable_x64(True):
-        for rows, a, others, b in block_pairs(real, generated, label, progress, centre):
-            sums = _partners_in_block(a, b, real_balls[rows], generated_balls[others])
-            of_a, of_b = (np.asarray(of_rows).astype(np.int64) for of_rows in sums)
-            of_a[:, 1] += others.start * of_a[:, 0]
-            of_b[:, 1] += rows.start * of_b[:, 0]
-            of_real[:, :, rows] += of_a
-            of_generated[:, :, others] += of_b
+    for block in pair_blocks(real, generated, "real against generated rows", progress):
+        rows_a, rows_b, lengths_a, lengths_b = block.rows_a, block.rows_b, block.lengths_a, block.lengths_b
+        pairs = block.near(
+            _farthest(real_balls[rows_a], lengths_a + lengths_b.max()),
+            _farthest(generated_balls[rows_b], lengths_b + lengths_a.max()),
+        )
+        i, j = pairs.a - rows_a.start, pairs.b - rows_b.start
+        radii = np.concatenate([real_balls.T[:, pairs.a], generated_balls.T[:, pairs.b]])
+        radii += _ROUNDING * (lengths_a[i] + lengths_b[j])
+        squares, doubtful = pairs.squares, np.any(np.abs(pairs.squares - radii) <= pairs.errors, axis=0)
+        squares[doubtful] = block.settled(pairs.where(doubtful)).squares
+        for kind, inside in enumerate(squares <= radii):
+            for sums, rows, numbers, partners in (
+                (of_real, rows_a, i, pairs.b),
+                (of_generated, rows_b, j, pairs.a),
+            ):
+                n = rows.stop - rows.start
+                sums[kind, 0, rows] += np.bincount(numbers[inside], minlength=n)
+                of_rows = np.bincount(numbers[inside], partners[inside], minlength=n)
+                sums[kind, 1, rows] += of_rows.astype(np.int64)
     return [_PairsInBalls(*of_kind) for of_kind in zip(of_real, of_generated, strict=True)]
 
 
-@jax.jit
-def _partners_in_block(
-    real: jax.Array, generated: jax.Array, real_balls: jax.Array, generated_balls: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """For each kind of ball, and each row, how many partners it has, and the sum of their row numbers."""
-    of_pairs, lengths = squares(real, generated)
-    m, n = of_pairs.shape
-
-    def ones_and_numbers(n):
-        return jnp.stack([jnp.ones(n, jnp.float32), jnp.arange(n, dtype=jnp.float32)])
-
-    def partners(balls):
-        inside = (of_pairs <= balls + _ROUNDING * lengths).astype(jnp.float32)
-        # Products take a third of the time of sums over both axes, and are exact: all below 2^24.
-        return products(ones_and_numbers(n), inside), products(ones_and_numbers(m), inside.T)
-
-    kinds = [*real_balls.T[:, :, None], *generated_balls.T[:, None, :]]
-    of_real, of_generated = zip(*map(partners, kinds), strict=True)
-    return jnp.stack(of_real), jnp.stack(of_generated)
+def _farthest(balls: np.ndarray, lengths: np.ndarray) -> np.ndarray | None:
+    """Largest squared radius of each row, up to rounding; None if there are no balls."""
+    return balls.max(axis=1) + _ROUNDING * lengths if balls.shape[1] else None
 
 
 # --- figures of these pairs ------------------------------------------------------------------------

@@ -6,14 +6,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ellipsoid.checks import check_count
-from ellipsoid.metrics.row_pairs import (
-    block_pairs,
-    check_pair,
-    device_blocks,
-    mean_row,
-    nearest_rows,
-    squares,
-)
+from ellipsoid.metrics.near_pairs import nearest_rows
+from ellipsoid.metrics.row_pairs import block_pairs, check_pair, device_blocks, mean_row, squares
 
 
 def realism(generated: ArrayLike, real: ArrayLike, *, k: int = 3, progress: bool = False) -> np.ndarray:

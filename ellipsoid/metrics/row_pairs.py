@@ -1,17 +1,10 @@
-"""All pairs of rows of two sets, block by block: the engine under the metrics.
+"""All pairs of rows of two sets, block by block, for metrics that are sums over all of them.
 
-Squared distances are ``|a|^2 + |b|^2 - 2 a b``. Only :func:`squares` makes them, in one of two ways:
-
-- Features are taken in float64, less a common centre. In float32 the last digits of these sums would decide
-  whether a row is within the radius of its copies, and with a tolerance that settles this, one row in 4,000
-  (256 columns) would be taken for a neighbour that is none.
-- The squares of uint8 pixels are integers, and exact.
+Which pairs are near is found by :mod:`ellipsoid.metrics.near_pairs`.
 """
 
-import functools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -24,12 +17,8 @@ from ellipsoid.checks import check_matrix
 from ellipsoid.forks import check_process
 from ellipsoid.progress import progress_bar
 
-#: Rows on each side of a block of pairs: 32 MiB in float64.
-BLOCK = 2048
-
-# Products of this many centred pixels, each at most 2^14, have sums of at most 2^24: exact in float32.
-_EXACT_COLUMNS = 1024
-_MIDDLE_PIXEL = 128
+#: Rows on each side of a block of pairs, at most: 8 MiB in float64.
+BLOCK = 1024
 
 
 def check_pair(
@@ -73,36 +62,7 @@ def unit_of(*sets: np.ndarray) -> float:
 def device_blocks(rows: np.ndarray) -> list[jax.Array]:
     """Copy the rows to the device, as they are: centred, in float64, they would take twice the memory."""
     with jax.enable_x64(True):
-        return [_device_block(rows[block]) for block in row_slices(len(rows), BLOCK)]
-
-
-class Blocks(Protocol):
-    """Rows in blocks of `BLOCK`, the last one shorter: a list of arrays, or :class:`LazyBlocks`."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int, /) -> jax.Array: ...
-
-
-class LazyBlocks:
-    """Blocks that are copied to the device each time they are asked for, and not kept there.
-
-    They are for rows that memory need not hold all at once, such as those of a memory-mapped file.
-    """
-
-    def __init__(self, rows: np.ndarray) -> None:
-        self._rows = rows
-        self._slices = list(row_slices(len(rows), BLOCK))
-
-    def __len__(self) -> int:
-        return len(self._slices)
-
-    def __getitem__(self, index: int, /) -> jax.Array:
-        return _device_block(self._rows[self._slices[index]])
-
-
-def _device_block(rows: np.ndarray) -> jax.Array:
-    check_process()
-    return jnp.array(rows.reshape(len(rows), -1))
+        return [jnp.array(rows[block]) for block in row_slices(len(rows), BLOCK)]
 
 
 def count_rows(blocks: Sequence[jax.Array]) -> int:
@@ -116,8 +76,8 @@ def mean_row(rows: np.ndarray) -> np.ndarray:
 
 
 def block_pairs(
-    a: Blocks,
-    b: Blocks,
+    a: Sequence[jax.Array],
+    b: Sequence[jax.Array],
     label: str,
     progress: bool,
     centre: np.ndarray | None = None,
@@ -126,7 +86,7 @@ def block_pairs(
 
     Parameters
     ----------
-    a, b : Blocks
+    a, b : sequence of arrays
         Rows of two sets, ``(rows, D)`` in each block. The outer loop is over `a`, each block of which is
         taken once.
     label : str
@@ -180,150 +140,14 @@ def squares(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
     Parameters
     ----------
     a, b : array, shapes (m, D) and (n, D)
-        Float rows less a common centre, or uint8 rows as they are.
+        Rows less a common centre.
 
     Returns
     -------
     squares : array, shape (m, n)
-        Squares of uint8 rows are exact, in float64. The error of others is proportional to the lengths.
+        Their error is proportional to the lengths.
     lengths : array, shape (m, n)
         For each pair ``|a|^2 + |b|^2``, from the centre.
     """
-    if a.dtype == jnp.uint8:
-        length_a, length_b = (
-            jnp.sum(_centred_pixels(rows) ** 2, axis=1, dtype=jnp.float64) for rows in (a, b)
-        )
-        inner = _products_of_pixels(a, b)
-    else:
-        length_a, length_b, inner = jnp.sum(a**2, axis=1), jnp.sum(b**2, axis=1), products(a, b)
-    lengths = length_a[:, None] + length_b[None, :]
-    return lengths - 2 * inner, lengths
-
-
-def without_diagonal(squares: jax.Array) -> jax.Array:
-    """Squares of a set with itself, in which no row is its own neighbour."""
-    return jnp.where(jnp.eye(len(squares), dtype=bool), jnp.inf, squares)
-
-
-def _centred_pixels(rows: jax.Array) -> jax.Array:
-    return rows.astype(jnp.float32) - _MIDDLE_PIXEL
-
-
-def _products_of_pixels(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Inner products of centred pixels: exact, at the speed of float32."""
-    n_steps = -(-a.shape[1] // _EXACT_COLUMNS)
-    width = min(_EXACT_COLUMNS, a.shape[1])
-    missing = n_steps * width - a.shape[1]
-    a, b = (jnp.pad(rows, ((0, 0), (0, missing)), constant_values=_MIDDLE_PIXEL) for rows in (a, b))
-
-    def add_columns(step, total):
-        columns = (lax.dynamic_slice_in_dim(rows, step * width, width, axis=1) for rows in (a, b))
-        return total + products(*map(_centred_pixels, columns))
-
-    return lax.fori_loop(0, n_steps, add_columns, jnp.zeros((len(a), len(b)), jnp.float64))
-
-
-# --- nearest rows ----------------------------------------------------------------------------------
-
-
-def nearest_rows(
-    queries: np.ndarray,
-    references: np.ndarray,
-    k: int = 1,
-    *,
-    blocks: Blocks | None = None,
-    same: bool = False,
-    label: str = "",
-    progress: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Find the k nearest references of each query; of equally near ones, those of lower index.
-
-    Parameters
-    ----------
-    queries : ndarray, shape (m, D)
-        Float or uint8 rows.
-    references : ndarray, shape (n, D)
-        Rows of the same kind. If both are uint8, the references are read once, in blocks, and may be
-        memory-mapped, and rows may have several axes, as images do.
-    k : int
-        Number of references, at most n.
-    blocks : Blocks, optional
-        The references on the device, from :func:`device_blocks`, for use with several sets of queries.
-    same : bool
-        Whether both are the same rows, of which none is its own neighbour; k is then less than n.
-    label : str
-        Text of the bar.
-    progress : bool
-        Whether a bar is shown.
-
-    Returns
-    -------
-    index : ndarray, shape (m, k)
-        The references, nearest first.
-    distance : ndarray, shape (m, k)
-        Euclidean distances in float64, 0 for a copy.
-    """
-    pixels = references.dtype == np.uint8
-    centre = None if pixels else mean_row(references)
-    blocks = LazyBlocks(references) if blocks is None else blocks
-    index, square = np.zeros((len(queries), k), np.int64), np.full((len(queries), k), np.inf)
-    with jax.enable_x64(True):
-        pairs = block_pairs(blocks, device_blocks(queries), label, progress, centre)
-        for rows, block, query_rows, query in pairs:
-            new_index, new_square = _nearest_in_block(
-                query, block, min(k, len(block)), same and rows == query_rows
-            )
-            both_indices = np.concatenate([index[query_rows], rows.start + new_index], axis=1)
-            both_squares = np.concatenate([square[query_rows], new_square], axis=1)
-            both = _nearest_first(both_indices, both_squares)
-            index[query_rows], square[query_rows] = (of_both[:, :k] for of_both in both)
-    if pixels:
-        return index, np.sqrt(square)
-    return _by_differences(queries, references, index)
-
-
-def _nearest_in_block(
-    queries: jax.Array, references: jax.Array, k: int, same: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Index in the block, and squared distance, of the k nearest references, nearest first."""
-    if k == 1:
-        index, square = map(np.asarray, _closest(queries, references, same))
-        return index[:, None], square[:, None]
-    # XLA has a fast way for float32 alone: in float64 its top_k takes longer than the squares, on a CPU.
-    square = np.asarray(_squares_of_others(queries, references, same))
-    kth = np.partition(square, k - 1, axis=1)[:, k - 1 : k]
-    nearer, equal = square < kth, square == kth
-    n_wanted = k - np.count_nonzero(nearer, axis=1, keepdims=True)
-    chosen = nearer | (equal & (np.cumsum(equal, axis=1) <= n_wanted))
-    index = np.nonzero(chosen)[1].reshape(len(square), k)
-    return _nearest_first(index, np.take_along_axis(square, index, axis=1))
-
-
-def _nearest_first(index: np.ndarray, apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sort the neighbours of each query by how far apart they are, then by index."""
-    order = np.lexsort((index, apart))
-    return np.take_along_axis(index, order, axis=1), np.take_along_axis(apart, order, axis=1)
-
-
-def _by_differences(
-    queries: np.ndarray, references: np.ndarray, index: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Distances of neighbours once more: of |a|^2 + |b|^2 - 2 a b, the root of the rounding would stay."""
-    distance = np.empty(index.shape)
-    for rows in row_slices(len(queries), BLOCK):
-        wide = queries[rows].astype(np.float64)
-        for rank in range(index.shape[1]):
-            distance[rows, rank] = np.linalg.norm(wide - references[index[rows, rank]], axis=1)
-    return _nearest_first(index, distance)
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _squares_of_others(queries: jax.Array, references: jax.Array, same: bool) -> jax.Array:
-    all_squares = squares(queries, references)[0]
-    return without_diagonal(all_squares) if same else all_squares
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _closest(queries: jax.Array, references: jax.Array, same: bool) -> tuple[jax.Array, jax.Array]:
-    of_others = _squares_of_others(queries, references, same)
-    return jnp.argmin(of_others, axis=1), jnp.min(of_others, axis=1)
+    lengths = jnp.sum(a**2, axis=1)[:, None] + jnp.sum(b**2, axis=1)[None, :]
+    return lengths - 2 * products(a, b), lengths

@@ -19,6 +19,7 @@ from ellipsoid.metrics import (
     row_pairs,
     sliced_wasserstein,
 )
+from ellipsoid.metrics.near_pairs import Rows
 
 # Two sets that several tests share: of 97 rows a block, both leave a block of 12.
 REAL, GENERATED = gaussian(400, 64), gaussian(303, 64, 1, 0.96, 0.05)
@@ -61,8 +62,7 @@ def test_uncentred_float32_would_miss_neighbours_that_are_found():
     careless = lengths[:, None] + lengths[None, :] - 2 * real @ real.T
     careless = np.sort(careless, axis=1)[:, 3]
     exact = balls(real.astype(np.float64), 3)
-    blocks, centre = row_pairs.device_blocks(real), row_pairs.mean_row(real)
-    found = manifold._ball_squares(blocks, centre, [3], "", False)
+    found = manifold._ball_squares(Rows(real), [3], "", False)
     np.testing.assert_allclose(found[:, 0], exact, rtol=1e-12)
     assert np.abs(careless / exact - 1).max() > 1e-3
 
@@ -136,6 +136,13 @@ def test_duplicates_are_neighbours():
     # Three times: the balls reach to other rows.
     real = np.repeat(gaussian(134, 64), 3, axis=0)[:400]
     assert precision_recall(real, real[:303] + 0.01).precision.value == 1
+
+
+def test_generated_rows_far_beyond_the_real_ones_are_outside():
+    far = np.concatenate([REAL[:10], 1e30 * GENERATED[:90]]).astype(np.float32)
+    found = RealManifold(REAL.astype(np.float32)).compare(far)
+    assert found.precision.value == 0.1
+    assert found.coverage.value == density_coverage(REAL.astype(np.float32), far).coverage.value
 
 
 def test_density_and_coverage_of_one_distribution():
