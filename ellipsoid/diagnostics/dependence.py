@@ -29,7 +29,8 @@ class Dependence:
         Bound on the magnitude: independent columns stay below it in all pairs with 95 % probability.
     distance : ndarray, shape (C, C)
         Distance correlation (Szekely, Rizzo and Bakirov, 2007), bias-corrected (Szekely and Rizzo, 2013): the
-        root of its positive part. It is zero for independent columns, and about ``0.9 |r|`` for a Gaussian pair.
+        root of its positive part. It is zero for independent columns, and about ``0.9 |r|`` for a Gaussian
+        pair.
     distance_bound : float
         Bound that independent columns stay below in all pairs with 95 % probability.
     """
@@ -87,8 +88,8 @@ def dependence(values: ArrayLike) -> Dependence:
 def distance_correlation(values: ArrayLike) -> np.ndarray:
     """Bias-corrected squared distance correlation of all pairs of columns.
 
-    The centred distances ``|x_i - x_j|`` of each column form one long vector. The products of these vectors give
-    all pairs; they are summed over blocks of rows, in O(n^2 C^2) time and O(n C) memory.
+    The centred distances ``|x_i - x_j|`` of each column form one long vector. The products of these vectors
+    give all pairs; they are summed over blocks of rows, in O(n^2 C^2) time and O(n C) memory.
 
     Parameters
     ----------
