@@ -5,6 +5,16 @@ from typing import TYPE_CHECKING
 from ellipsoid.lazy import load_on_first_use
 
 if TYPE_CHECKING:
+    from ellipsoid import diagnostics as diagnostics
+    from ellipsoid import estimator as estimator
+    from ellipsoid import evaluation as evaluation
+    from ellipsoid import figures as figures
+    from ellipsoid import generation as generation
+    from ellipsoid import metrics as metrics
+    from ellipsoid import models as models
+    from ellipsoid import report as report
+    from ellipsoid import runs as runs
+    from ellipsoid import workflows as workflows
     from ellipsoid.density import contains as contains
     from ellipsoid.density import gauge as gauge
     from ellipsoid.density import log_prob as log_prob

@@ -369,7 +369,7 @@ class _Judge(NamedTuple):
         apart = jnp.cos(angle)[:, None] * x1 - jnp.sin(angle)[:, None] * x0
 
         untrained = np.asarray(_weighted_square(apart, data.sizes), np.float64)
-        return cls((data.sizes, x0, jnp.asarray(x1), angle, conditions), row, untrained)
+        return cls((jnp.asarray(data.sizes), x0, jnp.asarray(x1), angle, conditions), row, untrained)
 
     def losses(self, program: _Program, velocity: Velocity) -> np.ndarray:
         """Squared error of each pair."""

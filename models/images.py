@@ -280,7 +280,7 @@ def _embedded(name: str, size: int | None) -> ImageSet:
     from sklearn.datasets import load_digits
 
     pixels, labels = load_digits(return_X_y=True)  # grey levels 0 to 16
-    return ImageSet((np.reshape(pixels, (-1, 8, 8)) / 16).astype(np.float32), labels)
+    return ImageSet((np.reshape(pixels, (-1, 8, 8)) / 16).astype(np.float32), np.asarray(labels))
 
 
 def _olivetti() -> Path:
