@@ -147,9 +147,14 @@ def names_of(page):
     np.save("latents.npy", latents)
     if page != "docs/judging.md":
         return {"decode": decode}
-    images = np.round(255 * decode(latents.astype(np.float32)).clip(0, 1)).astype(np.uint8)
+    weights = np.random.default_rng(1).normal(size=(d, 192)).astype(np.float32) / 4
+
+    def textured(z):
+        return 1 / (1 + np.exp(-(z - 5) @ weights)).reshape(-1, 8, 8, 3)
+
+    images = np.round(255 * textured(latents.astype(np.float32))).astype(np.uint8)
     return {
-        "decode": lambda z: decode(z).clip(0, 1),
+        "decode": textured,
         "train_images": images[:300],
         "test_images": images[300:360],
         "generated_images": images[360:420],
