@@ -134,7 +134,7 @@ def read_onnx(path: str | os.PathLike[str], name: str) -> bytes:
         If the file is not an ONNX model, a file of weights is missing, or all together exceed 2 GiB.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{name}: expected an ONNX file; got {path}, which is not a file")
+        raise FileNotFoundError(f"{name}: expected an ONNX file; got {path}, which is none")
     onnx = _imported("onnx")
     try:
         return onnx.load(path).SerializeToString()

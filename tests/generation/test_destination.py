@@ -98,7 +98,7 @@ def test_what_exists_is_not_overwritten(state, tmp_path):
         generate(state, 10, path, verify=True)
     assert path.read_bytes() == b"precious"
     (tmp_path / "x.gauge.npy").write_bytes(b"precious")
-    with pytest.raises(FileExistsError, match=r"x\.npy exists"):
+    with pytest.raises(FileExistsError, match=r"x\.npy, which exists"):
         generate(state, 10, tmp_path / "x.npy", beside=("gauge",))
 
 

@@ -224,7 +224,7 @@ def test_what_is_passed_over_is_counted(tmp_path):
     for name in photographs:
         (source / name).unlink()
     with pytest.raises(
-        ValueError, match=r"no images \(.png, .*; got 2 .heic, 1 without suffix, 1 .svg, 1 .txt"
+        ValueError, match=r"\(.png, .*; got no images in .* \(2 .heic, 1 without suffix, 1 .svg, 1 .txt"
     ):
         load(source)
 

@@ -27,6 +27,6 @@ def test_the_folder_holds_tables_alone_and_its_manifest_lies_beside_it(state, tm
     before = contents(tmp_path)
     assert generate(state, 250, path) == path
     assert generate(state, 250, path, verify=True) == path
-    with pytest.raises(FileExistsError, match=r"z\.parquet exists"):
+    with pytest.raises(FileExistsError, match=r"z\.parquet, which exists"):
         generate(state, 250, path, level=2.0)
     assert contents(tmp_path) == before

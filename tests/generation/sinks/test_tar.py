@@ -50,7 +50,7 @@ def test_tar_shards_hold_a_group_of_members_for_each_row(state, tmp_path):
 def test_a_shard_that_is_there_is_not_overwritten(state, tmp_path, name, is_taken):
     (tmp_path / name).write_bytes(b"precious")
     if is_taken:
-        with pytest.raises(FileExistsError, match=r"x\.tar exists"):
+        with pytest.raises(FileExistsError, match=r"x\.tar, which exists"):
             generate(state, 25, tmp_path / "x.tar", chunk=10)
     else:
         generate(state, 25, tmp_path / "x.tar", chunk=10)
