@@ -59,7 +59,7 @@ def draw_curves(results: Sequence[Result]) -> "dict[str, Figure]":
             {family.name: _curve(same, x, y) for family, same in best_families(points).items()},
             x_label=f"{x} (diversity)",
             y_label=f"{y} (fidelity)",
-            title=f"{title}, with the spread of the draws at the points",
+            title=f"{title} (numbers: spread of the draws)",
         )
 
     drawings = {
