@@ -9,7 +9,7 @@ closed-form density.
     :math:`u_j \sim U(-c, c)`, :math:`c = \sqrt{1 - u_i^2}`. A redraw only shrinks, so one pass suffices.
     Here the procedure is drawn exactly by its events: a visited pair never conflicts again, so all pairs in
     conflict are unvisited, and the next one that the random order reaches is uniform among them. At K = 256,
-    about 119 redraws replace 32,640 visits.
+    about 120 redraws replace 32,640 visits.
 ``sequential``
     The components in random order, each uniform within the narrowest bound of the earlier ones,
     :math:`|u_j| \le \sqrt{1 - \max u_i^2}`. One large value early on squeezes all that follow: at K = 256,
