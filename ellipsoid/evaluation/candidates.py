@@ -302,6 +302,7 @@ def region_candidate(family: Family, state: PCAState, spread: float) -> Candidat
     family : Family
         Family with a law and a region.
     state : PCAState
+        State of the region.
     spread : float
         Ratio of the standard deviation of the draws to that of the latents.
 
@@ -546,6 +547,7 @@ def baseline_candidates(
     Parameters
     ----------
     latents : array, shape (n, D)
+        Training latents, for the fit of the baselines.
     spreads : iterable of float
         Temperatures of the Gaussian. The temperature 1 is always added.
     slow : bool

@@ -92,6 +92,7 @@ def evaluate_run(
     run : path
         Run folder.
     config : EvaluateConfig, optional
+        Settings of the evaluation.
     progress : bool
         Show progress bars.
 
