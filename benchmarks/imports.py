@@ -1,6 +1,7 @@
-"""How long `import ellipsoid` takes beside `import jax`, each in a process of its own.
+"""How long imports and the help of the command line take beside `import jax`, each in a process of its own.
 
-The two take turns, so that a change of the machine's speed meets both. Python's own start is taken off.
+All take turns, so that a change of the machine's speed meets all of them. Python's own start is taken off the
+imports, and part of the commands, as a person waits for it.
 
     python benchmarks/imports.py [--runs 15]
 """
@@ -9,8 +10,16 @@ import argparse
 import statistics
 import subprocess
 import sys
+import time
 
-STATEMENTS = ("import jax", "import ellipsoid", "import ellipsoid.models", "import ellipsoid.cli")
+STATEMENTS = (
+    "import jax",
+    "import ellipsoid",
+    "import ellipsoid; ellipsoid.fit, ellipsoid.sample",
+    "import ellipsoid.models",
+    "import ellipsoid.cli",
+)
+COMMANDS = ("--version", "--help", "train --help")
 
 
 def seconds(statement: str) -> float:
@@ -20,22 +29,31 @@ def seconds(statement: str) -> float:
     return float(result.stdout)
 
 
+def command_seconds(words: str) -> float:
+    """Seconds that a command takes, from its start to its end."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "ellipsoid", *words.split()], capture_output=True, check=True)
+    return time.perf_counter() - started
+
+
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description="Import of ellipsoid beside that of jax.")
+    parser = argparse.ArgumentParser(description="Imports and help of ellipsoid beside the import of jax.")
     parser.add_argument("--runs", type=int, default=15)
     runs = parser.parse_args().runs
-    for statement in STATEMENTS:
-        seconds(statement)  # from now on the files are in the system's cache
-    times = {statement: [] for statement in STATEMENTS}
+    measures = {statement: (seconds, statement) for statement in STATEMENTS}
+    measures |= {f"ellipsoid {words}": (command_seconds, words) for words in COMMANDS}
+    for measure, what in measures.values():
+        measure(what)  # from now on the files are in the system's cache
+    times: dict[str, list[float]] = {name: [] for name in measures}
     for _ in range(runs):
-        for statement in STATEMENTS:
-            times[statement].append(seconds(statement))
-    print(f"{'':26}{'median s':>10}{'times jax: median':>19}{'least':>8}{'most':>8}")
-    for statement in STATEMENTS:
-        ratios = [own / jax for own, jax in zip(times[statement], times["import jax"], strict=True)]
+        for name, (measure, what) in measures.items():
+            times[name].append(measure(what))
+    print(f"{'':52}{'median s':>10}{'times jax: median':>19}{'least':>8}{'most':>8}")
+    for name, taken in times.items():
+        ratios = [own / jax for own, jax in zip(taken, times["import jax"], strict=True)]
         print(
-            f"{statement:26}{statistics.median(times[statement]):10.3f}"
+            f"{name:52}{statistics.median(taken):10.3f}"
             f"{statistics.median(ratios):19.2f}{min(ratios):8.2f}{max(ratios):8.2f}"
         )
 

@@ -27,6 +27,7 @@ _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if
 _OWN_WORDS = {
     "fit a mixture with ellipsoid.fit_by_label": "fit a mixture with `ellipsoid fit --labels`",
     "sink: ": "--out: ",
+    "path: ": "",
     "the same call ": "the same command ",
 }
 

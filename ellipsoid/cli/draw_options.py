@@ -18,8 +18,8 @@ class DrawOptions:
     """How to draw."""
 
     law: Literal["redraw", "sequential", "uniform", "normal"] | None = None
-    """Distribution of the draws inside the region; redraw by default. If none of --law, --level, --fact and
-    --region is given, an evaluated run uses its recommendation for all four."""
+    """Distribution of the draws inside the region; redraw, the original procedure, by default. If none of
+    --law, --level, --fact and --region is given, an evaluated run uses its recommendation for all four."""
     level: float | None = None
     """Half-width of each ellipse in standard deviations; 1.645 by default. A larger level gives more diverse
     draws, and more of them look odd."""
@@ -37,14 +37,17 @@ class DrawOptions:
     seed: int = 0
     """Random seed. The same seed gives the same rows."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
-    """Data type of the latents. bfloat16 needs a .zarr output."""
+    """Data type of the latents. bfloat16 needs a .zarr output, which TensorStore reads and zarr-python does
+    not."""
     beside: tuple[Literal["latents", "scores", "gauge", "part"], ...] = ()
-    """Additional columns to write. The column part needs a mixture."""
+    """Additional columns to write: the latents of images, the scores, the gauge (1 on the boundary of the
+    region), or the part of a mixture that each row was drawn from."""
     chunk: Count | None = None
     """Number of rows that are written at a time; about 16 MB by default. Each chunk is one shard of a .zarr,
     .tar or .parquet output."""
     verify: bool = False
-    """Check of the files that an interrupted command left: they are read and their checksums compared."""
+    """Check of all files that earlier runs of this command wrote, by their checksums. Damaged rows are
+    written again while the result is unfinished."""
     processes: int | None = None
     """Number of processes that share the work and write to the same folder."""
     process_id: int | None = None
@@ -94,8 +97,8 @@ def described(drawing: "Drawing") -> str:
     advice = drawing.recommendation
     assert advice is not None
     return (
-        f"drawing for {advice.goal}: law {advice.law}, level {advice.level:.4g}, region {advice.region}, "
-        f"{advice.n_components} components. {advice.reason}"
+        f"settings for the goal {advice.goal}: law {advice.law}, level {advice.level:.4g}, "
+        f"region {advice.region}, {advice.n_components} components. {advice.reason}"
     )
 
 

@@ -173,7 +173,7 @@ class Fit:
         if self.out is None:
             if self.best and self._is_run:
                 return
-            raise ValueError("out: expected a file for the shape, as in --out shape.npz; got none")
+            raise ValueError("--out: expected a file for the shape, as in --out shape.npz; got none")
         if self.out.suffix.lower() != ".npz":
             raise ValueError(f"out: expected a name that ends in .npz; got {self.out}")
         inputs = [self._latents_file, *([] if self.labels is None else [self.labels])]

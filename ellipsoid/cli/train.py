@@ -35,6 +35,9 @@ class Train:
 
     def run(self) -> None:
         """Train, encode, fit."""
+        import jax
+        import numpy as np
+
         from ellipsoid.workflows import train_run
 
         try:
@@ -52,10 +55,18 @@ class Train:
                 raise
             advice = f"`ellipsoid fit {self.out} --out {self.out / 'state.npz'}` makes the run usable"
             raise KeyboardInterrupt(f"{error}; {advice}") from None
-        best = min(run.read_metrics(), key=lambda record: record["validation_loss"])
+        device, history = jax.local_devices()[0].device_kind, run.read_metrics()
+        best = min(history, key=lambda record: record["validation_loss"])
+        n_images = len(np.load(run.latents, mmap_mode="r"))
+        say(
+            f"trained on {n_images:,} images for {len(history)} epochs ({device})",
+            images=n_images,
+            device=device,
+        )
         say(
             f"best epoch: {best['epoch']}, with a mean squared error of {best['validation_loss']:.5f} on the "
             "images that were kept back (pixels in [0, 1])",
+            epochs=len(history),
             best_epoch=best,
         )
         parts = [run.checkpoints, run.metrics, run.latents, run.state]

@@ -118,12 +118,12 @@ def test_generate_and_sample_draw_as_recommended_and_say_so(run, tmp_path, capsy
         assert main(["sample", str(run), "--n", "20", "--out", out, *arguments]) == 0
         expected = load_recommendation(run, goal)
         said = capsys.readouterr().out
-        assert f"drawing for {goal}: law {expected.law}, level {expected.level:.4g}" in said
+        assert f"settings for the goal {goal}: law {expected.law}, level {expected.level:.4g}" in said
         assert expected.reason in said
         draws = el.sample(el.key(0), expected.state, 20, **expected.options)
         np.testing.assert_array_equal(np.load(out), draws.latents)
     assert main(["generate", str(run), "--n", "3", "--out", str(tmp_path / "images")]) == 0
-    assert "drawing for balanced" in capsys.readouterr().out
+    assert "settings for the goal balanced" in capsys.readouterr().out
 
 
 def test_a_report_shows_what_was_found(run, tmp_path):
@@ -165,7 +165,7 @@ def test_who_says_how_to_draw_gets_the_defaults_for_the_rest(run, tmp_path, caps
     assert main(["sample", str(run), "--n", "20", "--out", out, *arguments]) == 0
     expected = el.sample(el.key(0), state, 20, region="box", law="normal", level=2.0, fact=0.5)
     np.testing.assert_array_equal(np.load(out), expected.latents)
-    assert "drawing for" not in capsys.readouterr().out
+    assert "settings for" not in capsys.readouterr().out
 
 
 def test_a_state_that_nobody_has_evaluated_is_drawn_from_as_theory_says(run, tmp_path, capsys):
@@ -175,7 +175,7 @@ def test_a_state_that_nobody_has_evaluated_is_drawn_from_as_theory_says(run, tmp
         capsys.readouterr()
         assert main(["sample", str(run / "state.npz"), "--n", "20", "--out", out, *arguments]) == 0
         said = capsys.readouterr().out
-        assert f"drawing for balanced: law {advice.law}, level {advice.level:.4g}" in said
+        assert f"settings for the goal balanced: law {advice.law}, level {advice.level:.4g}" in said
         assert "nothing was measured" in said
         np.testing.assert_array_equal(np.load(out), el.sample(el.key(0), state, 20, **advice.options).latents)
 
