@@ -406,11 +406,12 @@ def how_to_draw(
 def _load_shape(source: str | os.PathLike[str]) -> Shape:
     if not Path(source).is_dir():
         return load(source)
+    source = Path(source)
     state = RunFolder(source).state
     if not state.exists():
         raise FileNotFoundError(
             f"state: expected a fitted shape (.npz), or a run folder; got {source}, with no {state.name}: "
-            f"`ellipsoid fit {source} --out {Path(source) / 'state.npz'}` makes one"
+            f"`ellipsoid fit {source} --out {source / 'state.npz'}` makes one"
         )
     return load(state)
 

@@ -1,10 +1,8 @@
-"""Configurations of the autoencoder and of its training, without JAX."""
+"""Configurations of the autoencoder and of its training, without JAX and NumPy."""
 
 import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
-
-from ellipsoid.checks import check_count, check_number, check_positive
 
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu"]
 Norm = Literal["none", "group"]
@@ -48,6 +46,8 @@ class AutoencoderConfig:
     (fewer where 8 does not divide the channels)."""
 
     def __post_init__(self) -> None:
+        from ellipsoid.checks import check_count
+
         for name, least in (("image_size", 1), ("channels", 1), ("latent_dim", 1), ("kernel_size", 2)):
             object.__setattr__(self, name, check_count(name, getattr(self, name), least))
         if not isinstance(self.filters, tuple | list) or not self.filters:
@@ -152,6 +152,8 @@ class TrainConfig:
         ValueError
             If a value is out of range.
         """
+        from ellipsoid.checks import check_count, check_number, check_positive
+
         for name, least in (("epochs", 1), ("batch_size", 1), ("max_shift", 0), ("seed", 0)):
             check_count(name, getattr(self, name), least)
         check_positive("learning_rate", self.learning_rate)

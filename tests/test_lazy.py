@@ -16,7 +16,6 @@ def test_type_checkers_are_told_the_same_names_from_the_same_modules(name):
     for node in ast.walk(ast.parse(inspect.getsource(package))):
         if isinstance(node, ast.ImportFrom) and node.module.startswith(f"{name}."):
             told |= {alias.asname: node.module.removeprefix(f"{name}.") for alias in node.names}
-    told.pop("load_on_first_use", None)
     told.pop(None, None)
     # A room that is called as a function is a module here, and a function to a type checker.
     assert {public: home for public, home in told.items() if home != "explore.notebook"} == package._homes

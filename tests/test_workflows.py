@@ -79,7 +79,7 @@ def test_a_complete_run_is_gone_on_with_without_training(run_copy, monkeypatch):
 
 
 def test_a_run_to_resume_must_be_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"out: expected the folder of a run to resume; got .*new"):
+    with pytest.raises(FileNotFoundError, match=r"out: expected an existing run folder to resume; got .*new"):
         train_run("faces", tmp_path / "new", resume=True)
     assert not (tmp_path / "new").exists()
 
@@ -96,7 +96,7 @@ def test_a_stopped_run_is_completed(run_copy):
     run = RunFolder(run_copy)
     latents, state = run.read_latents(), load_run(run).state
     run.remove_fitted()
-    with pytest.raises(FileNotFoundError, match=r"no state\.npz in it: `ellipsoid fit .*` makes one"):
+    with pytest.raises(FileNotFoundError, match=r"no state\.npz: `ellipsoid fit .*` makes one"):
         how_to_draw(run)
     complete_run(run, progress=False)
     np.testing.assert_array_equal(run.read_latents(), latents)
@@ -200,7 +200,7 @@ def test_a_mixture_can_be_drawn_from(latents, tmp_path):
 
 
 def test_a_folder_without_a_state(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"state: expected a shape .*, with no state\.npz in it"):
+    with pytest.raises(FileNotFoundError, match=r"state: expected a fitted shape .*, with no state\.npz"):
         how_to_draw(tmp_path)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         how_to_draw(tmp_path / "nowhere.npz")

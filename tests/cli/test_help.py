@@ -23,8 +23,8 @@ import contextlib, io, sys
 from ellipsoid.cli import main
 with contextlib.redirect_stdout(io.StringIO()):
     main(["--version"])
-    assert "numpy" not in sys.modules
     main(["--help"])
+    assert "numpy" not in sys.modules
     for command in {COMMANDS}:
         with contextlib.suppress(SystemExit):
             main([command, "--help"])

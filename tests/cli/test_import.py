@@ -82,7 +82,7 @@ def test_draws_are_decoded(imported, tmp_path):
 def test_a_report_has_what_it_needs(folder, imported):
     inputs = load_report_inputs(imported, folder / "images.npy").examined()
     np.testing.assert_allclose(inputs.decode(inputs.encode(inputs.images)), inputs.images, atol=2)
-    with pytest.raises(ValueError, match="images: expected the training images of the run; got others"):
+    with pytest.raises(ValueError, match="images: expected the training images of the run; got other images"):
         load_report_inputs(imported, folder / "unseen.npy")
 
 
