@@ -92,7 +92,7 @@ def test_folders_that_a_run_can_be_made_in(tmp_path):
     check_run_folder(tmp_path, resume=True)
     with pytest.raises(FileExistsError, match="is not empty: choose another"):
         check_run_folder(tmp_path)
-    with pytest.raises(FileExistsError, match="got .*file, a file; choose another name"):
+    with pytest.raises(FileExistsError, match=r"got .*file, a file; choose another name"):
         check_run_folder(tmp_path / "file", resume=True)
     with pytest.raises(FileExistsError, match=r"expected a run folder; got .*, and .*file is a file"):
         check_run_folder(tmp_path / "file" / "run")

@@ -185,7 +185,7 @@ def test_other_images_are_refused(images, tmp_path, quick, epochs):
 
     before = files()
     with pytest.raises(
-        ValueError, match=r"images: expected those .*, 300 of shape .8, 8, 3.; got others, as"
+        ValueError, match=r"images: expected the images .*, 300 of shape .8, 8, 3.; got as many other"
     ):
         resumed(255 - images)
     with pytest.raises(ValueError, match=r"got 299 of shape"):
