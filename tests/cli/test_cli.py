@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 import warnings
 from types import SimpleNamespace
 
@@ -411,3 +413,29 @@ def test_version_and_the_short_help(capsys):
     assert "143 by SIGTERM" in capsys.readouterr().out
     assert main([]) == 2
     assert capsys.readouterr().err.startswith("usage: ellipsoid ")
+
+
+@pytest.mark.slow
+def test_two_processes_of_a_cluster_share_the_rows(tmp_path):
+    """As Slurm starts them, with the coordinator on this machine."""
+    state = el.fit(np.random.default_rng(0).normal(size=(50, 4)))
+    state.save(tmp_path / "state.npz")
+    out = tmp_path / "z.npy"
+    command = [sys.executable, "-m", "ellipsoid", "sample", str(tmp_path / "state.npz"), "--out", str(out)]
+    command += ["--n", "200", "--chunk", "50", "--law", "uniform", "--distributed"]
+    cluster = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
+    processes = [
+        subprocess.Popen(
+            command,
+            env=os.environ | cluster | {"SLURM_PROCID": index, "SLURM_LOCALID": "0"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in "01"
+    ]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert sum(f"wrote {out}: 200 latents" in said for said, _ in outputs) >= 1
+    expected = el.sample(el.key(0), state, 200, law="uniform").latents
+    np.testing.assert_array_equal(np.load(out), expected)
