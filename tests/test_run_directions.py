@@ -109,11 +109,12 @@ def test_commands(run_copy, tmp_path, capsys):
     other = tmp_path / "other.png"
     Image.new("RGB", (9, 9)).save(other)
     for out, error in (
-        (picture, "expected another file"),
+        (picture, "expected a file other than the inputs"),
         (other, "expected a new file or a strip of this command"),
     ):
         assert main([*edit[:-1], str(out)]) == 1
         assert error in capsys.readouterr().err
+    assert main([*edit[:-1], str(other), "--force"]) == 0
     for words, error in (
         (
             ["--edit", "late=much"],

@@ -87,7 +87,7 @@ def print_summary(command: str) -> None:
     if output is not None and output.options.json and not output.is_summarised:
         output.is_summarised = True
         summary = {"command": command, **output.facts, "messages": output.messages}
-        print(json.dumps(_plain(summary), allow_nan=False), flush=True)
+        print(json.dumps(_plain(summary), allow_nan=False, default=str), flush=True)
 
 
 def note(**facts: Any) -> _Output:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Report:
-    """Report on the latents of a run: one page with all measurements, figures and a verdict."""
+    """Test a run's latents for the assumptions of the method: one page with figures and a verdict."""
 
     source: Annotated[Positional[Path], arg(name="run")]
     """Run folder, any folder with a file latents.npy, or a file of latents (.npy, .npz, .csv, .parquet). The

@@ -389,7 +389,7 @@ def test_a_folder_that_can_not_be_made_is_refused_before_training(images, tmp_pa
     at_step(monkeypatch, 0, lambda: pytest.fail("trained"))
     with pytest.raises(OSError, match="file"):
         train(new(), images, TRAINING, out=tmp_path / "file" / "run", progress=False)
-    with pytest.raises(FileExistsError, match="a file of this name exists"):
+    with pytest.raises(FileExistsError, match="a file; choose another name"):
         train(new(), images, TRAINING, out=tmp_path / "file", progress=False)
 
 
