@@ -59,7 +59,7 @@ class Train:
         best = min(history, key=lambda record: record["validation_loss"])
         n_images = len(np.load(run.latents, mmap_mode="r"))
         say(
-            f"trained on {n_images:,} images for {len(history)} epochs ({device})",
+            f"trained on {n_images:,} images up to epoch {len(history)} (device: {device})",
             images=n_images,
             device=device,
         )
