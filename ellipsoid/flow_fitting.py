@@ -98,7 +98,7 @@ def fit_flow(
     steps : int
         Steps of training, at most. Training stops before where latents that are held out no longer gain.
     width, depth : int
-        Size of the network: units in a layer, and residual blocks. The width is 192 by default, and 384 from
+        Size of the network: units in a layer, and residual blocks. The width is 192 by default, and 256 from
         129 components on.
     n_steps : int, optional
         Number of steps along the field when drawing, each two passes through the network. By default the
@@ -148,7 +148,7 @@ def fit_flow(
     rows = check_rows("latents", latents)
     names, conditions, exclusive = as_conditions(labels, len(rows))
     base = fit(latents, n_components)
-    width = width or (192 if base.n_components <= 128 else 384)
+    width = width or (192 if base.n_components <= 128 else 256)
     data = _Data.of(base, rows, conditions, make_key(0) if key is None else key)
     start = untrained(jr.fold_in(data.key, 0), base.n_components, len(names), width, depth)
     with progress_bar("fit flow", steps, enabled=progress, unit="steps") as advance:
