@@ -1,4 +1,4 @@
-"""Fitting a flow: a PCA of the latents, then a velocity field learned by flow matching.
+r"""Fitting a flow: a PCA of the latents, then a velocity field learned by flow matching.
 
 The network learns from pairs of a latent and a normal vector, at a random angle between them, to tell the
 velocity. Its weights are averaged over the last steps. Some latents are held out, by which the best average
@@ -7,6 +7,16 @@ is chosen: a field that no held-out latent speaks for stays the identity, which 
 The smallest components are mostly noise, and of no account in images. So the network sees the whitened
 latents times their standard deviations, and an error counts by the standard deviation of its component:
 with few latents in many dimensions it learns the large components first.
+
+Latents and normal vectors are paired so that they lie near to each other (Tong et al., "Improving and
+generalizing flow-based generative models with minibatch optimal transport", 2023): the way from one to the
+other is short, and there is less to learn. In component k the two then have a correlation, the cosine of an
+opening :math:`\omega_k`. The path at the share f of the way,
+
+.. math:: w_k = \frac{\sin((1 - f)\,\omega_k)\, x_{0k} + \sin(f \omega_k)\, x_{1k}}{\sin \omega_k},
+
+keeps the variance 1 all along, and the velocity of Gaussian latents is zero everywhere. Rows of a label are
+not paired so: near to one label, the normal vectors would not be normal. Their opening is a right angle.
 """
 
 import functools
@@ -25,6 +35,7 @@ import scipy
 from jax.typing import ArrayLike
 
 from ellipsoid.archive import Description, Entries, Format, digest, load_archive, save_archive
+from ellipsoid.blocks import row_slices
 from ellipsoid.checks import check_count, check_rows
 from ellipsoid.fitting import fit
 from ellipsoid.flow import Flow
@@ -40,6 +51,11 @@ from ellipsoid.velocity import END, Velocity, pull, push, untrained
 N_STEPS = (8, 12, 16, 24, 32, 48, 64)
 
 _BATCH_ROWS = 512
+# Rows that are paired with as many normal vectors at a time. In groups of 512 the two are hardly nearer to
+# each other, and pairing takes ten times as long.
+_PAIRED_ROWS = 128
+# Correlation of pairs at most: the opening stays away from 0.
+_MOST_CORRELATION = 0.98
 _CHUNK_STEPS = 100
 _LEARNING_RATE = 2e-3
 _WEIGHT_DECAY = 0.1
@@ -62,6 +78,7 @@ _RETURNED = 1e-3
 _JUDGE_STREAM = 2**31
 _STEPS_STREAM = 2**31 + 1
 _SPREAD_STREAM = 2**31 + 2
+_PAIRS_STREAM = 2**31 + 3
 # Standard deviations of scores that are tried.
 _SPREADS = (0.9, 1.0, 1.1, 1.2)
 
@@ -156,7 +173,7 @@ def fit_flow(
     condition = jnp.zeros(len(names), np.float32)
     n_steps = n_steps or _fewest_steps(velocity, condition, data.key)
     deviations = np.sqrt(np.asarray(base.explained_variance, np.float32))
-    scale = jnp.asarray(deviations * _spread(velocity, condition, n_steps, data.key))
+    scale = jnp.asarray(deviations * _spread(velocity, condition, n_steps, data))
     if resume is not None:
         Path(resume).unlink(missing_ok=True)
     return Flow(base, velocity, scale, jnp.float32(loss), condition, n_steps, names, exclusive)
@@ -165,15 +182,19 @@ def fit_flow(
 # --- what is read off a field ----------------------------------------------------------------------
 
 
-def _spread(velocity: Velocity, condition: jax.Array, n_steps: int, key: jax.Array) -> float:
+def _spread(velocity: Velocity, condition: jax.Array, n_steps: int, data: "_Data") -> float:
     """Find the standard deviation of the scores whose latents have the variance of those that were learned.
 
     A field that has not learned all sends normal scores to latents that vary less.
     """
-    x0 = jr.normal(jr.fold_in(key, _SPREAD_STREAM), (_N_PROBES, velocity.entry.shape[0]))
-    variances = [float(jnp.mean(jnp.square(push(velocity, condition, s * x0, n_steps)))) for s in _SPREADS]
+    x0 = jr.normal(jr.fold_in(data.key, _SPREAD_STREAM), (_N_PROBES, velocity.entry.shape[0]))
+
+    def variance(x: jax.Array) -> float:
+        return float(jnp.sum(jnp.square(x * data.frame.sizes[None])))
+
+    variances = [variance(push(velocity, condition, s * x0, n_steps)) for s in _SPREADS]
     # The probes have not quite the variance 1 themselves.
-    variances = np.array(variances) / float(jnp.mean(jnp.square(x0)))
+    variances = np.array(variances) / variance(x0)
     return float(np.interp(1.0, variances, _SPREADS)) if (np.diff(variances) > 0).all() else 1.0
 
 
@@ -197,6 +218,21 @@ def _fewest_steps(velocity: Velocity, condition: jax.Array, key: jax.Array) -> i
 # --- data ------------------------------------------------------------------------------------------
 
 
+class _Frame(NamedTuple):
+    """What is known of each component before training, all float32.
+
+    Attributes
+    ----------
+    sizes : array, shape (K,)
+        Standard deviations over their root mean square.
+    openings : array, shape (K,)
+        Angles whose cosines are the correlations between latents and the normal vectors paired with them.
+    """
+
+    sizes: Any
+    openings: Any
+
+
 class _Data(NamedTuple):
     """Latents as the network sees them: whitened rows and their conditions, a batch at a time.
 
@@ -209,6 +245,7 @@ class _Data(NamedTuple):
     key : key
     train, held : arrays of int
         Numbers of the rows to train on, and of those held out.
+    frame : _Frame
     """
 
     base: PCAState
@@ -217,18 +254,25 @@ class _Data(NamedTuple):
     key: jax.Array
     train: np.ndarray
     held: np.ndarray
-
-    @property
-    def sizes(self) -> np.ndarray:
-        """Standard deviations of the components over their root mean square, ``(K,)`` float32."""
-        deviations = np.sqrt(np.asarray(self.base.explained_variance, np.float64))
-        return (deviations / np.sqrt(np.mean(np.square(deviations)))).astype(np.float32)
+    frame: _Frame
 
     @classmethod
     def of(cls, base: PCAState, rows: Any, conditions: np.ndarray, key: jax.Array) -> "_Data":
         order = as_generator(key).permutation(len(rows))
         n_held = max(1, round(_HELD_OUT * len(rows)))
-        return cls(base, rows, conditions, key, np.sort(order[n_held:]), np.sort(order[:n_held]))
+        deviations = np.sqrt(np.asarray(base.explained_variance, np.float64))
+        sizes = (deviations / np.sqrt(np.mean(np.square(deviations)))).astype(np.float32)
+        frame = _Frame(sizes, np.full_like(sizes, END))
+        held, train = np.sort(order[:n_held]), np.sort(order[n_held:])
+        data = cls(base, rows, conditions, key, train, held, frame)
+        return data if conditions.shape[1] else data._replace(frame=frame._replace(openings=data._openings()))
+
+    def _openings(self) -> np.ndarray:
+        rng = as_generator(jr.fold_in(self.key, _PAIRS_STREAM))
+        x0, x1, _ = self.pairs(self.train[rng.integers(len(self.train), size=_JUDGED_PAIRS)], rng)
+        lengths = np.linalg.norm(x0, axis=0) * np.linalg.norm(x1, axis=0)
+        correlations = np.sum(x0 * x1, axis=0) / np.maximum(lengths, np.finfo(np.float32).tiny)
+        return np.arccos(np.clip(correlations, 0, _MOST_CORRELATION))
 
     def take(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Whitened rows ``(m, K)`` and their conditions ``(m, C)``, both float32."""
@@ -236,12 +280,28 @@ class _Data(NamedTuple):
         deviations = np.sqrt(np.asarray(self.base.explained_variance, np.float32))
         return scores / deviations, self.conditions[index].astype(np.float32)
 
-    def batches(self, chunk: int, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """Batches of one chunk of steps, ``(steps, rows, K)`` and ``(steps, rows, C)``."""
+    def pairs(self, index: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Give normal vectors ``(m, K)``, the whitened rows paired with them, and the rows' conditions.
+
+        Rows without labels are paired with near vectors: within each group, no other pairs of them have a
+        smaller sum of squared distances in latent units.
+        """
+        x1, conditions = self.take(index)
+        x0 = rng.standard_normal(x1.shape, np.float32)
+        if not conditions.shape[1]:
+            weighted = x1 * np.square(self.frame.sizes)
+            for rows in row_slices(len(x1), _PAIRED_ROWS):
+                # NumPy's product of so small matrices wakes threads that then wait at full load.
+                products = np.asarray(jnp.matmul(weighted[rows], x0[rows].T))
+                x0[rows] = x0[rows][scipy.optimize.linear_sum_assignment(products, maximize=True)[1]]
+        return x0, x1, conditions
+
+    def batches(self, chunk: int, n_steps: int) -> tuple[np.ndarray, ...]:
+        """Pairs of one chunk of steps, ``(steps, rows, K)`` twice, and conditions ``(steps, rows, C)``."""
         size = n_steps, min(_BATCH_ROWS, 4 * len(self.train))
         rng = as_generator(jr.fold_in(self.key, chunk + 1))
-        x, conditions = self.take(self.train[rng.integers(len(self.train), size=math.prod(size))])
-        return x.reshape(*size, -1), conditions.reshape(*size, conditions.shape[-1])
+        index = self.train[rng.integers(len(self.train), size=math.prod(size))]
+        return tuple(array.reshape(*size, array.shape[-1]) for array in self.pairs(index, rng))
 
 
 # --- training --------------------------------------------------------------------------------------
@@ -276,15 +336,25 @@ class _Training(NamedTuple):
 
 
 def _squared_error(
-    velocity: Velocity, sizes: Any, x0: Any, x1: Any, angle: Any, conditions: Any
+    velocity: Velocity, frame: _Frame, x0: Any, x1: Any, conditions: Any, angle: Any
 ) -> jax.Array:
     """Squared error of the velocity for each pair, ``(n,)``, each component weighted by its size.
 
-    It is 1 for a velocity of zero. In training the network sees points times the sizes.
+    In training the network sees points times the sizes.
     """
-    c, s = jnp.cos(angle)[:, None], jnp.sin(angle)[:, None]
-    predicted = _of_whitened(velocity, sizes)(c * x0 + s * x1, velocity.embed(angle, conditions))
-    return _weighted_square(predicted - (c * x1 - s * x0), sizes)
+    w, rate = _path(frame, x0, x1, angle)
+    predicted = _of_whitened(velocity, frame.sizes)(w, velocity.embed(angle, conditions))
+    return _weighted_square(predicted - rate, frame.sizes)
+
+
+def _path(frame: _Frame, x0: Any, x1: Any, angle: Any) -> tuple[jax.Array, jax.Array]:
+    """Points on the ways of pairs at angles ``(n,)``, and their velocities."""
+    openings = jnp.asarray(frame.openings)[None]
+    gone = angle[:, None] * (openings / np.float32(END))
+    left = openings - gone
+    w = (jnp.sin(left) * x0 + jnp.sin(gone) * x1) / jnp.sin(openings)
+    speed = openings / (np.float32(END) * jnp.sin(openings))
+    return w, speed * (jnp.cos(gone) * x1 - jnp.cos(left) * x0)
 
 
 def _of_whitened(velocity: Velocity, sizes: Any) -> Velocity:
@@ -296,15 +366,15 @@ def _weighted_square(x: jax.Array, sizes: Any) -> jax.Array:
     return jnp.square(x) @ (sizes / sizes.sum())
 
 
-def _noise(key: jax.Array, shape: tuple[int, int], conditions: jax.Array) -> tuple[jax.Array, ...]:
-    """Draw normal vectors, angles that cover the arc evenly, and conditions of which some are hidden."""
-    n = shape[0]
-    x_key, angle_key, order_key, share_key, hide_key = jr.split(key, 5)
+def _angles_and_labels(key: jax.Array, conditions: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Draw angles that cover the arc evenly, and hide some of the conditions."""
+    n = len(conditions)
+    angle_key, order_key, share_key, hide_key = jr.split(key, 4)
     angle = (jr.permutation(order_key, n) + jr.uniform(angle_key, (n,))) * np.float32(END / n)
     # Most rows show all of their labels, some none, and some a random share: every subset is learned.
     share = jnp.clip(4 * jr.uniform(share_key, (n, 1)) - np.float32(0.6), 0, 1)
     shown = jr.uniform(hide_key, conditions.shape) < share
-    return jr.normal(x_key, shape), angle, jnp.where(shown, conditions, 0)
+    return angle, jnp.where(shown, conditions, 0)
 
 
 class _Program(NamedTuple):
@@ -321,15 +391,15 @@ def _program(n_steps: int) -> _Program:
 
     optimizer = make_optimizer(_LEARNING_RATE, n_steps, weight_decay=_WEIGHT_DECAY, clip_norm=_CLIP_NORM)
 
-    def loss(velocity, sizes, x1, conditions, key):
-        x0, angle, conditions = _noise(key, x1.shape, conditions)
-        return jnp.mean(_squared_error(velocity, sizes, x0, x1, angle, conditions))
+    def loss(velocity, frame, x0, x1, conditions, key):
+        angle, conditions = _angles_and_labels(key, conditions)
+        return jnp.mean(_squared_error(velocity, frame, x0, x1, conditions, angle))
 
     @jax.jit  # keeps its arguments, which an interruption saves
-    def advance(state, first_step, key, sizes, batches):
+    def advance(state, first_step, key, frame, batches):
         def one(state, inputs):
             (velocity, average, moments), (step, *batch) = state, inputs
-            gradient = jax.grad(loss)(velocity, sizes, *batch, jr.fold_in(key, step))
+            gradient = jax.grad(loss)(velocity, frame, *batch, jr.fold_in(key, step))
             update, moments = optimizer.update(gradient, moments, velocity)
             velocity = optax.apply_updates(velocity, update)
             # A running mean at first, then a window of the last thousand steps.
@@ -363,13 +433,13 @@ class _Judge(NamedTuple):
     @classmethod
     def of(cls, data: _Data) -> "_Judge":
         held = data.held[:_JUDGED_PAIRS]
-        row = np.resize(np.arange(len(held)), _JUDGED_PAIRS)
-        x1, conditions = (np.asarray(array)[row] for array in data.take(held))
-        x0, angle, conditions = _noise(jr.fold_in(data.key, _JUDGE_STREAM), x1.shape, jnp.asarray(conditions))
-        apart = jnp.cos(angle)[:, None] * x1 - jnp.sin(angle)[:, None] * x0
-
-        untrained = np.asarray(_weighted_square(apart, data.sizes), np.float64)
-        return cls((jnp.asarray(data.sizes), x0, jnp.asarray(x1), angle, conditions), row, untrained)
+        key, rng = jr.fold_in(data.key, _JUDGE_STREAM), as_generator(jr.fold_in(data.key, _JUDGE_STREAM))
+        row = rng.permutation(np.resize(np.arange(len(held)), _JUDGED_PAIRS))
+        x0, x1, conditions = map(jnp.asarray, data.pairs(held[row], rng))
+        angle, conditions = _angles_and_labels(key, conditions)
+        rate = _path(data.frame, x0, x1, angle)[1]
+        untrained = np.asarray(_weighted_square(rate, data.frame.sizes), np.float64)
+        return cls((data.frame, x0, x1, conditions, angle), row, untrained)
 
     def losses(self, program: _Program, velocity: Velocity) -> np.ndarray:
         """Squared error of each pair."""
@@ -409,7 +479,7 @@ def _train(
         advance(n_steps - state.step, note=f"stopped at {state.step:,}: the held-out loss no longer falls")
     best = state.best if judge.is_better(judge.losses(program, state.best)) else velocity
     loss = judge.losses(program, best).mean() / judge.untrained.mean()
-    return _of_whitened(best, data.sizes), loss
+    return _of_whitened(best, data.frame.sizes), loss
 
 
 def _advanced(state: "_Training", program: _Program, judge: _Judge, data: _Data, n_steps: int) -> "_Training":
@@ -417,7 +487,7 @@ def _advanced(state: "_Training", program: _Program, judge: _Judge, data: _Data,
     count = min(_CHUNK_STEPS, n_steps - state.step)
     batches = data.batches(state.step // _CHUNK_STEPS, count)
     weights = state.velocity, state.average, state.moments
-    weights = program.advance(weights, state.step, data.key, data.sizes, batches)
+    weights = program.advance(weights, state.step, data.key, data.frame, batches)
     state = state._replace(**dict(zip(("velocity", "average", "moments"), weights, strict=True)))
     state = state._replace(step=state.step + count)
     loss = judge.losses(program, state.average).mean()

@@ -47,6 +47,50 @@ def fit_small(latents, labels, **settings):
     return el.fit_flow(latents, 3, labels=labels, **SMALL_FLOW | settings)
 
 
+# --- pairs -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def gaussian():
+    """Pairs of Gaussian latents and normal vectors, and what is known of the components."""
+    rng = np.random.default_rng(0)
+    latents = (rng.normal(size=(2048, 3)) * [8, 3, 0.5]).astype(np.float32)
+
+    def make(n_labels):
+        conditions = np.zeros((2048, n_labels), np.int8)
+        data = flow_fitting._Data.of(el.fit(latents), latents, conditions, KEY)
+        return data, data.pairs(np.arange(2048), np.random.default_rng(1))
+
+    return make
+
+
+def test_latents_are_paired_with_near_vectors(gaussian):
+    data, (x0, x1, _) = gaussian(0)
+    correlations = np.cos(data.frame.openings)
+    assert correlations[0] > correlations[1] > correlations[2] >= 0
+    _, (y0, y1, _) = gaussian(1)
+    np.testing.assert_array_equal(y1, x1)
+    np.testing.assert_array_equal(np.sort(y0, axis=0), np.sort(x0, axis=0))
+    assert np.abs(np.mean(y0 * y1, axis=0)).max() < 5 / np.sqrt(2048)
+
+
+def test_the_way_of_pairs_keeps_their_variance(gaussian):
+    data, (x0, x1, _) = gaussian(0)
+
+    def keeps_it(frame):
+        middle = np.full(2048, flow_fitting.END / 2, np.float32)
+        squares = np.square(flow_fitting._path(frame, x0, x1, middle)[0])
+        return (np.abs(squares.mean(axis=0) - 1) < 5 * squares.std(axis=0) / np.sqrt(2048)).all()
+
+    assert keeps_it(data.frame)
+    right_angles = np.full_like(data.frame.openings, flow_fitting.END)
+    assert not keeps_it(data.frame._replace(openings=right_angles))
+    np.testing.assert_array_equal(gaussian(1)[0].frame.openings, right_angles)
+
+
+# --- training ----------------------------------------------------------------------------------------
+
+
 def test_what_is_not_gaussian_is_learned(small_flow):
     assert small_flow.loss < 0.9
     assert int(small_flow.base.n_samples) == 2000
@@ -55,10 +99,10 @@ def test_what_is_not_gaussian_is_learned(small_flow):
 def test_draws_vary_as_the_latents_do(small_flow):
     scores = np.asarray(small_flow.scale) * np.random.default_rng(1).normal(size=(2000, 3))
 
-    variances = np.asarray(small_flow.base.explained_variance)
+    variance = np.sum(small_flow.base.explained_variance)
 
     def varies_as_much(scores):
-        squares = np.mean(np.square(small_flow.bend(scores)) / variances, axis=1)
+        squares = np.sum(np.square(small_flow.bend(scores)), axis=1) / variance
         return abs(squares.mean() - 1) < 5 * squares.std() / np.sqrt(len(squares))
 
     assert varies_as_much(scores)
