@@ -231,7 +231,7 @@ def steps(options):
 # --- images ----------------------------------------------------------------------------------------
 
 # Numbers of parts of the mixtures beside a flow.
-MIXTURES = {"demo": (50, 200), "portraits": (50, 200), "fashion": (50, 200, 500)}
+MIXTURES = {"demo": (50, 200), "portraits": (200,), "fashion": (200, 500)}
 LAWS = {
     "normal": {"law": "normal", "level": 6.0},
     "normal at 2.9": {"law": "normal", "level": 2.9},
@@ -272,7 +272,7 @@ def load_run(name, options):
         unseen = procedural_faces(quality.MOST_IMAGES, size, key=el.key(77)).images
         autoencoder, flipped = read_run(out).autoencoder, False
     else:
-        known, unseen = quality.load_images(options.latents, name)
+        known, unseen = quality.load_images(Path(options.latents), name)
         autoencoder = quality.trained(name, known, unseen, out)
         flipped = bool(quality.CONFIGS[name][1].horizontal_flip)
         if len(unseen) > quality.MOST_IMAGES:
@@ -322,7 +322,7 @@ def judge_run(name, options):
     sets = [latents[rng.permutation(len(latents))[:n]] for _ in range(options.draw_keys)]
     judge("reconstructions of training images", [sets])
     shapes = {"full Gaussian": lambda key: el.fit(latents)}
-    for m in MIXTURES[name]:
+    for m in MIXTURES[name] if options.mixtures is None else options.mixtures:
         fit_shape = functools.partial(el.fit_mixture, latents, m, max_rows=20_000)
         shapes[f"mixture of {m}"] = lambda key, fit_shape=fit_shape: fit_shape(key=key)
     shapes["flow"] = lambda key: el.fit_flow(latents, key=key, steps=options.fit_steps)
@@ -331,7 +331,8 @@ def judge_run(name, options):
         started = time.process_time()
         fitted = [fit_shape(el.key(100 + i)) for i in range(fits)]
         print(f"{label}: {(time.process_time() - started) / fits:.0f} processor seconds a fit", flush=True)
-        for law, settings in LAWS.items() if label == "flow" else [("normal", LAWS["normal"])]:
+        for law in options.laws if label == "flow" else ["normal"]:
+            settings = LAWS[law]
             if settings["law"] == "uniform":
                 settings = {**settings, "level": el.matched_level(fitted[0].n_components, "uniform")}
             draws = [
@@ -503,6 +504,8 @@ def main():
     parser.add_argument("latents", nargs="?", default=None)
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--only", nargs="+", choices=tuple(MIXTURES), default=list(MIXTURES))
+    parser.add_argument("--mixtures", type=int, nargs="*", default=None)
+    parser.add_argument("--laws", nargs="+", choices=tuple(LAWS), default=list(LAWS))
     parser.add_argument("--features", nargs="+", default=["network", "pixels"])
     parser.add_argument("--fit-keys", type=int, default=3)
     parser.add_argument("--draw-keys", type=int, default=5)
