@@ -4,6 +4,8 @@ A flow carries a standard normal ``x0`` to whitened latents ``x1`` along the arc
 ``w(angle) = cos(angle) x0 + sin(angle) x1``, from angle 0 to pi/2. On it all ``w`` have the same covariance,
 and where the latents are Gaussian the velocity ``dw/dangle = E[cos(angle) x1 - sin(angle) x0 | w]`` is zero
 everywhere. So a network whose last layer is zero is the identity, and all that it learns is not Gaussian.
+For pairs that are correlated the arc is narrower, component by component (:mod:`ellipsoid.flow_fitting`); the
+angle that the network sees still runs to pi/2.
 
 With ``t = sin / (sin + cos)`` this is flow matching on straight lines ``x_t = (1 - t) x0 + t x1``, seen from
 ``x_t`` divided by its standard deviation (Lipman et al., "Flow matching for generative modeling", 2023).
