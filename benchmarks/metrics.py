@@ -1,24 +1,25 @@
-"""Neighbour metrics of n rows of D features against NumPy and scikit-learn, and the peak memory of them.
+"""Neighbour metrics of n rows of D features against NumPy, scikit-learn and prdc, and their peak memory.
 
 python benchmarks/metrics.py [--rows 10000] [--columns 256] [--repeats 3]
-python benchmarks/metrics.py --stripe --rows 50000 --columns 2048
+python benchmarks/metrics.py --large --rows 50000 --columns 2048
 
-The same precision and recall (k = 3) three times: by `ellipsoid.metrics`, by NumPy in float32 with the whole
-matrices of distances, and by scikit-learn's exact neighbours. Ratios are medians over interleaved runs.
+The same precision and recall (k = 3): by `ellipsoid.metrics`, by NumPy in float32 with the whole matrices of
+distances, by scikit-learn's exact neighbours, and by prdc, if it is installed. Ratios are medians over
+interleaved runs. The first run of ours, which compiles, is shown as well. Beside the time stand seconds of
+CPU, which other work on the machine changes less.
 
-With `--stripe`: peak memory of `RealManifold(real).compare(generated)` with all rows present, where each pass
-over the pairs of blocks ends after its first stripe (one block against all), and the time that it would take.
+With `--large`: time and peak memory of `RealManifold(real).compare(generated)`, and the rate of its products
+beside that of NumPy's product of one block.
 """
 
 import argparse
-import itertools
+import contextlib
 import os
 import platform
 import subprocess
 import sys
 import time
 from pathlib import Path
-from statistics import median
 
 import jax
 import numpy as np
@@ -28,7 +29,11 @@ from sklearn.neighbors import NearestNeighbors
 
 import ellipsoid as el
 from ellipsoid import diagnostics, metrics
-from ellipsoid.metrics import manifold, row_pairs
+
+try:
+    import prdc
+except ImportError:
+    prdc = None
 
 K = 3
 
@@ -65,10 +70,17 @@ def by_ellipsoid(real, generated):
     return tuple(metric.value for metric in metrics.precision_recall(real, generated, k=K))
 
 
+def by_prdc(real, generated):
+    with contextlib.redirect_stdout(None):
+        figures = prdc.compute_prdc(real, generated, K)
+    return figures["precision"], figures["recall"]
+
+
 def seconds(function, *args):
-    start = time.perf_counter()
-    result = function(*args)
-    return time.perf_counter() - start, result
+    """Seconds, and seconds of CPU, that a call takes."""
+    start, cpu_start = time.perf_counter(), time.process_time()
+    function(*args)
+    return time.perf_counter() - start, time.process_time() - cpu_start
 
 
 def largest() -> float:
@@ -88,38 +100,34 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def stripe(rows: int, columns: int) -> None:
-    all_pairs, passes = manifold.block_pairs, []
-
-    def first_stripe(a, b, label, *args):
-        start = time.perf_counter()
-        yield from itertools.islice(all_pairs(a, b, label, *args), len(b))
-        n_pairs = len(b) * (len(b) + 1) // 2 if a is b else len(a) * len(b)
-        passes.append((label, (time.perf_counter() - start) / len(b), n_pairs))
-
-    def compare(real, generated):
-        metrics.RealManifold(real).compare(generated)
-
-    manifold.block_pairs = first_stripe
+def large(rows: int, columns: int) -> None:
     real, generated = (features(rows, columns, seed) for seed in (0, 1))
-    some = 2 * row_pairs.BLOCK + rows % row_pairs.BLOCK
-    compare(real[:some], generated[:some])  # compiles
-    passes.clear()
+    block = real[:2048]
+    product_rates = []
+
+    def measure_product() -> None:
+        taken = min(seconds(np.matmul, block, block.T)[0] for _ in range(5))
+        product_rates.append(2 * columns * len(block) ** 2 / taken / 1e9)
+
+    measure_product()
     forget_peak()
     before = largest()
-    compare(real, generated)
+    taken, cpu = seconds(lambda: metrics.RealManifold(real).compare(generated))
+    peak = largest()
+    measure_product()
+    # Half of the pairs of each set with itself, and those of both.
+    rate = 2 * columns * 2 * rows**2 / taken / 1e9
+    print(f"{rows:,} against {rows:,} rows of {columns}: {taken:.1f} s, {cpu:.1f} s of CPU")
+    print(f"memory: {before:,.0f} MiB before, which holds both sets, {peak:,.0f} at the peak")
     print(
-        f"{rows:,} against {rows:,} rows of {columns}: {before:,.0f} MiB before, {largest():,.0f} at the peak"
+        f"{rate:.0f} GFLOP/s; NumPy's product of 2,048 rows: {product_rates[0]:.0f} before, "
+        f"{product_rates[1]:.0f} after"
     )
-    for label, seconds_a_pair, n_pairs in passes:
-        print(
-            f"{label:28} {seconds_a_pair:6.3f} s a pair of blocks, "
-            f"{2 * columns * row_pairs.BLOCK**2 / seconds_a_pair / 1e9:6.1f} GFLOP/s; "
-            f"{n_pairs} pairs: {n_pairs * seconds_a_pair / 60:5.1f} min"
-        )
 
 
 CONTENDERS = {"ellipsoid": by_ellipsoid, "NumPy float32": by_numpy, "scikit-learn": by_sklearn}
+if prdc is not None:
+    CONTENDERS["prdc"] = by_prdc
 
 
 def main() -> None:
@@ -127,11 +135,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--columns", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--stripe", action="store_true")
+    parser.add_argument("--large", action="store_true")
     parser.add_argument("--peak-of", choices=CONTENDERS, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.stripe:
-        stripe(args.rows, args.columns)
+    if args.large:
+        large(args.rows, args.columns)
         return
     real, generated = (features(args.rows, args.columns, seed) for seed in (0, 1))
     if args.peak_of:
@@ -145,17 +153,20 @@ def main() -> None:
     print(f"Python {platform.python_version()}, jax {jax.__version__}, numpy {np.__version__}", end=", ")
     print(f"scikit-learn {sklearn.__version__}, {os.cpu_count()} cores, {jax.devices()[0].device_kind}")
     print(f"precision and recall, {args.rows:,} against {args.rows:,} rows of {args.columns}\n")
-    times = {name: [] for name in CONTENDERS}
+    first = seconds(by_ellipsoid, real, generated)
     answers = {name: function(real, generated) for name, function in CONTENDERS.items()}
+    times = {name: [] for name in CONTENDERS}
     for _ in range(args.repeats):
         for name, function in CONTENDERS.items():
-            times[name].append(seconds(function, real, generated)[0])
+            times[name].append(seconds(function, real, generated))
+    print(f"ours, compilation included: {first[0]:.2f} s, {first[1]:.2f} s of CPU")
     for name, taken in times.items():
-        ratio = median(ours / theirs for ours, theirs in zip(taken, times["ellipsoid"], strict=True))
+        ratio, cpu_ratio = np.median(np.divide(taken, times["ellipsoid"]), axis=0)
+        wall, cpu = np.median(taken, axis=0)
         peak = peak_memory(name, args.rows, args.columns)
         print(
-            f"{name:14} {median(taken):7.2f} s  {ratio:5.2f} times ours  {peak:7.0f} MiB  "
-            f"precision {answers[name][0]:.4f}, recall {answers[name][1]:.4f}"
+            f"{name:14} {wall:7.2f} s  {ratio:5.2f} times ours  {cpu:7.2f} s of CPU  {cpu_ratio:5.2f} times  "
+            f"{peak:7.0f} MiB  precision {answers[name][0]:.4f}, recall {answers[name][1]:.4f}"
         )
 
     print("\nthe others, once after a warm-up:")
