@@ -845,8 +845,9 @@ def load_run(folder: str | os.PathLike[str], checkpoint: Literal["best", "newest
     if "imported" in description:
         return Run(_load_imported(run, description), None, 0, None, state, [], "given")
     config = _autoencoder_config(description)
-    _check_size(run, nnx.eval_shape(lambda: nnx.state(Autoencoder(config, rngs=nnx.Rngs(0)))))
-    autoencoder = Autoencoder(config, rngs=nnx.Rngs(0))
+    # Shapes alone: drawing weights that are not used takes seconds of compilation.
+    graph, weights = nnx.split(nnx.eval_shape(lambda: Autoencoder(config, rngs=nnx.Rngs(0))))
+    _check_size(run, weights)
     try:
         training = TrainConfig(**description["training"])
     except TypeError as error:
@@ -858,10 +859,10 @@ def load_run(folder: str | os.PathLike[str], checkpoint: Literal["best", "newest
                 f"run: expected a run with a checkpoint; got {run.path}, with none: continue its training "
                 "with `ellipsoid train --resume`"
             )
-        restored = checkpoints.restore(epoch, TrainState.new(training, nnx.state(autoencoder)))
-    nnx.update(autoencoder, restored.model_weights)
+        expected = jax.eval_shape(lambda weights: TrainState.new(training, weights), weights)
+        restored = checkpoints.restore(epoch, _on_one_device(expected))
     return Run(
-        autoencoder,
+        nnx.merge(graph, restored.model_weights),
         training,
         epoch,
         restored.optimizer,
@@ -869,6 +870,12 @@ def load_run(folder: str | os.PathLike[str], checkpoint: Literal["best", "newest
         run.read_metrics(),
         description.get("validation", "split"),
     )
+
+
+def _on_one_device(tree: Any) -> Any:
+    """Shapes of arrays that are all to lie on the first device."""
+    place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), tree)
 
 
 def _check_size(run: RunFolder, weights: Any) -> None:
