@@ -30,6 +30,7 @@ from ellipsoid.evaluation.candidates import (
     default_candidates,
     fewer_components,
 )
+from ellipsoid.evaluation.recommend import GOALS, recall_weight
 from ellipsoid.evaluation.results import Evaluation, Measurements, Result, ResultCache
 from ellipsoid.moments import Moments
 from ellipsoid.pixels import PIXEL_RANGE, ImageDecoder
@@ -43,6 +44,8 @@ N_EXAMPLES = 16
 #: Smallest number of images, generated and real: the test for copies needs so many.
 MIN_IMAGES = 19
 
+# Curves of fewer spreads are measured at all of them.
+_FEW_SPREADS = 5
 # Number of rows that are drawn from a candidate to check the shape of its latents.
 _PROBE_ROWS = 2
 _UNSEEN_RECONSTRUCTIONS = Family("unseen reconstructions", "floor")
@@ -94,7 +97,8 @@ def evaluate(
         :func:`ellipsoid.metrics.copy_test`. Without them, or without `train_images`, it is left out.
     candidates : {"full", "quick"} or sequence of Candidate
         Ways to draw. "full" stands for :func:`ellipsoid.evaluation.default_candidates`, followed by the best
-        family of single regions with fewer components. "quick" stands for a third of these.
+        family of single regions with fewer components. It measures every second spread of each family, and then
+        the other spreads of families that may be recommended. "quick" stands for a third of these.
     shapes : iterable of PCAState, Mixture or Flow
         Shapes that have been fitted before, as for :func:`ellipsoid.evaluation.default_candidates`.
     n : int, optional
@@ -149,9 +153,28 @@ def evaluate(
                 results.append(measurer.result(candidate, cache))
                 advance(1, candidate.name)
 
-        measure(chosen)
+        def measure_curves(more: Sequence[Candidate]) -> None:
+            """Measure every second spread of each family, and all of those that may be recommended."""
+            coarse = coarse_spreads(more)
+            start = len(results)
+            measure([candidate for candidate in more if candidate in coarse])
+            promising = promising_families(results)
+            finer = [
+                candidate
+                for candidate in more
+                if candidate not in coarse
+                and (candidate.family in promising or cache.read(candidate.cache_key) is not None)
+            ]
+            advance(len(more) - len(coarse) - len(finer))
+            measure(finer)
+            order = [candidate.name for candidate in more]
+            results[start:] = sorted(results[start:], key=lambda result: order.index(result.name))
+
         if full:
-            measure(fewer_components(state, best_family(results)))
+            measure_curves(chosen)
+            measure_curves(fewer_components(state, best_family(results)))
+        else:
+            measure(chosen)
         floor = measurer.floor(cache)
         reconstructions = measurer.reconstructions(cache)
     return Evaluation(
@@ -179,6 +202,39 @@ def best_family(results: Sequence[Result]) -> Family:
     if not regions:
         raise ValueError("results: expected at least one result of a single region; got none")
     return max(regions, key=lambda result: result.measurements.f_score()).family
+
+
+def coarse_spreads(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Candidates that tell how good their families are: every second spread of each.
+
+    A baseline is compared with others at the spread 1. Families of few spreads are measured at all of them.
+    """
+    curves: dict[Family, list[Candidate]] = {}
+    for candidate in candidates:
+        curves.setdefault(candidate.family, []).append(candidate)
+    return [
+        candidate
+        for family, curve in curves.items()
+        for number, candidate in enumerate(curve)
+        if len(curve) < _FEW_SPREADS
+        or number % 2 == 1
+        or (family.kind == "baseline" and candidate.spread == 1)
+    ]
+
+
+def promising_families(results: Sequence[Result]) -> set[Family]:
+    """Families, of those that can be recommended, with a score within four standard errors of the best one.
+
+    There are several scores: one for each weight that a recommendation gives to recall.
+    """
+    ours = [result for result in results if result.recipe is not None]
+    promising = set()
+    for goal in GOALS:
+        beta = recall_weight(goal)
+        scores = [(result.family, result.measurements.f_score(beta)) for result in ours]
+        best = max((score.value for _, score in scores), default=0.0)
+        promising |= {family for family, score in scores if score.value + 4 * score.error >= best}
+    return promising
 
 
 @contextlib.contextmanager

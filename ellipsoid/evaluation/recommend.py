@@ -247,6 +247,11 @@ def choose_result(
     return min(equal, key=lambda result: result.measurements.frechet), equal, ours
 
 
+def recall_weight(goal: str) -> float:
+    """Tell how many times as much as precision recall counts for a goal."""
+    return _RECALL_WEIGHTS[goal][0]
+
+
 def _recommend_by_advice(
     state: Shape, goal: str, diagnostics: "Diagnostics | MeasuredLatents | None"
 ) -> Recommendation:

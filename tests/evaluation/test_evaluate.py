@@ -2,15 +2,25 @@
 
 import dataclasses
 import importlib
+from functools import partial
 
 import numpy as np
 import pytest
 from evaluation_toys import N_REAL, D, made_up_result
 
 import ellipsoid as el
-from ellipsoid.evaluation import FAMILIES, GAUSSIAN, RECONSTRUCTIONS, Candidate, Family, baseline_candidates
+from ellipsoid.evaluation import (
+    FAMILIES,
+    GAUSSIAN,
+    RECONSTRUCTIONS,
+    Candidate,
+    Family,
+    Recipe,
+    baseline_candidates,
+)
 from ellipsoid.evaluation.candidates import candidates_of_mixture, region_candidate, spreads_of
-from ellipsoid.evaluation.evaluate import best_family
+from ellipsoid.evaluation.evaluate import best_family, coarse_spreads, promising_families
+from ellipsoid.settings import DrawSettings
 
 
 def measurements_of(evaluation):
@@ -137,6 +147,54 @@ def test_a_full_evaluation_looks_at_the_best_family_again(toy, monkeypatch, tmp_
     else:
         assert names[2:] == ["normal, 4 components, spread 0.4", "normal, 4 components, spread 0.7"]
         assert asked[-1] == ("fewer", "normal")
+
+
+def test_curves_are_measured_at_every_second_spread_first(toy):
+    (candidate, _) = toy.counted()
+    spreads = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2)
+
+    def coarse(family, spreads):
+        curve = [dataclasses.replace(candidate, family=family, spread=spread) for spread in spreads]
+        return [candidate.spread for candidate in coarse_spreads(curve)]
+
+    assert coarse(FAMILIES["redraw"], spreads) == [0.55, 0.85, 1.2]
+    assert coarse(GAUSSIAN, spreads) == [0.55, 0.85, 1.0, 1.2]  # the one that others are compared with
+    assert coarse(FAMILIES["redraw"], spreads[:4]) == [*spreads[:4]]
+    assert coarse(RECONSTRUCTIONS, [None]) == [None]
+
+
+def test_families_that_may_be_recommended_are_promising(toy):
+    """By any goal: the third is best in fidelity alone. The fourth scores too little, and the fifth is no way
+    to draw of this package."""
+    scores = {"a": (0.8, 0.8), "b": (0.8, 0.77), "c": (0.95, 0.3), "d": (0.6, 0.6)}
+    results = [
+        made_up_result(name, *shares, error=0.02, state=toy.state, spread=0.7)
+        for name, shares in scores.items()
+    ]
+    results.append(made_up_result("e", 0.99, 0.99))
+    assert {family.name for family in promising_families(results)} == {"a", "b", "c"}
+
+
+def test_a_full_evaluation_measures_all_spreads_of_promising_families_alone(toy, monkeypatch):
+    """The first family draws as the latents lie, the second in one point."""
+
+    def shifted(key, n, shift):
+        return np.asarray(el.sample(key, toy.state, n, law="normal", level=3.0).latents) + shift
+
+    def curve(name, shift):
+        recipe = Recipe(lambda: toy.state, DrawSettings("normal", 3.0), D)
+        return [
+            Candidate(FAMILIES[name], partial(shifted, shift=shift), spread, recipe=recipe, n_features=D)
+            for spread in (0.4, 0.5, 0.6, 0.7, 0.8)
+        ]
+
+    candidates = curve("redraw", 0) + curve("normal", 8)
+    module = importlib.import_module("ellipsoid.evaluation.evaluate")
+    monkeypatch.setattr(module, "default_candidates", lambda *_, **__: candidates)
+    monkeypatch.setattr(module, "fewer_components", lambda *_: [])
+    results = toy.evaluate("full", train_images=None).results
+    assert [result.spread for result in results] == [0.4, 0.5, 0.6, 0.7, 0.8, 0.5, 0.7]
+    assert [result.family.name for result in results] == 5 * ["redraw"] + 2 * ["normal"]
 
 
 def test_all_families_have_as_many_candidates():
