@@ -97,8 +97,8 @@ def evaluate(
         :func:`ellipsoid.metrics.copy_test`. Without them, or without `train_images`, it is left out.
     candidates : {"full", "quick"} or sequence of Candidate
         Ways to draw. "full" stands for :func:`ellipsoid.evaluation.default_candidates`, followed by the best
-        family of single regions with fewer components. It measures every second spread of each family, and then
-        the other spreads of families that may be recommended. "quick" stands for a third of these.
+        family of single regions with fewer components. It measures every second spread of each family, and
+        then the other spreads of families that may be recommended. "quick" stands for a third of these.
     shapes : iterable of PCAState, Mixture or Flow
         Shapes that have been fitted before, as for :func:`ellipsoid.evaluation.default_candidates`.
     n : int, optional
