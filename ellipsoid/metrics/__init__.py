@@ -17,9 +17,14 @@ from ellipsoid.metrics.copies import CopyTest as CopyTest
 from ellipsoid.metrics.copies import copy_test as copy_test
 from ellipsoid.metrics.copy_report import CopyReport as CopyReport
 from ellipsoid.metrics.copy_report import copy_report as copy_report
+from ellipsoid.metrics.data_copying import DataCopyingTest as DataCopyingTest
+from ellipsoid.metrics.data_copying import data_copying_test as data_copying_test
 from ellipsoid.metrics.estimate import Estimate as Estimate
+from ellipsoid.metrics.extrapolation import extrapolated_frechet_distance as extrapolated_frechet_distance
 from ellipsoid.metrics.frechet import frechet_distance as frechet_distance
+from ellipsoid.metrics.gaussian import gaussian_mmd as gaussian_mmd
 from ellipsoid.metrics.kernel import kernel_distance as kernel_distance
+from ellipsoid.metrics.likelihood import feature_likelihood_divergence as feature_likelihood_divergence
 from ellipsoid.metrics.manifold import PRDC as PRDC
 from ellipsoid.metrics.manifold import DensityCoverage as DensityCoverage
 from ellipsoid.metrics.manifold import PrecisionRecall as PrecisionRecall
@@ -28,3 +33,4 @@ from ellipsoid.metrics.manifold import density_coverage as density_coverage
 from ellipsoid.metrics.manifold import precision_recall as precision_recall
 from ellipsoid.metrics.realism import realism as realism
 from ellipsoid.metrics.sliced import sliced_wasserstein as sliced_wasserstein
+from ellipsoid.metrics.vendi import vendi_score as vendi_score
