@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from ellipsoid.blocks import padded_batches
 from ellipsoid.checks import check_matrix
 from ellipsoid.metrics.estimate import Estimate
-from ellipsoid.metrics.row_pairs import check_pair, nearest_rows, squares
+from ellipsoid.metrics.row_pairs import check_pair, squares
 from ellipsoid.progress import progress_bar
 
 # Pairs of rows that are looked at together: 32 MiB in float64.
@@ -123,7 +123,10 @@ def _fit_variances(
 ) -> np.ndarray:
     """Variance of the Gaussian on each centre under which training rows are most likely."""
     d = train.shape[1]
-    nearest = nearest_rows(centres, train)[1][:, 0] ** 2 / d
+    with jax.enable_x64(True):
+        # Rows that fill a batch up are copies, and bring nothing nearer.
+        of_batches = [_least_squares(batch, centres) for _, batch in padded_batches(train, size)]
+    nearest = np.min(np.stack(of_batches), axis=0) / d
     variances = np.maximum(np.append(nearest, train.var(axis=0).mean()), _LEAST_VARIANCE)
     centres = np.concatenate([centres, train.mean(axis=0)[None]])
     log_weights = np.append(np.full(len(nearest), -math.log(len(nearest))), 0.0)
@@ -163,6 +166,11 @@ def _pass(
         shares += of_shares
         spreads += of_spreads
     return logs, shares, spreads
+
+
+@jax.jit
+def _least_squares(rows: jax.Array, centres: jax.Array) -> jax.Array:
+    return jnp.min(squares(rows, centres)[0], axis=0)
 
 
 @jax.jit
