@@ -51,7 +51,7 @@ class AutoencoderConfig:
         for name, least in (("image_size", 1), ("channels", 1), ("latent_dim", 1), ("kernel_size", 2)):
             object.__setattr__(self, name, check_count(name, getattr(self, name), least))
         if not isinstance(self.filters, tuple | list) or not self.filters:
-            raise ValueError(f"filters: expected at least one integer; got {self.filters!r}")
+            raise ValueError(f"filters: expected a tuple of at least one integer; got {self.filters!r}")
         object.__setattr__(self, "filters", tuple(check_count("filters", width) for width in self.filters))
         for name, allowed in (("activation", get_args(Activation)), ("norm", get_args(Norm))):
             if getattr(self, name) not in allowed:

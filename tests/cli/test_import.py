@@ -156,7 +156,7 @@ def test_functions_are_called_if_they_are_trusted(tmp_path, monkeypatch, capsys)
     assert main(["generate", "run", "--n", "5", "--law", "uniform", "--out", "new.npy"]) == 1
     assert last_error(capsys) == (
         "ellipsoid: encoder: expected permission to call own_autoencoder:encode, the encoder of this run; "
-        "got none: if you trust that module, set ELLIPSOID_TRUSTED_MODULES=own_autoencoder"
+        "got none; if you trust that module, set ELLIPSOID_TRUSTED_MODULES=own_autoencoder"
     )
     monkeypatch.setenv("ELLIPSOID_TRUSTED_MODULES", "another,own_autoencoder")
     assert main(["generate", "run", "--n", "5", "--law", "uniform", "--out", "new.npy"]) == 0

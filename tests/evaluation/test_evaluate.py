@@ -124,8 +124,9 @@ def test_a_full_evaluation_looks_at_the_best_family_again(toy, monkeypatch, tmp_
         # All of the same shape, so that the first is the best.
         return Candidate(family, baseline.draw, spread, n_features=D)
 
-    def defaults(latents, state, *, quick, folder):
+    def defaults(latents, state, *, quick, folder, shapes):
         assert folder == tmp_path / "cache"
+        assert not shapes
         asked.append(("default", quick))
         return [cheap(FAMILIES[name], 0.7) for name in ("normal", "redraw")]
 

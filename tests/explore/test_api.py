@@ -171,7 +171,7 @@ def huge_png(side=30_000):
 def test_no_picture_is_no_picture(client, content, message):
     response = client.post("/api/encode", content=content)
     assert response.status_code == 400
-    assert response.json()["error"].startswith("picture: expected an image")
+    assert response.json()["error"].startswith("picture: expected a readable image")
     assert message in response.json()["error"]
 
 

@@ -64,7 +64,8 @@ def test_counts_are_integers(state, tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_progress_goes_to_standard_error(state, tmp_path, capfd):
+def test_progress_goes_to_standard_error(state, tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     generate(state, 10, tmp_path / "z.npy", progress=True)
     captured = capfd.readouterr()
     assert captured.out == ""

@@ -97,6 +97,7 @@ def test_defaults_are_three_and_five_neighbours():
 
 def test_progress_is_shown_on_request(capfd, monkeypatch):
     monkeypatch.setattr(row_pairs, "BLOCK", 97)
+    monkeypatch.setenv("COLUMNS", "120")
     real, generated = REAL[:291], GENERATED[:194]
     RealManifold(real, k_density=3).compare(generated)
     assert capfd.readouterr() == ("", "")

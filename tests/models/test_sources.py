@@ -259,7 +259,7 @@ def cut(path):
 def test_zip_files_that_are_refused(tmp_path, make, message):
     with pytest.raises(ValueError, match=message) as error:
         load(make(tmp_path / "x.zip"))
-    assert str(error.value).startswith(str(tmp_path / "x.zip"))
+    assert str(tmp_path / "x.zip") in str(error.value)
     assert "\n" not in str(error.value)
 
 
