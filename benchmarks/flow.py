@@ -321,7 +321,7 @@ def judge_run(name, options):
     rng = np.random.default_rng(0)
     sets = [latents[rng.permutation(len(latents))[:n]] for _ in range(options.draw_keys)]
     judge("reconstructions of training images", [sets])
-    shapes = {"full Gaussian": lambda key: el.fit(latents)}
+    shapes: dict[str, Callable[[Any], Any]] = {"full Gaussian": lambda key: el.fit(latents)}
     for m in MIXTURES[name] if options.mixtures is None else options.mixtures:
         fit_shape = functools.partial(el.fit_mixture, latents, m, max_rows=20_000)
         shapes[f"mixture of {m}"] = lambda key, fit_shape=fit_shape: fit_shape(key=key)

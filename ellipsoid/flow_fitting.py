@@ -418,7 +418,7 @@ class _Judge(NamedTuple):
 
     Attributes
     ----------
-    pairs : tuple of arrays
+    pairs : tuple
         Arguments of `_squared_error` beside the weights.
     row : array, shape (m,)
         Number of the held-out latent in each pair.
@@ -426,7 +426,7 @@ class _Judge(NamedTuple):
         Squared errors of a velocity of zero.
     """
 
-    pairs: tuple[jax.Array, ...]
+    pairs: tuple[Any, ...]
     row: np.ndarray
     untrained: np.ndarray
 
