@@ -46,7 +46,7 @@ class Fit:
     steps: int = DEFAULT_STEPS
     """Maximum number of training steps of a flow."""
     width: int | None = None
-    """Units in each layer of a flow's network. By default 192, or 384 for more than 128 components."""
+    """Units in each layer of a flow's network. By default 192, or 256 for more than 128 components."""
     resume: Path | None = None
     """File for the unfinished training of a flow; OUT.training.npz by default. The same command continues
     from it."""
