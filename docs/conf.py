@@ -10,6 +10,7 @@ import ellipsoid
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
+from figure_scraper import figure_scraper
 from public_names import state_public_names
 
 project = "ellipsoid"
@@ -87,16 +88,24 @@ sphinx_gallery_conf = {
     "filename_pattern": r"[/\\]plot_",
     "within_subsection_order": ExplicitOrder(
         [
+            "plot_train_an_autoencoder.py",
             "plot_draw_from_latents.py",
+            "plot_shapes.py",
+            "plot_own_autoencoder.py",
+            "plot_tables_and_embeddings.py",
+            "plot_evaluation.py",
+            "plot_copies.py",
+            "plot_edit.py",
+            "plot_large_batch.py",
         ]
     ),
+    "image_scrapers": (figure_scraper,),
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
     "show_signature": False,
     "remove_config_comments": True,
     "backreferences_dir": None,
-    "image_srcset": ["2x"],
 }
 
 # --- HTML --------------------------------------------------------------------------------------------
