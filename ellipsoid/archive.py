@@ -192,11 +192,16 @@ def check_declared_sizes(file: IO[bytes], expansion: float = MAX_EXPANSION) -> N
     Raises
     ------
     ValueError
-        If an array or the whole archive claims more, or a header is damaged.
+        If the file does not begin like a file of NumPy, if an array or the whole archive claims more, or if a
+        header is damaged.
     """
     n_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
-    if file.read(4) != b"PK\x03\x04":
+    start = file.read(6)
+    if not start.startswith((b"\x93NUMPY", b"PK")):
+        # NumPy takes any other file for a pickle, and would advise to allow pickles.
+        raise ValueError("it does not begin like a NumPy file")
+    if not start.startswith(b"PK"):
         file.seek(0)
         _check_header(file, n_bytes)
     else:
@@ -208,6 +213,13 @@ def check_declared_sizes(file: IO[bytes], expansion: float = MAX_EXPANSION) -> N
                 with archive.open(member) as entry:
                     _check_header(entry, member.file_size)
     file.seek(0)
+
+
+def reading_error(error: Exception) -> str:
+    """Return why NumPy could not read a file, without NumPy's advice to allow pickles."""
+    if "allow_pickle" in str(error):
+        return "it holds Python objects; convert them to numbers, as in np.asarray(values, np.float32)"
+    return str(error)
 
 
 def _check_header(file: IO[bytes], n_bytes: int) -> None:

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from ellipsoid.advice import MeasuredLatents
-from ellipsoid.archive import check_declared_sizes, digest
+from ellipsoid.archive import check_declared_sizes, digest, reading_error
 from ellipsoid.blocks import row_slices
 from ellipsoid.files import published, replace_file
 from ellipsoid.fitting import fit_moments
@@ -362,7 +362,7 @@ def _read_array(path: Path) -> np.ndarray:
             check_declared_sizes(file)
         return np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not a readable .npy array ({error})") from None
+        raise ValueError(f"{path}: not a readable .npy array ({reading_error(error)})") from None
 
 
 def check_run_folder(folder: str | os.PathLike[str], resume: bool = False) -> None:

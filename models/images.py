@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from ellipsoid.archive import check_declared_sizes
+from ellipsoid.archive import check_declared_sizes, reading_error
 from ellipsoid.checks import check_count, check_images
 from ellipsoid.files import published
 from ellipsoid.models.batches import MAX_BYTES_IN_MEMORY
@@ -324,7 +324,7 @@ def _read_array(path: Path) -> ImageSet:
     except Warning:
         raise
     except Exception as error:  # damaged bytes make zipfile, zlib and NumPy raise a dozen kinds
-        raise ValueError(f"{path}: not a readable .npy or .npz array ({error})") from None
+        raise ValueError(f"{path}: not a readable .npy or .npz array ({reading_error(error)})") from None
     raise ValueError(f"{path}: expected an array named 'images' among {', '.join(names)}")
 
 

@@ -2,7 +2,7 @@
 
 The parsers need no JAX: each command imports what it works with when it starts to work.
 
-Exit codes: 0 when the work is done, 1 for an error, 2 for unknown words, 3 where ``copies`` finds copies, 130
+Exit codes: 0 when the work is done, 1 for an error, 2 for wrong usage, 3 where ``copies`` finds copies, 130
 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP. An interrupted command keeps the work it has done.
 """
 
@@ -49,7 +49,7 @@ def main(args: Sequence[str] | None = None) -> int:
     Raises
     ------
     SystemExit
-        After ``--help`` of a command, and for unknown words.
+        After ``--help`` of a command, and for wrong usage.
     """
     words = sys.argv[1:] if args is None else list(args)
     with unfailing_output(), _interruptible(is_program=args is None) as received:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ellipsoid.archive import check_declared_sizes
+from ellipsoid.archive import check_declared_sizes, reading_error
 
 # What other programs write, and the line of Python that makes a .npy file of it.
 _CONVERSIONS = {
@@ -65,20 +65,13 @@ def read_arrays(name: str, path: Path) -> np.ndarray | dict[str, np.ndarray]:
             f"{name}: expected a .npy array; got {path}; this line of Python converts it: {line}"
         )
     try:
-        # By content: NumPy would advise to allow pickles, for any file that it does not know.
         with path.open("rb") as file:
-            if not file.read(6).startswith((b"\x93NUMPY", b"PK")):
-                raise ValueError("it does not begin like a NumPy file")
             check_declared_sizes(file)
-            file.seek(0)
             content = np.load(file, allow_pickle=False)
             return content if isinstance(content, np.ndarray) else dict(content)
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        reason = str(error)
-        if "allow_pickle" in reason:
-            reason = "it holds Python objects; convert them to numbers, as in np.asarray(values, np.float32)"
         raise ValueError(
-            f"{name}: expected a .npy array; got {path}, which cannot be read ({reason})"
+            f"{name}: expected a .npy array; got {path}, which cannot be read ({reading_error(error)})"
         ) from None
 
 

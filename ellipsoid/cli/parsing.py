@@ -14,7 +14,7 @@ from typing import Annotated, Any, get_type_hints
 from ellipsoid.cli.printing import OutputOptions
 
 EXIT_CODES = (
-    "Exit codes: 0 done, 1 error, 2 unknown words, 3 copies found, 130 stopped by Ctrl-C, 143 by SIGTERM, "
+    "Exit codes: 0 done, 1 error, 2 wrong usage, 3 copies found, 130 stopped by Ctrl-C, 143 by SIGTERM, "
     "129 by SIGHUP."
 )
 _TITLE = "Turn a plain autoencoder into a generator."

@@ -159,6 +159,11 @@ def damaged_array(tmp_path):
     return tmp_path / "x.npy"
 
 
+def words(tmp_path):
+    (tmp_path / "x.npy").write_text("These are words.")
+    return tmp_path / "x.npy"
+
+
 def pickled(tmp_path):
     np.save(tmp_path / "x.npy", np.array([{"a": 1}], object), allow_pickle=True)
     return tmp_path / "x.npy"
@@ -177,7 +182,8 @@ def many_arrays(tmp_path):
         (mixed_sizes, "b.png has 8 x 9 pixels, and those before it 8 x 8; pass size="),
         (damaged, "1 of 1 images can't be read, more than 10%, the first of them broken.png "),
         (damaged_array, "not a readable"),
-        (pickled, "not a readable"),
+        (pickled, "it holds Python objects"),
+        (words, "it does not begin like a NumPy file"),
         (many_arrays, "'images' among first, second"),
         (lambda path: np.zeros((2, 8), np.uint8), r"expected shape .*got \(2, 8\)"),
         (lambda path: np.zeros((2, 8, 8, 4), np.uint8), r"got \(2, 8, 8, 4\)"),
