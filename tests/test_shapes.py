@@ -36,6 +36,9 @@ def test_what_is_no_shape_is_refused(tmp_path):
         el.load(tmp_path / "absent.npz")
     (tmp_path / "text").write_text("mean = 0")
     np.savez(tmp_path / "arrays.npz", mean=np.zeros(3))
-    for name, message in {"text": "does not begin like a NumPy file", "arrays.npz": "got an archive of something else"}.items():
+    for name, message in {
+        "text": "does not begin like a NumPy file",
+        "arrays.npz": "got an archive of something else",
+    }.items():
         with pytest.raises(ValueError, match=f"{name} cannot be read as a shape: .*{message}"):
             el.load(tmp_path / name)

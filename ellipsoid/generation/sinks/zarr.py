@@ -34,6 +34,8 @@ _CLAIM = "claim.json"
 # Names of a row's dimensions, which xarray needs to read a group.
 _DIMENSIONS = {"latents": ("latent",), "scores": ("component",), IMAGES: ("height", "width", "channel")}
 _READ_BYTES = 2**20
+# Seconds in which a store must answer the first request.
+_PATIENCE = 60
 _INDEX_BYTES = 16  # for each block, at the end of its shard
 
 
@@ -232,15 +234,11 @@ class RemoteZarrSink(Sink):
 
     @functools.cached_property
     def _files(self) -> Any:
-        import tensorstore
-
-        return tensorstore.KvStore.open(self._url).result()
+        return _answering_store(self._url)
 
     @functools.cached_property
     def _manifest_files(self) -> Any:
-        import tensorstore
-
-        return tensorstore.KvStore.open(f"{self._parent}/").result()
+        return _answering_store(f"{self._parent}/")
 
     @functools.cached_property
     def _group(self) -> _Arrays:
@@ -327,3 +325,17 @@ class RemoteZarrSink(Sink):
     def location(self) -> str:
         """Return where the rows are."""
         return self.name
+
+
+def _answering_store(url: str) -> Any:
+    """Open a store and wait for one answer. TensorStore would go on trying for a long time."""
+    import tensorstore
+
+    store = tensorstore.KvStore.open(url).result()
+    try:
+        store.read(_GROUP_FILE).result(timeout=_PATIENCE)
+    except TimeoutError:
+        raise TimeoutError(
+            f"sink: expected a store that answers; got no answer for {url} in {_PATIENCE} seconds"
+        ) from None
+    return store

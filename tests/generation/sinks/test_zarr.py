@@ -1,4 +1,5 @@
 import json
+import socket
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import tensorstore
 from batches import contents, draws_of, generate, latents_of
 from helpers import decode
 
-from ellipsoid.generation.sinks import Column, WritePlan
+from ellipsoid.generation.sinks import Column, WritePlan, zarr
 from ellipsoid.generation.sinks.zarr import _block_rows
 
 
@@ -115,3 +116,11 @@ def test_an_unfinished_result_without_names_and_claim_goes_on(state, tmp_path):
 def test_a_block_is_the_largest_that_divides_a_shard(chunk, row, block):
     column = Column(np.dtype(np.uint8), (row,))
     assert _block_rows(WritePlan(100, chunk, {"images": column}), column) == block
+
+
+def test_a_store_that_does_not_answer_is_refused(state, monkeypatch):
+    monkeypatch.setattr(zarr, "_PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/z.zarr"
+        with pytest.raises(TimeoutError, match=r"sink: .* got no answer for http://127\.0\.0\.1"):
+            generate(state, 10, zarr.RemoteZarrSink(url))
