@@ -14,6 +14,7 @@ beside that of NumPy's product of one block.
 
 import argparse
 import contextlib
+import importlib.util
 import os
 import platform
 import subprocess
@@ -29,11 +30,6 @@ from sklearn.neighbors import NearestNeighbors
 
 import ellipsoid as el
 from ellipsoid import diagnostics, metrics
-
-try:
-    import prdc
-except ImportError:
-    prdc = None
 
 K = 3
 
@@ -71,6 +67,7 @@ def by_ellipsoid(real, generated):
 
 
 def by_prdc(real, generated):
+    prdc = importlib.import_module("prdc")
     with contextlib.redirect_stdout(None):
         figures = prdc.compute_prdc(real, generated, K)
     return figures["precision"], figures["recall"]
@@ -123,7 +120,7 @@ def large(rows: int, columns: int) -> None:
 
 
 CONTENDERS = {"ellipsoid": by_ellipsoid, "NumPy float32": by_numpy, "scikit-learn": by_sklearn}
-if prdc is not None:
+if importlib.util.find_spec("prdc"):
     CONTENDERS["prdc"] = by_prdc
 
 
