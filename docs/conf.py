@@ -10,7 +10,6 @@ import ellipsoid
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
-from figure_scraper import figure_scraper
 from public_names import state_public_names
 
 project = "ellipsoid"
@@ -30,7 +29,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "gallery"]
 templates_path = ["_templates"]
-needs_sphinx = "8.2"
+needs_sphinx = "9.0"
 
 smartquotes = False  # quotes and dashes are mostly those of code
 
@@ -99,7 +98,7 @@ sphinx_gallery_conf = {
             "plot_large_batch.py",
         ]
     ),
-    "image_scrapers": (figure_scraper,),
+    "image_scrapers": ("figure_scraper.figure_scraper",),
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,

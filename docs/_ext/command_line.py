@@ -50,9 +50,11 @@ def section(command: str) -> str:
         "",
     ]
     for title, block in titled:
+        options, *notes = re.split(r"^(?=\S)", block, flags=re.MULTILINE)
         lines += [f"**{title.capitalize()}**", ""]
-        for name, text in _entries(block):
+        for name, text in _entries(options):
             lines += [f"`{name}`", f": {_escaped(text)}", ""]
+        lines += [_escaped("".join(notes)), ""]
     return "\n".join(lines)
 
 

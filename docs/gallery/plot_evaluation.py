@@ -2,18 +2,21 @@
 Judge the images, and choose how to draw
 ========================================
 
-Fidelity and diversity pull in opposite directions: draws near the centre are clear and alike, draws far out
-are varied and less clear. An evaluation measures both for many ways to draw, by the images that they decode
-to. It compares them with faces that neither the autoencoder nor the shape has seen.
+Fidelity and diversity pull in opposite directions: draws near the centre are clear
+and alike, draws far out are varied and less clear. An evaluation measures both for
+many ways to draw, by the images that they decode to. It compares them with faces that
+neither the autoencoder nor the shape has seen.
 """
 
 # %%
 # What is compared
 # ----------------
 #
-# Each family is one way to draw, and its dial is the spread: the standard deviation of the draws over that
-# of the latents. The families here are one ellipsoid with two distributions, a mixture of 50 parts, and a
-# plain Gaussian.
+# Each family is one way to draw, and its dial is the spread: the standard deviation
+# of the draws over that of the latents. The families here are one ellipsoid with two
+# distributions, a mixture of 50 parts, and a plain Gaussian.
+
+import textwrap
 
 import numpy as np
 
@@ -30,18 +33,25 @@ state = el.fit(latents)
 
 spreads = (0.4, 0.6, 0.8, 0.95)
 families = [evaluation.FAMILIES["redraw"], evaluation.FAMILIES["normal"]]
-candidates = [evaluation.region_candidate(family, state, spread) for family in families for spread in spreads]
+candidates = [
+    evaluation.region_candidate(family, state, spread)
+    for family in families
+    for spread in spreads
+]
 candidates += evaluation.candidates_of_mixture(latents, 50, state.n_components)
 gaussian = evaluation.baseline_candidates(latents, spreads, slow=False)
-candidates += [candidate for candidate in gaussian if candidate.family == evaluation.GAUSSIAN]
+candidates += [
+    candidate for candidate in gaussian if candidate.family == evaluation.GAUSSIAN
+]
 
 # %%
 # Measure
 # -------
 #
-# Images are compared in a feature space. The simplest one is that of the pixels on their principal axes. It
-# needs no network, and it is blind to much that a person sees. ``feature_space("network")`` and
-# ``feature_space("efficientnet")`` are better judges, and slower ones.
+# Images are compared in a feature space. The simplest one is that of the pixels on
+# their principal axes. It needs no network, and it is blind to much that a person
+# sees. ``feature_space("network")`` and ``feature_space("efficientnet")`` are better
+# judges, and slower ones.
 
 measured = evaluation.evaluate(
     latents,
@@ -57,14 +67,16 @@ measured = evaluation.evaluate(
 )
 
 for line in evaluation.table_of(measured):
-    print(f"{line['setting']:33} precision {line['precision']}   recall {line['recall']}")
+    print(
+        f"{line['setting']:33} precision {line['precision']}   recall {line['recall']}"
+    )
 
 # %%
 # The curves
 # ----------
 #
-# Each line is one family, and the numbers are its spread. Further up means clearer images, and further to
-# the right means more variety.
+# Each line is one family, and the numbers are its spread. Further up means clearer
+# images, and further to the right means more variety.
 
 
 def curve(results):
@@ -79,7 +91,9 @@ def curve(results):
 
 
 curves = {
-    family.name: curve([result for result in measured.results if result.family == family])
+    family.name: curve(
+        [result for result in measured.results if result.family == family]
+    )
     for family in dict.fromkeys(candidate.family for candidate in candidates)
 }
 figure = figures.fidelity_diversity(curves, {})
@@ -89,11 +103,11 @@ figure = figures.fidelity_diversity(curves, {})
 # The recommendation
 # ------------------
 #
-# For each goal there is one recommendation: fidelity, balanced or diversity. It brings the settings for the
-# draws.
+# For each goal there is one recommendation: fidelity, balanced or diversity. It
+# brings the settings for the draws.
 
 best = el.recommend(state, measured, goal="balanced")
-print(best.reason)
+print(textwrap.fill(best.reason, 88))
 
 draws = el.sample(el.key(2), best.state, 24, **best.options)
 figure = el.images_of(draws, lambda z: decode_latents(autoencoder, z), columns=12)

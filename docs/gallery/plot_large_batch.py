@@ -2,17 +2,18 @@
 A million rows into a file
 ==========================
 
-A file can hold more draws than the memory. ``el.generate`` draws, checks and writes them in chunks. It goes
-on after an interruption, and it leaves the same bytes for the same key.
+A file can hold more draws than the memory. ``el.generate`` draws, checks and writes
+them in chunks. It goes on after an interruption, and it leaves the same bytes for the
+same key.
 """
 
 # %%
 # One million latents
 # -------------------
 #
-# The name of the output chooses the format. ``.zarr`` is a folder of shards that many programs read. The
-# gauge of each row is written beside its latents. The rate below is that of the machine that built this
-# page.
+# The name of the output chooses the format. ``.zarr`` is a folder of shards that many
+# programs read. The gauge of each row is written beside its latents. The rate below
+# is that of the machine that built this page.
 
 import tempfile
 import time
@@ -31,14 +32,24 @@ out = Path(tempfile.mkdtemp()) / "latents.zarr"
 settings = {"law": "uniform", "level": 2}
 
 started = time.perf_counter()
-el.generate(el.key(0), state, 1_000_000, out, **settings, dtype="float16", beside=["gauge"], progress=False)
+el.generate(
+    el.key(0),
+    state,
+    1_000_000,
+    out,
+    **settings,
+    dtype="float16",
+    beside=["gauge"],
+    progress=False,
+)
 seconds = time.perf_counter() - started
 
 n_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
 print(f"{seconds:.1f} s, {1e6 / seconds:,.0f} rows/s, {n_bytes / 1e6:.0f} MB")
 
 # %%
-# Ten million rows take ten times as long and as much of the disk. They take no more memory.
+# Ten million rows take ten times as long and as much of the disk. They take no more
+# memory.
 #
 # Read some rows
 # --------------
@@ -63,8 +74,9 @@ figure = figures.image_grid(decode_latents(autoencoder, some), columns=8, labels
 # Every row by its number
 # -----------------------
 #
-# The rows of one key form an infinite sequence. ``sample_at`` draws any of its rows without the rows
-# before, and gives what the file holds, up to the rounding to 16 bits.
+# The rows of one key form an infinite sequence. ``sample_at`` draws any of its rows
+# without the rows before, and gives what the file holds, up to the rounding to 16
+# bits.
 
 draws = el.sample_at(el.key(0), state, rows, **settings)
 print("largest difference:", np.abs(np.asarray(draws.latents) - some).max())

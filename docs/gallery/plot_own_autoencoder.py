@@ -2,17 +2,18 @@
 An autoencoder of your own
 ==========================
 
-The encoder and the decoder may come from PyTorch, Keras, or any other framework. The package sees only
-arrays: latents go in, and latents come out. This page runs without PyTorch, so a network of scikit-learn
-stands in for it. The last section shows the same steps for a PyTorch model.
+The encoder and the decoder may come from PyTorch, Keras, or any other framework. The
+package sees only arrays: latents go in, and latents come out. This page runs without
+PyTorch, so a network of scikit-learn stands in for it. The last section shows the
+same steps for a PyTorch model.
 """
 
 # %%
 # Any encoder and any decoder
 # ---------------------------
 #
-# A scikit-learn network is trained to reproduce handwritten digits through a layer of 16 units. Its first
-# half is the encoder, and its second half is the decoder.
+# A scikit-learn network is trained to reproduce handwritten digits through a layer of
+# 16 units. Its first half is the encoder, and its second half is the decoder.
 
 import warnings
 
@@ -29,7 +30,10 @@ pixels = digits.data / 16  # (1797, 64), each in [0, 1]
 
 with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
     network = MLPRegressor(
-        hidden_layer_sizes=(128, 16, 128), max_iter=60, learning_rate_init=3e-3, random_state=0
+        hidden_layer_sizes=(128, 16, 128),
+        max_iter=60,
+        learning_rate_init=3e-3,
+        random_state=0,
     )
     network.fit(pixels, pixels)
 weights = list(zip(network.coefs_, network.intercepts_, strict=True))
@@ -53,8 +57,8 @@ def decoder(z):  # (n, 16) latents to (n, 64) pixels
 # Draws of a chosen digit
 # -----------------------
 #
-# The latents of ten digits are ten groups, so a mixture with one part for each label describes them. The
-# label then chooses the digit.
+# The latents of ten digits are ten groups, so a mixture with one part for each label
+# describes them. The label then chooses the digit.
 
 latents = encoder(pixels)
 shape = el.fit_by_label(latents, digits.target)
@@ -70,8 +74,9 @@ figure = figures.strips(rows, [str(digit) for digit in range(10)])
 # Many images into a file
 # -----------------------
 #
-# ``el.generate`` takes the decoder as a function from latents (n, D) to images (n, height, width,
-# channels). It draws, decodes and writes at the same time, and the same call goes on after an interruption.
+# ``el.generate`` takes the decoder as a function from latents (n, D) to images (n,
+# height, width, channels). It draws, decodes and writes at the same time, and the
+# same call goes on after an interruption.
 
 import tempfile
 
@@ -89,8 +94,8 @@ np.load(out).shape
 # The same with PyTorch
 # ---------------------
 #
-# This block is not run here. Tensors go to JAX and come back by DLPack, which copies nothing. ``encoder``
-# and ``decoder`` are two ``torch.nn.Module`` objects.
+# This block is not run here. Tensors go to JAX and come back by DLPack, which copies
+# nothing. ``encoder`` and ``decoder`` are two ``torch.nn.Module`` objects.
 #
 # .. code-block:: python
 #
