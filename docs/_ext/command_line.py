@@ -70,11 +70,12 @@ def _escaped(text: str) -> str:
 
 
 def _fill(app: Sphinx, page: str, source: list[str]) -> None:
-    if page == _PAGE:
-        names = command_names()
-        if not names or _MARK not in source[0]:
-            _log.warning("cli: expected commands, and the line %r; got %r", _MARK, names, location=page)
-        source[0] = source[0].replace(_MARK, "\n".join(map(section, names)))
+    if page != _PAGE:
+        return
+    sections = [section(name) for name in command_names()]
+    if _MARK not in source[0] or not sections or not all("`-h, --help`" in one for one in sections):
+        _log.warning("cli: expected the line %s, and options of every command", _MARK, location=page)
+    source[0] = source[0].replace(_MARK, "\n".join(sections))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

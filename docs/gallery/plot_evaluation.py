@@ -9,8 +9,8 @@ neither the autoencoder nor the shape has seen.
 """
 
 # %%
-# What is compared
-# ----------------
+# The candidates
+# --------------
 #
 # Each family is one way to draw, and its dial is the spread: the standard deviation
 # of the draws over that of the latents. The families here are one ellipsoid with two
