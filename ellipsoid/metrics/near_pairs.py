@@ -288,9 +288,9 @@ class PairBlock:
             near = near | (squares <= self._limits(reach_a, errors_a, errors_b)[:, None])
         if reach_b is not None:
             near = near | (squares <= self._limits(reach_b, errors_b, errors_a)[None, :])
-        flat = xp.flatnonzero(near)
-        i, j = np.divmod(np.asarray(flat), squares.shape[1])
-        values = np.asarray(squares.ravel()[flat], np.float64) * self.a.unit**2
+        # A third of the time that `nonzero` takes.
+        i, j = np.divmod(np.asarray(xp.flatnonzero(near)), squares.shape[1])
+        values = np.asarray(squares[i, j], np.float64) * self.a.unit**2
         pairs = Pairs(self.rows_a.start + i, self.rows_b.start + j, values, errors_a[i] + errors_b[j])
         return pairs.where(i != j) if self.same else pairs
 
