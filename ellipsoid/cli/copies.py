@@ -37,9 +37,10 @@ class Copies:
     other and of the training data."""
     out: Path = Path("copies.html")
     """File (.html) for the page with the result and the nearest pairs side by side."""
-    features: Literal["pixels", "efficientnet"] = "pixels"
-    """Features that images are compared by: principal components of the pixels, or the features of
-    EfficientNet-Lite0, if the extra "judges" is installed."""
+    features: Literal["pixels", "efficientnet", "faces"] = "pixels"
+    """Features that images are compared by: principal components of the pixels; the features of
+    EfficientNet-Lite0, if the extra "judges" is installed; or those of identity, for aligned faces, if the
+    extra "faces" is installed."""
     image_size: int | None = None
     """Height and width that all images are resized to. By default those of the training images."""
     standardise: bool | None = None

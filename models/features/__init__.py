@@ -4,6 +4,8 @@ from ellipsoid.models.features.choose import FeatureName as FeatureName
 from ellipsoid.models.features.choose import feature_space as feature_space
 from ellipsoid.models.features.efficientnet import EfficientNetFeatures as EfficientNetFeatures
 from ellipsoid.models.features.efficientnet import efficientnet_features as efficientnet_features
+from ellipsoid.models.features.faces import FaceFeatures as FaceFeatures
+from ellipsoid.models.features.faces import face_features as face_features
 from ellipsoid.models.features.inception import InceptionFeatures as InceptionFeatures
 from ellipsoid.models.features.inception import inception_features as inception_features
 from ellipsoid.models.features.latents import LatentFeatures as LatentFeatures

@@ -9,6 +9,7 @@ import numpy as np
 
 from ellipsoid.models.autoencoder import ImageAutoencoder
 from ellipsoid.models.features.efficientnet import efficientnet_features
+from ellipsoid.models.features.faces import face_features
 from ellipsoid.models.features.inception import inception_features
 from ellipsoid.models.features.latents import latent_features
 from ellipsoid.models.features.learning import FeatureNetworkConfig
@@ -16,7 +17,7 @@ from ellipsoid.models.features.network import NetworkFeatures, train_network
 from ellipsoid.models.features.pixels import pixel_features
 from ellipsoid.models.features.space import FeatureSpace
 
-FeatureName = Literal["pixels", "latents", "network", "efficientnet", "inception"]
+FeatureName = Literal["pixels", "latents", "network", "efficientnet", "faces", "inception"]
 
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ def feature_space(
 
     Parameters
     ----------
-    name : {"pixels", "latents", "network", "efficientnet", "inception"}
+    name : {"pixels", "latents", "network", "efficientnet", "faces", "inception"}
     images : (n, height, width, channels) uint8 array, optional
         Training images: needed for "pixels", and for "network" to be trained on.
     labels, path, horizontal_flip
@@ -58,8 +59,8 @@ def feature_space(
     FileNotFoundError
         If there is no file of Inception's weights at the path given.
     ImportError
-        If torch-fidelity, which "inception" needs, or the package with the weights of "efficientnet" is not
-        installed.
+        If torch-fidelity, which "inception" needs, dlib, which "faces" needs, or the package with the weights
+        of "efficientnet" or "faces" is not installed.
 
     Examples
     --------
@@ -82,6 +83,7 @@ def feature_space(
         "latents": lambda: latent_features(_given("autoencoder", autoencoder, name)),
         "network": network,
         "efficientnet": efficientnet_features,
+        "faces": face_features,
         "inception": lambda: inception_features(weights, download=download),
     }
     if name not in makers:

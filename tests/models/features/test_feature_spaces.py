@@ -101,7 +101,7 @@ def test_feature_space_by_name(images, autoencoder, network, tmp_path):
     [
         (
             {"name": "vgg"},
-            "name: expected one of pixels, latents, network, efficientnet, inception; got 'vgg'",
+            "name: expected one of pixels, latents, network, efficientnet, faces, inception; got 'vgg'",
         ),
         ({"name": "pixels"}, "images: expected what the pixels features are made from; got None"),
         ({"name": "network"}, "images: expected what the network features are made from; got None"),
