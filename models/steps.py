@@ -20,6 +20,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ellipsoid.models.autoencoder import as_floats
 from ellipsoid.models.configs import TrainConfig as TrainConfig
+from ellipsoid.models.features.efficientnet import efficientnet_features
+from ellipsoid.models.perceptual import perceptual_errors
 from ellipsoid.optimizer import make_optimizer
 from ellipsoid.random import key
 
@@ -72,6 +74,8 @@ class Steps:
         self._everywhere = NamedSharding(mesh, PartitionSpec())
         self._dealt_out = NamedSharding(mesh, PartitionSpec("images"))
         self._key = self.place(key(config.seed))
+        # An argument of the step: as constants, 13 MB of weights would be compiled into it.
+        self._judge = self.place(efficientnet_features().network) if config.perceptual else None
         # What the compiled functions do not depend on is left out: another seed compiles nothing anew.
         settings = replace(config, epochs=1, steps=None, batch_size=1, validation_fraction=0.0, seed=0)
         self._step, self._loss = _compiled(graph, settings, n_steps, self._everywhere)
@@ -103,7 +107,7 @@ class Steps:
             The mean squared error before the step; not waited for.
         """
         images, weight = jax.device_put((images, weight), self._dealt_out)
-        return self._step(state, self._key, np.uint32(number), images, weight)
+        return self._step(state, self._key, np.uint32(number), images, weight, self._judge)
 
     def loss(self, weights: Any, images: np.ndarray, weight: np.ndarray) -> Array:
         """Mean squared error of uint8 images that count by `weight`; not waited for."""
@@ -117,15 +121,17 @@ def _compiled(graph, config, n_steps, everywhere):
     # The graph is bound here, not a static argument: hashing it takes 0.1 ms a call.
     optimizer = _optimizer(config, n_steps)
 
-    def step(state, key, number, images, weight):
+    def step(state, key, number, images, weight, judge: Any = None):
         augment_key, noise_key = jr.split(jr.fold_in(key, number))
         pixels = as_floats(_augmented(augment_key, images, config))
 
         def objective(weights):
-            error, latents = _error(graph, config, weights, pixels, weight, noise_key)
-            # The last batch of an epoch is filled up with images of weight zero.
-            size = jnp.sum(jnp.mean(jnp.square(latents), axis=1) * weight) / jnp.sum(weight)
-            return error + config.latent_l2 * size, error
+            decoded, latents = _reconstructed(graph, config, weights, pixels, noise_key)
+            error = _mean(_squared_errors(decoded, pixels), weight)
+            loss = error + config.latent_l2 * _mean(jnp.mean(jnp.square(latents), axis=1), weight)
+            if config.perceptual:
+                loss += config.perceptual * _mean(perceptual_errors(judge, decoded, pixels), weight)
+            return loss, error
 
         gradient, error = jax.grad(objective, has_aux=True)(state.weights)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.weights)
@@ -139,7 +145,9 @@ def _compiled(graph, config, n_steps, everywhere):
         return lax.with_sharding_constraint(TrainState(weights, optimizer_state, ema), everywhere), error
 
     def validation_loss(weights, images, weight):
-        return _error(graph, config, weights, as_floats(images), weight)[0]
+        pixels = as_floats(images)
+        decoded, _ = _reconstructed(graph, config, weights, pixels)
+        return _mean(_squared_errors(decoded, pixels), weight)
 
     return jax.jit(step, donate_argnums=0), jax.jit(validation_loss)
 
@@ -169,13 +177,21 @@ def _augmented(key, images, config):
     return images
 
 
-def _error(graph, config, weights, pixels, weight, noise_key=None):
-    """Weighted mean squared error of the reconstructions, and the latents."""
+def _reconstructed(graph, config, weights, pixels, noise_key=None):
+    """Reconstructions of the images, and their latents."""
     precision = config.precision or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
     autoencoder = nnx.merge(graph, jax.tree.map(lambda leaf: leaf.astype(precision), weights))
     latents = autoencoder.encoder(pixels.astype(precision)).astype(jnp.float32)
     decoded = latents
     if noise_key is not None and config.latent_noise:
         decoded += config.latent_noise * jr.normal(noise_key, latents.shape)
-    errors = jnp.mean(jnp.square(autoencoder.decoder(decoded.astype(precision)) - pixels), axis=(1, 2, 3))
-    return jnp.sum(errors * weight) / jnp.sum(weight), latents
+    return autoencoder.decoder(decoded.astype(precision)), latents
+
+
+def _squared_errors(images, others):
+    return jnp.mean(jnp.square(images - others), axis=(1, 2, 3))
+
+
+def _mean(values, weight):
+    """Weighted mean: the last batch of an epoch is filled up with images of weight zero."""
+    return jnp.sum(values * weight) / jnp.sum(weight)

@@ -147,11 +147,13 @@ def _merged(folder: RunFolder, description: dict[str, Any]) -> dict[str, Any]:
     present = folder.read_config()
     if "imported" in present:
         raise ValueError(f"{folder.path} holds an imported autoencoder: choose another run folder")
+    # A run of an earlier version lacks the options that are newer, and was trained without them.
+    defaults = {"autoencoder": {}, "training": dataclasses.asdict(TrainConfig())}
     changed = [
         f"{part}.{name}"
-        for part in ("autoencoder", "training")
+        for part, of_part in defaults.items()
         for name, value in description[part].items()
-        if present[part].get(name) != value
+        if (of_part | present[part]).get(name) != value
     ]
     if _is_longer(description["training"], present["training"]):
         changed = [name for name in changed if name not in ("training.epochs", "training.steps")]
