@@ -94,6 +94,9 @@ def data_copying_test(
         "generated", generated, "train", train, least=_LEAST_IN_CELL, least_second=n_cells
     )
     unseen = check_matrix("unseen", unseen, _LEAST_IN_CELL, n_columns=train.shape[1])
+    # k-means takes rows of the type alone that it was fitted to.
+    kind = np.result_type(generated, train, unseen, np.float32)
+    generated, train, unseen = (rows.astype(kind, copy=False) for rows in (generated, train, unseen))
     cells = KMeans(n_cells, n_init=1, random_state=0).fit(train)  # pyright: ignore[reportArgumentType]
 
     def distances_in(rows, cell):

@@ -30,6 +30,8 @@ def test_score_is_what_the_definition_says():
     assert result.score.value == pytest.approx(literal(generated, train, unseen, 4))
     assert result.score.value < data_copying_test(generated[:150], train, unseen, n_cells=4).score.value
     assert result.cell_shares.sum() == pytest.approx(1)
+    rounded = data_copying_test(generated, train.astype(np.float32), unseen, n_cells=4)
+    assert rounded.score.value == pytest.approx(result.score.value, abs=0.5)
 
 
 def p_values(seeds, copies):
