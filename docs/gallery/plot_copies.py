@@ -43,7 +43,7 @@ for name, generated in {"honest": honest, "cheat": cheat}.items():
     result = metrics.copy_test(generated, latents, unseen_latents)
     print(
         f"{name:7} near {result.share.value:.1%}, expected {result.expected:.1%}, "
-        f"p-value {result.p_value:.2g}"
+        f"p-value {result.p_value:.3f}"
     )
 
 # %%

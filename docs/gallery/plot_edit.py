@@ -22,9 +22,8 @@ from ellipsoid import figures
 from ellipsoid.models import decode_latents, procedural_faces
 from ellipsoid.runs import load_autoencoder
 
-faces = procedural_faces(
-    6000, size=32, key=el.key(0)
-)  # the training images of the first example
+# These are the training images of the first example, with the attributes of each.
+faces = procedural_faces(6000, size=32, key=el.key(0))
 latents = np.load("run/latents.npy")
 state = el.fit(latents)
 directions = el.directions(latents, faces.attributes, state=state)
@@ -63,7 +62,7 @@ figure = figures.strips(
 # A straight line between two points inside a convex region stays inside. The gauge
 # says so for every point of the way.
 
-ends = unseen_latents[[2, 5]]
+ends = unseen_latents[[4, 1]]
 path = el.interpolate(state, *ends, 9, level=5)
 figure = figures.strips(
     [decode_latents(autoencoder, path.latents)],

@@ -35,7 +35,8 @@ new = {
     )
     for kind, n in zip(*np.unique(kinds[1::2], return_counts=True), strict=True)
 }
-{kind: values.shape for kind, values in new.items()}
+for kind, values in new.items():
+    print(kind, values.shape)
 
 # %%
 # Each panel shows two measurements. The new rows have the ranges and the correlations
