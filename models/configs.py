@@ -176,6 +176,6 @@ class TrainConfig:
         if self.precision not in (None, "float32", "bfloat16"):
             raise ValueError(f"precision: expected float32, bfloat16 or None; got {self.precision!r}")
         if self.perceptual:
-            from ellipsoid.models.features.efficientnet import efficientnet_features
+            from ellipsoid.models.features.packaged import EFFICIENTNET
 
-            efficientnet_features()
+            EFFICIENTNET.find("perceptual")

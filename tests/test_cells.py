@@ -14,6 +14,7 @@ def test_what_is_shown_is_text():
     assert "<script>" not in table + preformatted(HOSTILE)
 
 
+@pytest.mark.slow
 def test_shapes_and_draws_and_advice_show_themselves(make_state):
     state = make_state(3, 5)
     assert "<td>3 of 5</td>" in state._repr_html_()

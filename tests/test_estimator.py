@@ -133,6 +133,7 @@ def test_log_density(latents, law):
     np.testing.assert_allclose(log_density[inside], expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_flow_in_the_place_of_a_state(latents, monkeypatch):
     """With a random field: that a fit learns something is tested beside it."""
 

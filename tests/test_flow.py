@@ -187,6 +187,7 @@ def test_density_over_scores_is_that_of_one_ellipsoid(small_flow, draws):
     np.testing.assert_allclose(np.where(np.isfinite(of_latents), of_latents, exact), exact, rtol=0, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_density_over_latents_is_divided_by_the_determinant(small_flow, draws):
     """Held against differences of a float64 version of the whole way."""
     y, k, step = np.asarray(draws.scores[:64], float), 3, 1e-5
@@ -285,6 +286,7 @@ def test_select_refuses(small_flow, label, error, message):
         small_flow.select(label)
 
 
+@pytest.mark.slow
 def test_a_flow_without_labels_has_none_to_draw(make_state):
     flow = flow_of(make_state(3), random_field(3))
     with pytest.raises(ValueError, match=r"label: expected None, since only a flow .* has labels; got 'low'"):

@@ -230,6 +230,7 @@ def test_draws_and_latents_of_a_mixture(mixture, law):
     np.testing.assert_allclose(under_jit, logs, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_draws_of_a_mixture_on_the_boundary_are_inside(mixture):
     """Through float32 latents near 500 a gauge at this level loses 1e-2; scores of the own part don't."""
     draws = el.sample(el.key(0), mixture, 400, law="uniform", level=0.005)

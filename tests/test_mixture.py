@@ -143,6 +143,7 @@ def test_log_prob_is_the_weighted_sum(mixture):
     np.testing.assert_allclose(log_density, np.log(density), rtol=0, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_log_prob_integrates_to_one():
     rng = np.random.default_rng(3)
     z = np.concatenate([rng.normal(size=(300, 2)), rng.normal(4, 0.5, (200, 2))])
@@ -322,6 +323,7 @@ def test_generate(mixture, tmp_path):
     assert np.load(tmp_path / "x.npy").shape == (10, 4, 4, 3)
 
 
+@pytest.mark.slow
 def test_generate_goes_on_with_the_same_mixture_only(mixture, tmp_path):
     def stop(z):
         raise KeyboardInterrupt

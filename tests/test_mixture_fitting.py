@@ -224,6 +224,7 @@ def test_several_parts_for_a_label():
     assert el.fit_by_label(z[:5], list("abcde"), 2, n_parts=3).n_parts == 5  # no more than there are rows
 
 
+@pytest.mark.slow
 def test_chunks_that_do_not_meet_a_label_change_nothing(monkeypatch):
     z, part, _, _ = three_parts(700, seed=4)
     whole = el.fit_by_label(z, part, n_parts=2)

@@ -29,6 +29,7 @@ def test_a_long_gradient_is_clipped_and_a_short_one_is_not():
     assert norm(first_step(clip_norm=1e3)[1]) == pytest.approx(whole, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_weight_decay_shrinks_kernels_alone():
     plain, decayed = first_step()[0], first_step(weight_decay=0.5)[0]
     rate = 0.1 / 5  # of the first of five warm-up steps

@@ -90,6 +90,7 @@ def test_an_edited_image_is_that_of_the_edited_latents():
     assert len(names) == 2
 
 
+@pytest.mark.slow
 def test_commands(run_copy, tmp_path, capsys):
     run, labels = RunFolder(run_copy), tmp_path / "labels.npz"
     picture, strip = run_copy.parent / "picture.png", tmp_path / "strip.png"

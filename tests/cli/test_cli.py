@@ -69,6 +69,7 @@ def test_train_says_what_it_wrote_and_resumes(folder, run_copy, capsys):
     )
 
 
+@pytest.mark.slow
 def test_a_training_that_was_stopped_is_no_dead_end(folder, run_copy, tmp_path, monkeypatch, capsys):
     command = ["train", str(folder / "images"), "--out", str(run_copy), *SMALL[:-2], "--resume"]
     stop = "stopped after epoch 2; resuming goes on from there"

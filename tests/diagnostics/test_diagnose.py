@@ -47,6 +47,7 @@ def test_each_failure_of_an_assumption_raises_its_concern_and_no_other(case, exp
         assert (verdict.law, verdict.level) == ("redraw", el.DEFAULT_LEVEL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "d"), [(60, 2), (100, 10), (300, 2)])
 def test_few_latents_of_a_gaussian_raise_no_concern(n, d):
     alarms = 0
@@ -90,6 +91,7 @@ def test_numbers_of_a_gaussian_state():
     np.testing.assert_array_equal(measured.gauges <= 3, el.contains(state, latents, level=3.0, tolerance=0))
 
 
+@pytest.mark.slow
 def test_diagnose_works_with_fewer_components_than_dimensions_and_few_rows():
     latents = latents_of("gaussian", 60, 6)
     state = el.fit(latents, n_components=2)

@@ -252,6 +252,7 @@ def test_a_mixture_that_is_recommended_comes_back(toy, mixtures, tmp_path):
     assert by_advice.level == el.DEFAULT_LEVEL
 
 
+@pytest.mark.slow
 def test_a_flow_that_is_recommended_is_drawn_from(toy, make_flows, flow_folder, tmp_path):
     flow = make_flows(flow_folder)[0].recipe.state()
     toy.state.save(tmp_path / "state.npz")

@@ -116,6 +116,7 @@ def test_sliders_say_how_far_a_point_stays_inside(client, space):
     assert client.post("/api/spans", json={"level": 2.0, "moves": {"c2": 2.1}}).json() == {}
 
 
+@pytest.mark.slow
 def test_a_point_of_a_mixture_moves_on_the_axes_of_its_part(client, space):
     mixture = space.shapes["by label"]
     z = text_of(np.asarray(mixture.parts.mean[1]))

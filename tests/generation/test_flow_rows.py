@@ -19,6 +19,7 @@ def flow(make_state):
     return el.Flow(base, field, base.scale, jnp.float32(0.9), jnp.zeros(2), 4, ("low", "high"))
 
 
+@pytest.mark.slow
 def test_rows_of_a_flow_are_written_once(flow, tmp_path):
     settings = {"law": "normal", "level": 4.0, "label": "low"}
     options = {**settings, "chunk": 150, "progress": False}

@@ -41,6 +41,7 @@ def p_values(seeds, copies):
         yield data_copying_test(generated, train, unseen, n_cells=3).p_value
 
 
+@pytest.mark.slow
 def test_p_values_of_honest_rows_are_uniform_and_those_of_copies_are_not():
     assert stats.kstest(list(p_values(range(30), 0)), "uniform").pvalue > 1e-3
     assert stats.kstest(list(p_values(range(30), 60)), "uniform").pvalue < 1e-6

@@ -28,6 +28,7 @@ def test_gaussian_mmd_and_its_jackknife_are_those_of_loops():
     assert distance.error == pytest.approx(math.sqrt(variance), rel=0.5)
 
 
+@pytest.mark.slow
 def test_gaussian_mmd_of_normal_distributions_is_the_closed_form():
     d, wide, apart, bandwidth = 3, 1.5, 0.4, 2.0
 

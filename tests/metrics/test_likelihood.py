@@ -17,6 +17,7 @@ def log_likelihoods(rows, centres, log_variances):
     return logsumexp(weights + densities, axis=1) - d / 2 * np.log(2 * np.pi)
 
 
+@pytest.mark.slow
 def test_an_optimiser_finds_no_better_variances_nearby(monkeypatch):
     monkeypatch.setattr(likelihood, "_PAIRS", 500)
     monkeypatch.setattr(likelihood, "_GAIN", 1e-9)

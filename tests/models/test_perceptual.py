@@ -40,6 +40,7 @@ def literal(network, images, others):
     return total
 
 
+@pytest.mark.slow
 def test_error_is_that_of_normalised_features_at_four_depths(network):
     images, others = np.split(IMAGES.astype(np.float32) / 255, 2)
     compare = jax.jit(perceptual_errors)

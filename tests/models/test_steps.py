@@ -119,6 +119,7 @@ def test_the_settings_reach_the_optimiser(plain):
         np.testing.assert_allclose(decayed, expected, rtol=0, atol=3e-7)
 
 
+@pytest.mark.slow
 def test_the_average_follows_the_weights(plain):
     states, _, _ = run(20, learning_rate=RATE, ema_decay=0.5)
     expected = leaves(nnx.state(new()))

@@ -152,6 +152,7 @@ def test_a_finished_run_resumes_to_itself(trained, images):
     assert same(again, trained[0])
 
 
+@pytest.mark.slow
 def test_divergence_stops_with_advice(small_images, tmp_path):
     settings, out = TrainConfig(epochs=3, learning_rate=1e30), tmp_path / "run"
     with pytest.raises(TrainingDiverged, match=r"not finite at step \d+; try a lower learning_rate, or clip"):

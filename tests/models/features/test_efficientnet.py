@@ -159,7 +159,7 @@ def test_only_the_file_that_is_known_is_read(monkeypatch, content, tmp_path):
     (folder / "models" / WEIGHTS.name).write_bytes(content[:-1] + b"\1")
     with pytest.raises(ValueError, match=r"efficientnet: expected the weights of .*; got [0-9a-f]{64}"):
         feature_space("efficientnet")
-    unknown = efficientnet._WEIGHTS._replace(package="no_such_package")
-    monkeypatch.setattr(efficientnet, "_WEIGHTS", unknown)
+    unknown = efficientnet.EFFICIENTNET._replace(package="no_such_package")
+    monkeypatch.setattr(efficientnet, "EFFICIENTNET", unknown)
     with pytest.raises(ImportError, match=r'efficientnet needs .* pip install "efficientnet-lite0-pytorch'):
         feature_space("efficientnet")

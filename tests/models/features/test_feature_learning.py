@@ -77,6 +77,7 @@ def test_network_features_are_centred_and_scaled(faces, trained):
     np.testing.assert_allclose(correlations, np.eye(5), atol=0.1)
 
 
+@pytest.mark.slow
 def test_contrastive_loss_is_nt_xent(monkeypatch):
     """Against the sum as Chen et al. (2020) write it, one pair after another."""
 
@@ -122,11 +123,13 @@ def views(pixels, **changes):
     return np.asarray(_views(jr.key(1), pixels, settings, changed["horizontal_flip"]))
 
 
+@pytest.mark.slow
 def test_views_without_distortion_are_the_images():
     pixels = np.random.default_rng(0).random((N_VIEWS, VIEW_SIZE, VIEW_SIZE, 1), np.float32)
     np.testing.assert_allclose(views(pixels), pixels, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_views_are_distorted_as_the_settings_say():
     ramp = (np.arange(VIEW_SIZE, dtype=np.float32) + 0.5)[None, None, :, None] / VIEW_SIZE
     ramp = np.broadcast_to(ramp, (N_VIEWS, VIEW_SIZE, VIEW_SIZE, 1))
