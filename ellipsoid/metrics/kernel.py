@@ -53,6 +53,7 @@ def kernel_distance(x: ArrayLike, y: ArrayLike, *, degree: int = 3, progress: bo
     --------
     The distance of degree 1 compares the means alone, ``|mean_x - mean_y|^2 / D`` on average:
 
+    >>> import numpy as np
     >>> from ellipsoid.metrics import kernel_distance
     >>> x, y = np.random.default_rng(0).normal(size=(2, 500, 2)) + [[[0, 0]], [[1, 1]]]
     >>> print(kernel_distance(x, y, degree=1))
