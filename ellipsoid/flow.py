@@ -1,4 +1,4 @@
-"""The flow: a learned reversible map between latents and coordinates in which they are a centred Gaussian."""
+"""A learned reversible map between latents and coordinates in which they are a centred Gaussian."""
 
 import dataclasses
 import os
@@ -26,13 +26,13 @@ FORMAT = Format("ellipsoid.Flow", 1, "flow")
 class Flow:
     """Latents in curved coordinates: a PCA, and a velocity field from a normal distribution to the latents.
 
-    :meth:`project` whitens latents by the PCA and follows the field backwards, :meth:`reconstruct` goes
-    forwards; the second inverts the first up to rounding, within the subspace of the K components. Along the
-    axes of the scores the latents are nearly a centred Gaussian, so all that holds of one ellipsoid holds of
-    these scores: every distribution, region and level. A flow that has not learned anything is the PCA.
+    :meth:`project` whitens latents by the PCA and follows the field backwards. :meth:`reconstruct` follows it
+    forwards, and inverts the first up to rounding, within the subspace of the K components. Along the axes of
+    the scores, the latents are nearly a centred Gaussian. So every distribution, region and level of one
+    ellipsoid applies to these scores. A flow that has not learned anything is the PCA.
 
-    A frozen pytree, made by :func:`ellipsoid.fit_flow` and :meth:`load`, which check what they make; the
-    constructor does not. ``==`` compares as for :class:`PCAState`.
+    A flow is a frozen pytree. :func:`ellipsoid.fit_flow` and :meth:`load` make it and check it; the
+    constructor does not check. ``==`` compares as for :class:`PCAState`.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class Flow:
         return table_of_rows("Flow", rows)
 
     def _is_single(self) -> bool:
-        """Whether the fields hold the values of one flow."""
+        """Tell whether the fields hold the values of one flow."""
         return bool(has_values((self.velocity, self.scale, self.loss)) and is_one_state(self.base))
 
     @property
@@ -117,7 +117,7 @@ class Flow:
         return jnp.sqrt(self.base.explained_variance).astype(np.float32)
 
     def project(self, z: ArrayLike) -> jax.Array:
-        """Scores of latents: whitened by the PCA, carried backwards along the field, scaled to latent units.
+        """Whiten latents by the PCA, carry them backwards along the field, and scale them to latent units.
 
         Parameters
         ----------
@@ -141,7 +141,7 @@ class Flow:
         return pull(self.velocity, self.condition, scores / deviations, self.n_steps) * deviations
 
     def reconstruct(self, y: ArrayLike) -> jax.Array:
-        """Latents of scores: carried forwards along the field, and back from the principal axes.
+        """Carry scores forwards along the field, and from the principal axes back to latents.
 
         Parameters
         ----------
@@ -163,7 +163,7 @@ class Flow:
         return self.base.reconstruct(self.bend(y))
 
     def bend(self, y: ArrayLike) -> jax.Array:
-        """Scores on the principal axes of scores of the flow, ``(..., K)`` both.
+        """Give scores on the principal axes, ``(..., K)``, for scores of the flow, ``(..., K)``.
 
         Raises
         ------
@@ -177,7 +177,7 @@ class Flow:
         return push(self.velocity, self.condition, y / deviations, self.n_steps) * deviations
 
     def select(self, label: Label) -> Self:
-        """Flow of the latents that have a label.
+        """Give the flow of the latents that have a label.
 
         Parameters
         ----------

@@ -1,22 +1,22 @@
 r"""Fitting a flow: a PCA of the latents, then a velocity field learned by flow matching.
 
-The network learns from pairs of a latent and a normal vector, at a random angle between them, to tell the
-velocity. Its weights are averaged over the last steps. Some latents are held out, by which the best average
-is chosen: a field that no held-out latent speaks for stays the identity, which is the PCA.
+The network learns the velocity from pairs of a latent and a normal vector, at a random angle between them.
+Its weights are averaged over the last steps. The best average is chosen by latents that are held out. If no
+field is better than none on them, the flow stays the identity, which is the PCA.
 
-The smallest components are mostly noise, and of no account in images. So the network sees the whitened
-latents times their standard deviations, and an error counts by the standard deviation of its component:
-with few latents in many dimensions it learns the large components first.
+The smallest components are mostly noise and hardly show in images. So the network sees the whitened latents
+times their standard deviations, and an error counts by the standard deviation of its component. With few
+latents in many dimensions, the network then learns the large components first.
 
-Latents and normal vectors are paired so that they lie near to each other (Tong et al., "Improving and
-generalizing flow-based generative models with minibatch optimal transport", 2023): the way from one to the
-other is short, and there is less to learn. In component k the two then have a correlation, the cosine of an
-opening :math:`\omega_k`. The path at the share f of the way,
+Each latent is paired with a normal vector that lies near it (Tong et al., "Improving and generalizing
+flow-based generative models with minibatch optimal transport", 2023). The path between the two is short, and
+there is less to learn. In component k the two then have a correlation, the cosine of an opening
+:math:`\omega_k`. At the fraction f of the path, the point
 
 .. math:: w_k = \frac{\sin((1 - f)\,\omega_k)\, x_{0k} + \sin(f \omega_k)\, x_{1k}}{\sin \omega_k},
 
-keeps the variance 1 all along, and the velocity of Gaussian latents is zero everywhere. Rows of a label are
-not paired so: near to one label, the normal vectors would not be normal. Their opening is a right angle.
+has variance 1, and the velocity of Gaussian latents is zero everywhere. Rows with labels are not paired in
+this way: the normal vectors near one label would not be normal. Their opening is a right angle.
 """
 
 import functools
@@ -51,10 +51,10 @@ from ellipsoid.velocity import END, Velocity, pull, push, untrained
 N_STEPS = (8, 12, 16, 24, 32, 48, 64)
 
 _BATCH_ROWS = 512
-# Rows that are paired with as many normal vectors at a time. In groups of 512 the two are hardly nearer to
-# each other, and pairing takes ten times as long.
+# Number of rows that are paired with as many normal vectors at a time. Groups of 512 give hardly nearer
+# pairs, and take ten times as long.
 _PAIRED_ROWS = 128
-# Correlation of pairs at most: the opening stays away from 0.
+# Largest correlation of pairs: it keeps the opening away from 0.
 _MOST_CORRELATION = 0.98
 _CHUNK_STEPS = 100
 _LEARNING_RATE = 2e-3
@@ -62,24 +62,24 @@ _WEIGHT_DECAY = 0.1
 _CLIP_NORM = 1.0
 _AVERAGING = 0.999
 _HELD_OUT = 0.05
-# Pairs by which held-out latents are judged.
+# Number of pairs that judge a field on held-out latents.
 _JUDGED_PAIRS = 8192
-# Training stops when its best is so many of all steps ago.
+# Training stops when the best average is older than this share of all steps.
 _PATIENCE = 0.25
 
 # Seconds between two saves of a training.
 _SAVE_SECONDS = 30
-# Points by which the number of steps along the field is chosen, and how far they may come out apart and come
-# back apart, in standard deviations.
+# Number of points that choose the number of steps along the field, their largest distance from points of
+# twice as many steps, and their largest distance from themselves after the way back, in standard deviations.
 _N_PROBES = 1024
 _APART = 0.02
 _RETURNED = 1e-3
-# Numbers of random streams; those below are of batches and steps.
+# Numbers of random streams; smaller ones are for batches and steps.
 _JUDGE_STREAM = 2**31
 _STEPS_STREAM = 2**31 + 1
 _SPREAD_STREAM = 2**31 + 2
 _PAIRS_STREAM = 2**31 + 3
-# Standard deviations of scores that are tried.
+# Standard deviations of scores to try.
 _SPREADS = (0.9, 1.0, 1.1, 1.2)
 
 _TRAINING = Format("ellipsoid.FlowTraining", 2, "flow in training")
@@ -183,9 +183,9 @@ def fit_flow(
 
 
 def _spread(velocity: Velocity, condition: jax.Array, n_steps: int, data: "_Data") -> float:
-    """Find the standard deviation of the scores whose latents have the variance of those that were learned.
+    """Find the standard deviation of scores at which draws vary as the latents do.
 
-    A field that has not learned all sends normal scores to latents that vary less.
+    A field that has not learned everything sends normal scores to latents that vary less.
     """
     x0 = jr.normal(jr.fold_in(data.key, _SPREAD_STREAM), (_N_PROBES, velocity.entry.shape[0]))
 
@@ -193,14 +193,15 @@ def _spread(velocity: Velocity, condition: jax.Array, n_steps: int, data: "_Data
         return float(jnp.sum(jnp.square(x * data.frame.sizes[None])))
 
     variances = [variance(push(velocity, condition, s * x0, n_steps)) for s in _SPREADS]
-    # The probes have not quite the variance 1 themselves.
+    # The variance of the probes is not quite 1.
     variances = np.array(variances) / variance(x0)
     return float(np.interp(1.0, variances, _SPREADS)) if (np.diff(variances) > 0).all() else 1.0
 
 
 def _fewest_steps(velocity: Velocity, condition: jax.Array, key: jax.Array) -> int:
-    """Fewest of `N_STEPS` that are as good as twice as many."""
-    # From the middle of the draws to the outermost of ten millions, where the field is steepest.
+    """Find the fewest of `N_STEPS` that are as good as twice as many."""
+    # The points range from the middle of the draws to the outermost of ten million, where the field is
+    # steepest.
     k = velocity.entry.shape[0]
     x0 = jr.normal(jr.fold_in(key, _STEPS_STREAM), (_N_PROBES, k))
     radii = np.sqrt(2 * scipy.special.gammainccinv(k / 2, np.geomspace(0.5, 1e-7, _N_PROBES)))
@@ -219,7 +220,7 @@ def _fewest_steps(velocity: Velocity, condition: jax.Array, key: jax.Array) -> i
 
 
 class _Frame(NamedTuple):
-    """What is known of each component before training, all float32.
+    """Facts about each component that are known before training, all float32.
 
     Attributes
     ----------
@@ -275,7 +276,7 @@ class _Data(NamedTuple):
         return np.arccos(np.clip(correlations, 0, _MOST_CORRELATION))
 
     def take(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Whitened rows ``(m, K)`` and their conditions ``(m, C)``, both float32."""
+        """Give whitened rows ``(m, K)`` and their conditions ``(m, C)``, both float32."""
         scores = np.asarray(self.base.project(self.rows[index]), np.float32)
         deviations = np.sqrt(np.asarray(self.base.explained_variance, np.float32))
         return scores / deviations, self.conditions[index].astype(np.float32)
@@ -291,13 +292,13 @@ class _Data(NamedTuple):
         if not conditions.shape[1]:
             weighted = x1 * np.square(self.frame.sizes)
             for rows in row_slices(len(x1), _PAIRED_ROWS):
-                # NumPy's product of so small matrices wakes threads that then wait at full load.
+                # NumPy's product of matrices this small wakes threads that then wait at full load.
                 products = np.asarray(jnp.matmul(weighted[rows], x0[rows].T))
                 x0[rows] = x0[rows][scipy.optimize.linear_sum_assignment(products, maximize=True)[1]]
         return x0, x1, conditions
 
     def batches(self, chunk: int, n_steps: int) -> tuple[np.ndarray, ...]:
-        """Pairs of one chunk of steps, ``(steps, rows, K)`` twice, and conditions ``(steps, rows, C)``."""
+        """Give a chunk's pairs, ``(steps, rows, K)`` twice, and conditions ``(steps, rows, C)``."""
         size = n_steps, min(_BATCH_ROWS, 4 * len(self.train))
         rng = as_generator(jr.fold_in(self.key, chunk + 1))
         index = self.train[rng.integers(len(self.train), size=math.prod(size))]
@@ -338,9 +339,9 @@ class _Training(NamedTuple):
 def _squared_error(
     velocity: Velocity, frame: _Frame, x0: Any, x1: Any, conditions: Any, angle: Any
 ) -> jax.Array:
-    """Squared error of the velocity for each pair, ``(n,)``, each component weighted by its size.
+    """Give the squared error of the velocity for each pair, ``(n,)``, weighted by the sizes of components.
 
-    In training the network sees points times the sizes.
+    The network is trained on points times the sizes.
     """
     w, rate = _path(frame, x0, x1, angle)
     predicted = _of_whitened(velocity, frame.sizes)(w, velocity.embed(angle, conditions))
@@ -348,7 +349,7 @@ def _squared_error(
 
 
 def _path(frame: _Frame, x0: Any, x1: Any, angle: Any) -> tuple[jax.Array, jax.Array]:
-    """Points on the ways of pairs at angles ``(n,)``, and their velocities."""
+    """Give points on the paths of pairs at angles ``(n,)``, and their velocities."""
     openings = jnp.asarray(frame.openings)[None]
     gone = angle[:, None] * (openings / np.float32(END))
     left = openings - gone
@@ -358,7 +359,7 @@ def _path(frame: _Frame, x0: Any, x1: Any, angle: Any) -> tuple[jax.Array, jax.A
 
 
 def _of_whitened(velocity: Velocity, sizes: Any) -> Velocity:
-    """Velocity of whitened points, of one that sees them times the sizes."""
+    """Turn a velocity that takes points times the sizes into one that takes whitened points."""
     return velocity._replace(entry=velocity.entry * sizes[:, None])
 
 
@@ -371,7 +372,8 @@ def _angles_and_labels(key: jax.Array, conditions: jax.Array) -> tuple[jax.Array
     n = len(conditions)
     angle_key, order_key, share_key, hide_key = jr.split(key, 4)
     angle = (jr.permutation(order_key, n) + jr.uniform(angle_key, (n,))) * np.float32(END / n)
-    # Most rows show all of their labels, some none, and some a random share: every subset is learned.
+    # Most rows show all of their labels, some show none, and some show a random share: the network learns
+    # every subset.
     share = jnp.clip(4 * jr.uniform(share_key, (n, 1)) - np.float32(0.6), 0, 1)
     shown = jr.uniform(hide_key, conditions.shape) < share
     return angle, jnp.where(shown, conditions, 0)
@@ -402,7 +404,7 @@ def _program(n_steps: int) -> _Program:
             gradient = jax.grad(loss)(velocity, frame, *batch, jr.fold_in(key, step))
             update, moments = optimizer.update(gradient, moments, velocity)
             velocity = optax.apply_updates(velocity, update)
-            # A running mean at first, then a window of the last thousand steps.
+            # The average runs over all steps at first, then over the last thousand.
             kept = jnp.minimum(_AVERAGING, (1 + step) / (10 + step))
             average = jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, average, velocity)
             return (velocity, average, moments), None
@@ -442,11 +444,11 @@ class _Judge(NamedTuple):
         return cls((data.frame, x0, x1, conditions, angle), row, untrained)
 
     def losses(self, program: _Program, velocity: Velocity) -> np.ndarray:
-        """Squared error of each pair."""
+        """Give the squared error of each pair."""
         return np.asarray(program.judge(velocity, *self.pairs), np.float64)
 
     def is_better(self, losses: np.ndarray) -> bool:
-        """Whether a field is better than none by more than two standard errors over the latents."""
+        """Tell whether a field beats none by more than two standard errors over the latents."""
         gains = np.bincount(self.row, self.untrained - losses) / np.bincount(self.row)
         if len(gains) < 2:
             return False
@@ -456,7 +458,7 @@ class _Judge(NamedTuple):
 def _train(
     data: _Data, velocity: Velocity, n_steps: int, resume: Path | None, advance: Callable[..., None]
 ) -> tuple[Velocity, float]:
-    """Weights, for whitened points, of the least held-out loss, and that loss over that of zero velocity."""
+    """Find the weights of the least held-out loss, and give that loss over the loss of zero velocity."""
     program, judge = _program(n_steps), _Judge.of(data)
     state = _Training.begin(velocity, program, judge.untrained.mean())
     if resume is not None and resume.exists():
@@ -483,7 +485,7 @@ def _train(
 
 
 def _advanced(state: "_Training", program: _Program, judge: _Judge, data: _Data, n_steps: int) -> "_Training":
-    """State after the next chunk of steps."""
+    """Give the state after the next chunk of steps."""
     count = min(_CHUNK_STEPS, n_steps - state.step)
     batches = data.batches(state.step // _CHUNK_STEPS, count)
     weights = state.velocity, state.average, state.moments
@@ -500,7 +502,7 @@ def _advanced(state: "_Training", program: _Program, judge: _Judge, data: _Data,
 
 
 def _identity(data: _Data, state: _Training, n_steps: int) -> str:
-    """Digest of all that a training depends on."""
+    """Give a digest of everything that a training depends on."""
     sample = data.take(data.held[:256])
     return digest(
         (data.base, sample, jr.key_data(data.key), n_steps, jax.tree.map(jnp.shape, state.velocity))
@@ -513,7 +515,7 @@ def _save(path: Path, state: _Training, data: _Data, n_steps: int) -> None:
 
 
 def _load(path: Path, state: _Training, data: _Data, n_steps: int) -> _Training:
-    """State that was saved, in place of the one of the beginning."""
+    """Read the state that was saved, in place of the initial one."""
 
     def check(arrays: Entries, description: Description) -> _Training:
         if description["identity"] != _identity(data, state, n_steps):
@@ -522,7 +524,7 @@ def _load(path: Path, state: _Training, data: _Data, n_steps: int) -> _Training:
         saved = [arrays[str(i)] for i in range(len(leaves))]
         if [(np.shape(a), np.asarray(a).dtype) for a in leaves] != [(a.shape, a.dtype) for a in saved]:
             raise ValueError("expected arrays of other shapes or types; the file is damaged")
-        # Numbers of steps and losses are Python's.
+        # Numbers of steps and losses are Python numbers.
         kinds = (jnp.asarray if isinstance(leaf, jax.Array) else type(leaf) for leaf in leaves)
         return jax.tree.unflatten(structure, [kind(a) for kind, a in zip(kinds, saved, strict=True)])
 

@@ -1,19 +1,19 @@
 r"""Fitting a mixture of PCA states: by expectation-maximisation, or with parts for each label.
 
-In the scores of one PCA of all latents, divided by their standard deviations, part m has a weight, a centre
-and a covariance. With few rows a part would take the directions of its own rows for the whole space. So its
-covariance leans on the one that all parts have in common,
+One PCA of all latents gives scores, which are divided by their standard deviations. In these, part m has a
+weight, a centre and a covariance. With few rows, a part would take the directions of its own rows for the
+whole space. So its covariance is shrunk towards the one that all parts share,
 
 .. math::
     \Sigma_m = \frac{S_m + \nu \Sigma}{n_m + \nu}, \qquad \Sigma = \frac1n \sum_m S_m,
 
-with its rows' scatter :math:`S_m` about its centre, as if :math:`\nu` more rows of the common covariance had
-been seen: the maximum a posteriori under an inverse Wishart prior (Fraley and Raftery, 2007). A part of
-a thousand rows is its own; a part of one row has the shape of the others.
+with the scatter :math:`S_m` of its rows about its centre, as if :math:`\nu` more rows of the common
+covariance had been seen. This is the maximum a posteriori under an inverse Wishart prior (Fraley and Raftery,
+2007). A part of a thousand rows keeps its own shape; a part of one row has the shape of the others.
 
-What makes the latents likely is not what makes good images: rows of 256 components that no part has seen are
-far likelier with :math:`\nu = K`, while images come out better with :math:`\nu = 1`, where a part of thirty
-rows draws next to nothing but what lies between them (``benchmarks/quality.py``).
+The best likelihood and the best images need different priors. Unseen rows of 256 components are far likelier
+with :math:`\nu = K`. Images come out better with :math:`\nu = 1`, where a part of thirty rows draws little
+but points between them (``benchmarks/quality.py``).
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -36,10 +36,10 @@ from ellipsoid.state import PCAState
 
 #: Numbers of parts that :func:`fit_mixture` chooses from by default.
 N_PARTS = (1, 2, 5, 10, 20, 50)
-#: Highest number of labels, or combinations of attributes: more are taken for a mistake.
+#: Highest number of labels, or of combinations of attributes: more are taken for a mistake.
 MAX_GROUPS = 1024
 
-# Share of the rows by whose likelihood a number of parts is chosen.
+# Share of the rows whose likelihood chooses the number of parts.
 _HELD_OUT = 0.1
 
 
@@ -118,7 +118,7 @@ def fit_mixture(
     if max_rows is not None and max_rows < len(rows):
         rows = rows[np.sort(rng.choice(len(rows), max_rows, replace=False))]
     if n_parts is None:
-        # A tenth is held out, and a part of less than ten rows says nothing.
+        # A tenth is held out, and a part of fewer than ten rows says nothing.
         candidates = [m for m in candidates if 10 * m <= len(rows)] or [1]
     if max(candidates) > len(rows):
         raise ValueError(f"n_parts: expected at most {len(rows)}, the number of rows; got {max(candidates)}")
@@ -224,14 +224,14 @@ def _as_candidates(n_parts: int | Sequence[int] | None) -> list[int]:
 
 
 def as_generator(key: jax.Array | None) -> np.random.Generator:
-    """Random generator of a key, or of ``ellipsoid.key(0)``."""
+    """Make a random generator from a key, or from ``ellipsoid.key(0)``."""
     return np.random.default_rng(np.asarray(philox_words(make_key(0) if key is None else key)))
 
 
 def _as_groups(
     labels: ArrayLike | Sequence[Hashable] | Mapping[str, ArrayLike], n: int
 ) -> tuple[tuple[str, ...], list[list[bool]], np.ndarray]:
-    """Names of labels, which of them each group of rows has, and the group of each row."""
+    """Give the names of labels, which of them each group of rows has, and the group of each row."""
     if isinstance(labels, Mapping):
         columns = as_attributes(labels, n)
         names = tuple(columns)
@@ -251,9 +251,9 @@ def _as_groups(
 def as_conditions(
     labels: ArrayLike | Sequence[Hashable] | Mapping[str, ArrayLike] | None, n: int
 ) -> tuple[tuple[str, ...], np.ndarray, bool]:
-    """Names of labels, labels of each row ``(n, L)`` int8, and whether each row has just one.
+    """Give the names of labels, labels of each row ``(n, L)`` int8, and whether each row has just one.
 
-    A label that a row has is 1, another one 0; an attribute is 1 or -1.
+    A label that a row has is 1, and another one is 0; an attribute is 1 or -1.
 
     Raises
     ------
@@ -276,7 +276,7 @@ def as_conditions(
 def _fit_shared(
     latents: ArrayLike, n_components: int | float | None, prior_rows: float | None
 ) -> tuple[PCAState, float]:
-    """State of all latents, and how many rows the common covariance counts for in each part."""
+    """Fit the state of all latents, and count the rows that the common covariance stands for in each part."""
     if prior_rows is not None:
         check_positive("prior_rows", prior_rows)
     shared = fit(latents, n_components)
@@ -284,9 +284,9 @@ def _fit_shared(
 
 
 def _whiten(shared: PCAState, rows: np.ndarray | jax.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of unit variance, ``(n, K)`` float32, and the standard deviations that they were divided by."""
+    """Give scores of unit variance, ``(n, K)`` float32, and the standard deviations that divided them."""
     whitened = np.empty((len(rows), shared.n_components), np.float32)
-    deviations = np.asarray(shared.scale)  # variances of small latents are nothing in float32
+    deviations = np.asarray(shared.scale)  # variances of small latents underflow in float32
     for chunk in row_slices(len(rows), 4096):
         whitened[chunk] = np.asarray(shared.project(rows[chunk])) / deviations
     return whitened, deviations
@@ -316,7 +316,7 @@ def _best(
 def _as_mixture(
     shared: PCAState, parts: Parts, names: tuple[str, ...], has: Sequence[Sequence[bool]]
 ) -> Mixture:
-    """Mixture of parts in whitened scores, by decreasing weight; ``has[g]`` are the labels of group g."""
+    """Make a mixture of parts in whitened scores, by decreasing weight; ``has[g]`` labels group g."""
     order = np.argsort(-parts.counts, kind="stable")
     counts, centres, covariances, groups = (field[order] for field in parts)
     mean, components, deviations, ratio = (
@@ -328,7 +328,7 @@ def _as_mixture(
     variances = np.maximum(variances[:, ::-1], np.finfo(np.float32).tiny ** 2)
     axes = np.swapaxes(axes[:, :, ::-1], 1, 2) @ components
     largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=2)[:, :, None], axis=2)
-    # What lies outside of the subspace is the same for all parts.
+    # The variance outside the subspace is the same for all parts.
     outside = variance.sum() / ratio.sum() - variance.sum()
     ratios = variances / (variances.sum(axis=1, keepdims=True) + outside)
     dtype = shared.mean.dtype

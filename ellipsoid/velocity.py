@@ -1,11 +1,11 @@
-"""The velocity field of a flow: a residual network, and the way along it in both directions.
+"""The velocity field of a flow: a residual network, and the path along it in both directions.
 
-A flow carries a standard normal ``x0`` to whitened latents ``x1`` along the arc of a quarter of a circle,
-``w(angle) = cos(angle) x0 + sin(angle) x1``, from angle 0 to pi/2. On it all ``w`` have the same covariance,
-and where the latents are Gaussian the velocity ``dw/dangle = E[cos(angle) x1 - sin(angle) x0 | w]`` is zero
-everywhere. So a network whose last layer is zero is the identity, and all that it learns is not Gaussian.
-For pairs that are correlated the arc is narrower, component by component (:mod:`ellipsoid.flow_fitting`); the
-angle that the network sees still runs to pi/2.
+A flow carries a standard normal ``x0`` to whitened latents ``x1`` along a quarter of a circle,
+``w(angle) = cos(angle) x0 + sin(angle) x1``, from angle 0 to pi/2. All ``w`` on it have the same covariance.
+Where the latents are Gaussian, the velocity ``dw/dangle = E[cos(angle) x1 - sin(angle) x0 | w]`` is zero
+everywhere. So a network whose last layer is zero is the identity, and the network learns only departures from
+a Gaussian. For correlated pairs the arc is narrower, component by component (:mod:`ellipsoid.flow_fitting`);
+the angle that the network sees still runs to pi/2.
 
 With ``t = sin / (sin + cos)`` this is flow matching on straight lines ``x_t = (1 - t) x0 + t x1``, seen from
 ``x_t`` divided by its standard deviation (Lipman et al., "Flow matching for generative modeling", 2023).
@@ -23,16 +23,17 @@ from jax import lax
 #: Angle at which the latents lie; the standard normal lies at 0.
 END = math.pi / 2
 
-# Waves of the angle that the network sees, the first of them constant, and the size of what it makes of them.
+# Number of waves of the angle that the network sees, the first of them constant, and the size of their
+# embedding.
 _N_WAVES = 32
 _EMBEDDING = 64
-# Added to the mean square of a row before its root divides the row. Near a row of zeros, which few components
-# come to often, what the network sees then does not jump from one side to the other: a jump has no way back.
+# Number added to the mean square of a row before its root divides the row. It keeps the field continuous near
+# a row of zeros, which is common with few components: a jump could not be inverted.
 _FLOOR = np.float32(0.1)
-# A row is back where it began if a step from there leads this close to where it went; rounding leaves less.
+# Largest error at which a step back counts as solved; rounding leaves less.
 _ARRIVED = 1e-6
-# Shares of the residual by which a step back moves, and iterations of each. Where a step expands by a factor,
-# only shares of less than 2 over that factor converge: between far clusters it reaches tens.
+# Shares of the residual that a step back moves by, and iterations of each. Where a step expands by a factor,
+# only shares below 2 over that factor converge; between far clusters the factor reaches tens.
 _MOVES = (1.0, 0.4, 0.1, 0.03)
 _ITERATIONS = 30
 
@@ -68,7 +69,7 @@ class Velocity(NamedTuple):
     last: jax.Array
 
     def __call__(self, w: jax.Array, embedding: jax.Array) -> jax.Array:
-        """Velocity at points ``(..., K)``, by the embedding of their angle and condition."""
+        """Give the velocity at points ``(..., K)``, by the embedding of their angle and condition."""
         h = _product(w, self.entry)
         for hidden, shift, output in zip(self.hidden, self.shift, self.output, strict=True):
             inner = _product(_normed(h), hidden)
@@ -77,7 +78,7 @@ class Velocity(NamedTuple):
         return _product(_normed(h), self.last)
 
     def embed(self, angle: jax.Array, condition: jax.Array) -> jax.Array:
-        """Embedding ``(..., E)`` of angles ``(...)`` and conditions ``(..., C)``."""
+        """Give the embedding ``(..., E)`` of angles ``(...)`` and conditions ``(..., C)``."""
         phases = jnp.multiply.outer(angle, jnp.arange(_N_WAVES // 2, dtype=np.float32))
         waves = jnp.concatenate([jnp.cos(phases), jnp.sin(phases)], axis=-1)
         inner = _product(waves, self.angle)
@@ -87,7 +88,7 @@ class Velocity(NamedTuple):
 
 
 def shapes_of_weights(k: int, n_conditions: int, width: int, depth: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of all weights of a network, by the names of `Velocity`."""
+    """Give the shapes of all weights of a network, by the names of `Velocity`."""
     return dict(
         entry=(k, width),
         angle=(_N_WAVES, _EMBEDDING),
@@ -100,7 +101,7 @@ def shapes_of_weights(k: int, n_conditions: int, width: int, depth: int) -> dict
 
 
 def untrained(key: jax.Array, k: int, n_conditions: int, width: int, depth: int) -> Velocity:
-    """Random network whose last layer is zero: its velocity is zero everywhere."""
+    """Make a random network whose last layer is zero: its velocity is zero everywhere."""
     shapes = shapes_of_weights(k, n_conditions, width, depth)
     keys = jax.random.split(key, len(shapes))
     kernels = (
@@ -108,12 +109,12 @@ def untrained(key: jax.Array, k: int, n_conditions: int, width: int, depth: int)
         for key, shape in zip(keys, shapes.values(), strict=True)
     )
     velocity = Velocity(*kernels)
-    # Blocks add to one another: with less from each of many, the sum starts alike.
+    # Blocks add up, so each of many gets smaller weights.
     return velocity._replace(output=velocity.output / math.sqrt(depth), last=jnp.zeros_like(velocity.last))
 
 
 def _product(a: jax.Array, b: jax.Array) -> jax.Array:
-    # The way back retraces the way forth only as far as products are exact.
+    # The way back retraces the way forward only as far as products are exact.
     return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
@@ -169,12 +170,12 @@ def pull(velocity: Velocity, condition: jax.Array, x1: jax.Array, n_steps: int) 
             w, moving, i = state
             residual = target - _increment(velocity, w, ends, h) - w
             moving &= jnp.max(jnp.abs(residual) / (1 + jnp.abs(w)), axis=-1) > _ARRIVED
-            # Whole moves may have led far away: the shorter ones have a fresh start.
+            # Full moves may have diverged, so the shorter ones start afresh.
             share = jnp.asarray(_MOVES, np.float32)[i // _ITERATIONS]
             w = jnp.where(i == _ITERATIONS, start, w + share * residual)
             return jnp.where(moving[..., None], w, state[0]), moving, i + 1
 
-        # The same step from the other end is off by the third power of its length.
+        # The same step from the other end has an error of third order in its length.
         start = target - _increment(velocity, target, ends[::-1], h)
         moving = jnp.ones(target.shape[:-1], bool)
         return lax.while_loop(go_on, iterate, (start, moving, 0))[0], None

@@ -1,4 +1,4 @@
-"""A test whether generated images are copies of training images."""
+"""A test of whether generated images are copies of training images."""
 
 import math
 from dataclasses import dataclass, field
@@ -148,12 +148,12 @@ class CopyDetector:
         )
 
     def _nearest_train(self, rows: np.ndarray, label: str, progress: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Index of the nearest training row of each row, and the distance to it."""
+        """Give the index of the nearest training row of each row, and the distance to it."""
         index, distance = nearest_rows(rows, self._train_rows, label=label, progress=progress)
         return index[:, 0], distance[:, 0]
 
     def _to_unseen(self, rows: np.ndarray, label: str, progress: bool, *, same: bool = False) -> np.ndarray:
-        """Distance of each row to the nearest unseen row, or to the nearest other one."""
+        """Give the distance of each row to the nearest unseen row, or to the nearest other one."""
         _, distance = nearest_rows(rows, self._unseen_rows, same=same, label=label, progress=progress)
         return distance[:, 0]
 
@@ -168,10 +168,10 @@ def copy_test(
 ) -> CopyTest:
     """Test whether generated images are copies of training images.
 
-    A copy is near to a training image and not to unseen ones, so the ratio of a row's distances to the
-    nearest of either counts: both distances alone are small for all that is near the centre, where the smooth
-    images lie, and no copy of any. Platzer and Reutterer (2021) compare the two for tables. Unseen rows, each
-    held against the training rows and the other unseen ones, tell which ratios are usual.
+    A copy is near to a training image and not to unseen ones. So the ratio of a row's distances to the
+    nearest of either counts. Either distance alone is also small near the centre, where smooth images lie
+    that copy nothing. Platzer and Reutterer (2021) compare the two distances for tables. Unseen rows tell
+    which ratios are usual: each is compared with the training rows and the other unseen rows.
 
     The threshold is the r-th smallest of their n ratios, with r the whole part of ``quantile (n + 1)``. If
     all m + n ratios follow one distribution, the number of generated rows before the r-th unseen one follows
@@ -226,14 +226,14 @@ def copy_test(
 
 
 def _ratio(distances: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Quotient of two distances; of a copy of a row of both kinds 1."""
+    """Give the quotient of two distances; it is 1 for a copy of rows of both kinds."""
     return np.divide(distances, others, out=np.where(distances > 0, np.inf, 1.0), where=others > 0)
 
 
 def _precedence_p_value(count: int, m: int, rank: int, n: int) -> float:
-    """Probability that at least `count` of m generated rows come before the unseen one of this rank, of n."""
+    """Give the chance that at least `count` of m generated rows precede the unseen one of this rank, of n."""
     from scipy import stats
 
-    # So many come before it if fewer than `rank` of the first count + rank - 1 rows are unseen.
+    # At least `count` precede it if fewer than `rank` of the first count + rank - 1 rows are unseen.
     before = rank - 1
     return float(stats.hypergeom.cdf(before, m + n, n, count + before)) if count else 1.0

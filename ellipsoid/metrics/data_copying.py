@@ -1,4 +1,4 @@
-"""A test whether generated rows lie nearer to training rows than unseen ones do, cell by cell."""
+"""A test of whether generated rows lie nearer to training rows than unseen ones do, cell by cell."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from ellipsoid.checks import check_count, check_matrix
 from ellipsoid.metrics.estimate import Estimate
 from ellipsoid.metrics.row_pairs import check_pair
 
-# Generated and unseen rows that a cell needs to count: the rank sum is nearly normal then.
+# Number of generated and of unseen rows that a cell needs to count: the rank sum is nearly normal then.
 _LEAST_IN_CELL = 20
 
 
@@ -94,7 +94,7 @@ def data_copying_test(
         "generated", generated, "train", train, least=_LEAST_IN_CELL, least_second=n_cells
     )
     unseen = check_matrix("unseen", unseen, _LEAST_IN_CELL, n_columns=train.shape[1])
-    # k-means takes rows of the type alone that it was fitted to.
+    # k-means takes only rows of the type that it was fitted to.
     kind = np.result_type(generated, train, unseen, np.float32)
     generated, train, unseen = (rows.astype(kind, copy=False) for rows in (generated, train, unseen))
     cells = KMeans(n_cells, n_init=1, random_state=0).fit(train)  # pyright: ignore[reportArgumentType]
@@ -121,7 +121,7 @@ def data_copying_test(
 
 
 def _rank_score(drawn: np.ndarray, held_out: np.ndarray) -> float:
-    """How much larger the first distances are than the others: their rank sum, as a z-score."""
+    """Measure how much larger the first distances are than the others: their rank sum, as a z-score."""
     from scipy import stats
 
     m, n = len(drawn), len(held_out)

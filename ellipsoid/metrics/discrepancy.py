@@ -9,7 +9,7 @@ from ellipsoid.metrics.estimate import Estimate
 from ellipsoid.metrics.row_pairs import block_pairs, count_rows
 
 #: Sums of the kernel over the pairs of two blocks, for each row of the first and of the second. The last
-#: argument tells that both are the same rows, of which none is paired with itself.
+#: argument says that both hold the same rows, where no row is paired with itself.
 BlockSums = Callable[[jax.Array, jax.Array, bool], tuple[jax.Array, jax.Array]]
 
 
@@ -20,7 +20,7 @@ def discrepancy(
     progress: bool,
     centre: np.ndarray | None = None,
 ) -> Estimate:
-    """Squared maximum mean discrepancy, without bias (Gretton et al., 2012, equation 3).
+    """Estimate the squared maximum mean discrepancy, without bias (Gretton et al., 2012, equation 3).
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def _sums_within(
     progress: bool,
     centre: np.ndarray | None,
 ) -> np.ndarray:
-    """Sum of the kernel of each row with all other rows."""
+    """Sum the kernel of each row with all other rows."""
     sums = np.zeros(count_rows(blocks))
     with jax.enable_x64(True):
         for rows_a, a, rows_b, b in block_pairs(blocks, blocks, label, progress, centre):
@@ -80,7 +80,7 @@ def _sums_across(
     progress: bool,
     centre: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of the kernel of each row of the one set with all rows of the other."""
+    """Sum the kernel of each row of the one set with all rows of the other."""
     of_x, of_y = np.zeros(count_rows(x_blocks)), np.zeros(count_rows(y_blocks))
     with jax.enable_x64(True):
         for rows_x, x, rows_y, y in block_pairs(x_blocks, y_blocks, label, progress, centre):

@@ -1,4 +1,4 @@
-"""Fréchet distance of infinitely many rows, from that of finitely many."""
+"""Fréchet distance of infinitely many rows, extrapolated from finitely many."""
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -10,14 +10,14 @@ from ellipsoid.moments import Moments
 
 
 def extrapolated_frechet_distance(a: ArrayLike, b: ArrayLike) -> Estimate:
-    """Squared Fréchet distance between two sets of features, extrapolated to infinitely many rows of both.
+    """Extrapolate the squared Fréchet distance of two sets of features to infinitely many rows of both.
 
     The bias of :func:`frechet_distance` is nearly proportional to one over the number of rows. So a line
-    through the distances of several numbers of rows, drawn on to infinity, takes most of it away (Chong and
-    Forsyth, 2020). They draw subsets of generated rows anew for each point of the line. Here both sets are
-    halved at random, and the line goes through the distance of the whole sets and the mean of that of both
-    halves: twice the first, less the second. The noise of the halves is that of the whole to first order, and
-    is not enlarged.
+    through the distances at several numbers of rows, extended to infinity, removes most of it. Chong and
+    Forsyth (2020) draw new subsets of generated rows for each point of the line. Here both sets are halved at
+    random, and the line goes through two points: the distance of the whole sets, and the mean distance of the
+    two halves. The result is twice the first, less the second. To first order, the noise of the halves is
+    that of the whole, and is not enlarged.
 
     Parameters
     ----------

@@ -13,11 +13,11 @@ from ellipsoid.metrics.row_pairs import check_pair, device_blocks, mean_row, squ
 
 
 def gaussian_mmd(x: ArrayLike, y: ArrayLike, *, bandwidth: float, progress: bool = False) -> Estimate:
-    """Squared maximum mean discrepancy by the kernel ``exp(-|x - y|^2 / (2 bandwidth^2))``.
+    """Estimate the squared maximum mean discrepancy of the kernel ``exp(-|x - y|^2 / (2 bandwidth^2))``.
 
-    It is 0 for equal distributions alone, whereas the kernel of :func:`kernel_distance` sees moments up to
-    its degree. This is the unbiased estimate over all pairs (Gretton et al., 2012, equation 3), and may be
-    negative where both distributions are equal.
+    It is 0 only for equal distributions, whereas the kernel of :func:`kernel_distance` sees moments up to its
+    degree. The estimate is unbiased and uses all pairs (Gretton et al., 2012, equation 3). It may be negative
+    where both distributions are equal.
 
     The "CMMD" (Jayasumana et al., 2024) is this figure times 1,000, with bandwidth 10, of CLIP's features
     divided by their lengths.
@@ -70,7 +70,7 @@ def gaussian_mmd(x: ArrayLike, y: ArrayLike, *, bandwidth: float, progress: bool
 
 @functools.partial(jax.jit, static_argnums=3)
 def _block_sums(a: jax.Array, b: jax.Array, bandwidth: float, same: bool) -> tuple[jax.Array, jax.Array]:
-    # Less 1, which leaves the distance as it is: of a wide kernel, the digits beyond the 1 are what counts.
+    # The kernel less 1 has the same distance: only its digits beyond the 1 count where it is wide.
     kernel = jnp.expm1(-jnp.maximum(squares(a, b)[0], 0) / (2 * bandwidth**2))
     if same:
         kernel = jnp.where(jnp.eye(len(a), dtype=bool), 0, kernel)

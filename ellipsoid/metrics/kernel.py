@@ -18,10 +18,10 @@ from ellipsoid.metrics.row_pairs import (
 
 
 def kernel_distance(x: ArrayLike, y: ArrayLike, *, degree: int = 3, progress: bool = False) -> Estimate:
-    """Squared maximum mean discrepancy by the kernel ``(x y / D + 1)^degree``: the "KID" of any features.
+    """Estimate the squared maximum mean discrepancy of the kernel ``(x y / D + 1)^degree``: the "KID".
 
-    This is the unbiased estimate over all pairs (Gretton et al., 2012; Bińkowski et al., 2018), not the mean
-    over random subsets: it may be negative where both distributions are equal.
+    The estimate is unbiased and uses all pairs (Gretton et al., 2012; Bińkowski et al., 2018), not the mean
+    over random subsets. It may be negative where both distributions are equal.
 
     Parameters
     ----------

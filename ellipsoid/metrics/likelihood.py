@@ -1,4 +1,4 @@
-"""Feature-likelihood divergence: how likely unseen rows are where a Gaussian stands on each generated row."""
+"""Feature-likelihood divergence: the likelihood of unseen rows under a Gaussian on each generated row."""
 
 import math
 
@@ -14,34 +14,34 @@ from ellipsoid.metrics.estimate import Estimate
 from ellipsoid.metrics.row_pairs import check_pair, squares
 from ellipsoid.progress import progress_bar
 
-# Pairs of rows that are looked at together: 32 MiB in float64.
+# Pairs of rows that are handled together: 32 MiB in float64.
 _PAIRS = 2**22
 _MOST_PASSES = 100
-# Gain of the mean log-likelihood of a row, over the columns, below which the fit ends: 1e-3 of the figure.
+# The fit ends when the mean log-likelihood of a row, over the columns, gains less: 1e-3 of the figure.
 _GAIN = 1e-5
-# A Gaussian on a copy of a training row would shrink to a point. Features have variance 1.
+# Smallest variance: a Gaussian on a copy of a training row would shrink to a point. Features have variance 1.
 _LEAST_VARIANCE = 1e-12
 
 
 def feature_likelihood_divergence(
     generated: ArrayLike, train: ArrayLike, unseen: ArrayLike, *, progress: bool = False
 ) -> Estimate:
-    """Feature-likelihood divergence, FLD: fidelity, diversity and copying in one figure.
+    """Measure feature-likelihood divergence (FLD): fidelity, diversity and copying in one figure.
 
-    By Jiralerspong et al. (2023). A Gaussian stands on each generated row, with a variance of its own. The
-    variances are those under which training rows are most likely. The figure is the negative mean
-    log-likelihood of unseen rows, times ``100 / D``, less the same of training rows in place of generated
-    ones, where Gaussians on half of them are fitted to the other half. Rows that are poor, all alike or
-    missing make unseen rows less likely. So do copies, whose Gaussians shrink.
+    The figure is that of Jiralerspong et al. (2023). A Gaussian with a free variance stands on each generated
+    row. The variances maximise the likelihood of training rows. The figure is the negative mean
+    log-likelihood of unseen rows, times ``100 / D``, less the same figure of training rows in place of
+    generated ones, where Gaussians on half of them are fitted to the other half. Rows that are poor, all
+    alike or missing make unseen rows less likely. So do copies, whose Gaussians shrink.
 
-    The variances are found by expectation maximisation, where the authors take 50 steps of Adam. As there, a
-    single Gaussian around the mean of the training rows competes during the fit, so that no other grows to
-    reach outliers. Columns are standardised by the unseen rows.
+    Expectation maximisation finds the variances; the authors take 50 steps of Adam. A single Gaussian around
+    the mean of the training rows competes during the fit, as in the authors' method, so that no other grows
+    to reach outliers. Columns are standardised by the unseen rows.
 
     Parameters
     ----------
     generated : array, shape (m, D)
-        At least two rows. Of more than t / 2, the first t / 2 are taken, since more Gaussians fit better.
+        At least two rows. Only the first t / 2 are taken, since more Gaussians fit better.
     train : array, shape (t, D)
         At least four training rows: twice as many as the generated ones, or more.
     unseen : array, shape (n, D)
@@ -52,9 +52,8 @@ def feature_likelihood_divergence(
     Returns
     -------
     Estimate
-        About 0 for draws from the distribution of real rows. It is a little below, since they are fitted
-        to all training rows. The error is that over the unseen rows and the centres, variances taken as
-        they are.
+        About 0 for draws from the distribution of real rows. It is a little below, since they are fitted to
+        all training rows. The error is that over the unseen rows and the centres, with the variances fixed.
 
     Raises
     ------
@@ -104,10 +103,10 @@ def feature_likelihood_divergence(
 def _losses(
     centres: np.ndarray, train: np.ndarray, unseen: np.ndarray, label: str, progress: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Negative log-likelihood of each unseen row under Gaussians on the centres, fitted to training rows.
+    """Give the negative log-likelihood of each unseen row under Gaussians that are fitted to training rows.
 
-    The second array tells how many times its part of the unseen rows each centre takes: the derivative of
-    the mean log-likelihood by the centre's weight.
+    The second array gives the multiple of its equal share of the unseen rows that each centre takes: the
+    derivative of the mean log-likelihood by the centre's weight.
     """
     count = len(centres)
     size = max(1, min(_PAIRS // count, len(train), len(unseen)))
@@ -121,10 +120,10 @@ def _losses(
 def _fit_variances(
     centres: np.ndarray, train: np.ndarray, size: int, label: str, progress: bool
 ) -> np.ndarray:
-    """Variance of the Gaussian on each centre under which training rows are most likely."""
+    """Fit the variance of the Gaussian on each centre under which training rows are most likely."""
     d = train.shape[1]
     with jax.enable_x64(True):
-        # Rows that fill a batch up are copies, and bring nothing nearer.
+        # Rows that pad a batch are copies, and bring nothing nearer.
         of_batches = [_least_squares(batch, centres) for _, batch in padded_batches(train, size)]
     nearest = np.min(np.stack(of_batches), axis=0) / d
     variances = np.maximum(np.append(nearest, train.var(axis=0).mean()), _LEAST_VARIANCE)
@@ -134,7 +133,7 @@ def _fit_variances(
     with jax.enable_x64(True), progress_bar(label, _MOST_PASSES, enabled=progress, unit="passes") as advance:
         for _ in range(_MOST_PASSES):
             logs, shares, spreads = _pass(train, size, centres, variances, log_weights)
-            # A Gaussian that no row is likely to be from keeps its variance.
+            # A Gaussian with no likely rows keeps its variance.
             new = np.divide(spreads, d * shares, out=variances.copy(), where=shares > 0)
             variances = np.maximum(new, _LEAST_VARIANCE)
             advance(1)

@@ -12,7 +12,7 @@ from ellipsoid.metrics.estimate import Estimate, estimate_share
 from ellipsoid.metrics.near_pairs import Rows, nearest, pair_blocks
 from ellipsoid.metrics.row_pairs import check_pair
 
-# Relative to |a|^2 + |b|^2: rows at equal distances, in numbers that float64 rounds, are within their balls.
+# This tolerance is relative to |a|^2 + |b|^2: rows at equal distances stay in their balls after rounding.
 _ROUNDING = 1e-13
 
 
@@ -66,7 +66,7 @@ class PRDC(NamedTuple):
 def precision_recall(
     real: ArrayLike, generated: ArrayLike, *, k: int = 3, progress: bool = False
 ) -> PrecisionRecall:
-    """Improved precision and recall (Kynkäänniemi et al., 2019).
+    """Measure improved precision and recall (Kynkäänniemi et al., 2019).
 
     The manifold of a set is the union of the balls around its rows, each as wide as the distance to the k-th
     nearest other row. Precision is the share of the generated rows in the manifold of the real ones, recall
@@ -124,7 +124,7 @@ def precision_recall(
 def density_coverage(
     real: ArrayLike, generated: ArrayLike, *, k: int = 5, progress: bool = False
 ) -> DensityCoverage:
-    """Density and coverage (Naeem et al., 2020).
+    """Measure density and coverage (Naeem et al., 2020).
 
     Each real row has a ball as wide as the distance to its k-th nearest other real row. Density is the mean
     number of balls that hold a generated row, over k; coverage is the share of the balls that hold at least
@@ -255,13 +255,13 @@ class RealManifold:
 
 
 def _ball_squares(rows: Rows, counts: Sequence[int], label: str, progress: bool) -> np.ndarray:
-    """Squared distance of each row to its k-th nearest other row, a column for each k in `counts`."""
+    """Give each row's squared distance to its k-th nearest other row, a column for each k in `counts`."""
     _, squares = nearest(rows, rows, max(counts), same=True, label=label, progress=progress)
     return squares[:, np.array(counts) - 1]
 
 
 class _PairsInBalls(NamedTuple):
-    """Pairs of a real and a generated row that balls of one kind, around the ones or the others, hold.
+    """Pairs of a real and a generated row in balls of one kind, around real rows or around generated ones.
 
     Attributes
     ----------
@@ -280,7 +280,7 @@ def _pairs_in_balls(
     generated_balls: np.ndarray,
     progress: bool,
 ) -> list[_PairsInBalls]:
-    """Look at all pairs once, for every kind of ball: each is a column of squared radii."""
+    """Look at all pairs once, for every kind of ball: each kind is a column of squared radii."""
     n_kinds = real_balls.shape[1] + generated_balls.shape[1]
     of_real, of_generated = (
         np.zeros((n_kinds, 2, len(balls)), np.int64) for balls in (real_balls, generated_balls)
@@ -309,7 +309,7 @@ def _pairs_in_balls(
 
 
 def _farthest(balls: np.ndarray, lengths: np.ndarray) -> np.ndarray | None:
-    """Largest squared radius of each row, up to rounding; None if there are no balls."""
+    """Give the largest squared radius of each row, up to rounding; None if there are no balls."""
     return balls.max(axis=1) + _ROUNDING * lengths if balls.shape[1] else None
 
 
@@ -335,13 +335,13 @@ def _density_coverage(in_real: _PairsInBalls, k: int) -> DensityCoverage:
 
 
 def _share_with_partners(n_partners: np.ndarray, partners: np.ndarray, n_others: int) -> Estimate:
-    """Share of rows that have a partner, by how many they have and the sum of these partners' row numbers.
+    """Give the share of rows that have a partner, from the counts and sums of row numbers of their partners.
 
     The sum for a row with one partner is the number of that partner.
     """
     n = len(n_partners)
-    # The number of rows that the share loses with each of the others, squared and summed. Squares without
-    # their diagonal, `lost (lost - 1)`: the noise of the rows themselves is in the binomial term already.
+    # The share loses this many rows with each other row; the squares are summed. They lack their diagonal,
+    # `lost (lost - 1)`: the noise of the rows themselves is in the binomial term already.
     lost = np.bincount(partners[n_partners == 1])
     together = lost @ (lost - 1) - lost.sum() * (lost.sum() - 1) / n_others
     return estimate_share(int(np.count_nonzero(n_partners)), n, max(together, 0.0) / n**2)

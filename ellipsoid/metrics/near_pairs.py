@@ -2,17 +2,17 @@
 
 Squared distances of all pairs are products ``[-2a, 1, |a|^2] [b, |b|^2, 1]`` in float32, of rows less a
 common centre. Their error is at most ``2 g (|a|^2 + |b|^2)`` with ``g = n u / (1 - n u)``, ``u = 2^-24`` and
-``n = D + 8``. For a sum of D + 2 products, in any order, errs by ``(D + 2) u / (1 - (D + 2) u)`` times the
-sum of their sizes (Higham, 2002, section 3.1). These sizes add up to ``2 |a| |b| + |a|^2 + |b|^2`` at most.
-The rounding of the factors counts as fewer than six more products. Numbers below ``2^-126``, which float32
-may take for 0, have a bound of their own.
+``n = D + 8``. The reason is that a sum of D + 2 products, in any order, errs by
+``(D + 2) u / (1 - (D + 2) u)`` times the sum of their sizes (Higham, 2002, section 3.1). These sizes add up
+to ``2 |a| |b| + |a|^2 + |b|^2`` at most. The rounding of the factors counts as fewer than six more products.
+Numbers below ``2^-126``, which float32 may take for 0, have a separate bound.
 
-So nearly all pairs are known to be near or far. Pairs in doubt, and all that is handed out, are settled in
-float64 by the differences of their rows. Copies are at distance 0 then, and of equally near rows the first
-one comes first.
+So nearly all pairs are known to be near or far. Pairs in doubt, and all pairs that are returned, are settled
+in float64 by the differences of their rows. Copies are then at distance 0, and among equally near rows the
+first one comes first.
 
 On a CPU, NumPy selects the pairs while the next products are made. On an accelerator the same lines select
-them where they lie.
+them there.
 """
 
 import math
@@ -32,17 +32,17 @@ from ellipsoid.metrics.row_pairs import mean_row, products, unit_of
 from ellipsoid.progress import progress_bar
 
 _MIDDLE_PIXEL = 128.0
-# Numbers in differences that are taken at once: what a cache holds.
+# Count of differences that are taken at once, so that they fit into a cache.
 _CHUNK = 2**17
-# Beyond so many pairs of a block, as a share, one product in float64 is quicker than differences.
+# Share of a block's pairs beyond which one product in float64 is quicker than differences.
 _MANY = 1 / 32
-# Numbers in differences that take no time to speak of.
+# Count of differences that take a negligible time.
 _FEW = 2**20
-# Smallest block.
+# Smallest size of a block.
 _LEAST_ROWS = 64
-# Minima of so many groups of a block's columns tell, nearly, how far the nearest rows are.
+# Number of groups of a block's columns whose minima tell, nearly, how far the nearest rows are.
 _GROUPS = 64
-# Rows this many times as long as those that set the unit are squared in float32 without overflow.
+# Factor in length, over the rows that set the unit, up to which float32 squares do not overflow.
 _HEADROOM = 2.0**30
 
 
@@ -52,7 +52,8 @@ class _Prepared(NamedTuple):
     Attributes
     ----------
     factors : array, shape (size, D + 2)
-        Rows less the centre, over the unit, their squared lengths, and ones: float32, filled up with zeros.
+        Rows less the centre, over the unit, then their squared lengths and ones. They are float32, padded
+        with zeros.
     lengths : ndarray, shape (rows,)
         Squared lengths, from the centre, in the unit of the rows.
     """
@@ -62,7 +63,7 @@ class _Prepared(NamedTuple):
 
 
 class Rows:
-    """Rows that are prepared for products, to be held against themselves or others.
+    """Rows that are prepared for products with themselves or others.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ class Rows:
         pixels = values.dtype == np.uint8
         self.values = values
         self.centre = (_MIDDLE_PIXEL if pixels else mean_row(values)) if centre is None else centre
-        # Less the centre, a row has up to twice the largest value.
+        # A row less the centre has up to twice the largest value.
         self.unit = (256.0 if pixels else 2 * unit_of(values)) if unit is None else unit
         self._size = _block_size(len(values))
         self._slices = list(row_slices(len(values), self._size))
@@ -109,7 +110,7 @@ class Rows:
         return self._slices
 
     def block(self, number: int) -> _Prepared:
-        """Rows of a block; pixels are read anew each time."""
+        """Give the rows of a block; pixels are read anew each time."""
         return self._prepare(self._slices[number]) if self._blocks is None else self._blocks[number]
 
     def _prepare(self, rows: slice) -> _Prepared:
@@ -122,7 +123,7 @@ class Rows:
         return _Prepared(jnp.asarray(factors), lengths)
 
     def centred(self, rows: slice) -> np.ndarray:
-        """Rows in float64, less the centre, ``(rows, D)``."""
+        """Give the rows in float64, less the centre, ``(rows, D)``."""
         return _wide(self.values[rows]) - self.centre
 
     def beside(self, others: np.ndarray) -> "tuple[Rows, Rows]":
@@ -140,7 +141,7 @@ class Rows:
 
 
 def _block_size(n: int) -> int:
-    """Rows in a block: few rows share their programs, and of many no block is filled up by much."""
+    """Choose the rows in a block: small sets share their programs, and large ones are padded by little."""
     if n <= row_pairs.BLOCK:
         return min(max(2 ** (n - 1).bit_length(), _LEAST_ROWS), row_pairs.BLOCK)
     size = math.ceil(n / math.ceil(n / row_pairs.BLOCK))
@@ -152,7 +153,7 @@ def _wide(values: np.ndarray) -> np.ndarray:
 
 
 def squares_by_differences(a: Rows, i: np.ndarray, b: Rows, j: np.ndarray) -> np.ndarray:
-    """Squared distances of some pairs of rows, in float64.
+    """Give the squared distances of some pairs of rows, in float64.
 
     Parameters
     ----------
@@ -237,13 +238,13 @@ class PairBlock:
         return jnp, self._squares[:m, :n]
 
     def _errors(self, lengths: np.ndarray) -> np.ndarray:
-        """Parts that rows of these squared lengths have in the errors of squared distances, at most."""
+        """Bound the shares of rows of these squared lengths in the errors of squared distances."""
         n_terms = self.a.n_columns + 8
         relative = n_terms * 2.0**-24 / (1 - n_terms * 2.0**-24)
         return 2 * relative * lengths + n_terms * 2.0**-120 * self.a.unit**2
 
     def reach(self, k: int, axis: int) -> np.ndarray:
-        """Bound from above of the squared distance to the k-th nearest row of the other block.
+        """Bound from above the squared distance to the k-th nearest row of the other block.
 
         Parameters
         ----------
@@ -264,7 +265,7 @@ class PairBlock:
         if k > n_others:
             return np.full(len(lengths), np.inf)
         if k <= _GROUPS // 2 < n_others // 4:
-            # So many different rows are as near as the k-th smallest minimum of groups.
+            # At least so many different rows are as near as the k-th smallest minimum of groups.
             size = n_others // _GROUPS
             if axis == 1:
                 squares = squares[:, : size * _GROUPS].reshape(-1, size, _GROUPS).min(axis=1)
@@ -274,7 +275,7 @@ class PairBlock:
         return kth * self.a.unit**2 + self._errors(lengths) + self._errors(others).max()
 
     def near(self, reach_a: np.ndarray | None, reach_b: np.ndarray | None) -> Pairs:
-        """Pairs that may be as near as one of their rows reaches, and some that are a little farther.
+        """Give the pairs that may be as near as one of their rows reaches, and some a little farther.
 
         Parameters
         ----------
@@ -288,7 +289,7 @@ class PairBlock:
             near = near | (squares <= self._limits(reach_a, errors_a, errors_b)[:, None])
         if reach_b is not None:
             near = near | (squares <= self._limits(reach_b, errors_b, errors_a)[None, :])
-        # A third of the time that `nonzero` takes.
+        # This takes a third of the time of `nonzero`.
         i, j = np.divmod(np.asarray(xp.flatnonzero(near)), squares.shape[1])
         values = np.asarray(squares[i, j], np.float64) * self.a.unit**2
         pairs = Pairs(self.rows_a.start + i, self.rows_b.start + j, values, errors_a[i] + errors_b[j])
@@ -300,9 +301,9 @@ class PairBlock:
             return np.nextafter(limits.astype(np.float32), np.float32(np.inf))
 
     def settled(self, pairs: Pairs) -> Pairs:
-        """Pairs with their squares in float64, which are taken as exact.
+        """Give pairs with their squares in float64, which are taken as exact.
 
-        If they are many, the squares come from products: their errors are the rounding of the lengths.
+        Squares of many pairs come from products: their errors are the rounding of the lengths.
         """
         if not self._is_many(pairs):
             squares = squares_by_differences(self.a, pairs.a, self.b, pairs.b)
@@ -320,7 +321,7 @@ class PairBlock:
 def pair_blocks(a: Rows, b: Rows, label: str, progress: bool) -> Iterator[PairBlock]:
     """Give all pairs of rows block by block, while the next products are made.
 
-    Of one set with itself, each pair is given once.
+    Each pair of one set with itself is given once.
 
     Parameters
     ----------
@@ -358,7 +359,7 @@ def pair_blocks(a: Rows, b: Rows, label: str, progress: bool) -> Iterator[PairBl
 
 @jax.jit
 def _left(factors: jax.Array) -> jax.Array:
-    """Factors ``[b, |b|^2, 1]`` as ``[-2b, 1, |b|^2]``."""
+    """Turn factors ``[b, |b|^2, 1]`` into ``[-2b, 1, |b|^2]``."""
     return jnp.concatenate([-2 * factors[:, :-2], factors[:, -1:], factors[:, -2:-1]], axis=1)
 
 
@@ -431,7 +432,7 @@ def nearest(
                 found.add(block, pairs.swapped())
             found.add(block, pairs)
     else:
-        # Outermost the references, which may be read from a disk.
+        # The references, which may be read from a disk, are the outer loop.
         for block in pair_blocks(references, queries, label, progress):
             found.look(block, 0)
             found.add(block, block.near(None, found.reach[block.rows_b]).swapped())
@@ -469,7 +470,7 @@ class _Nearest:
             self._reduce()
 
     def _reduce(self) -> Pairs:
-        """Leave out what is farther than k others of the query."""
+        """Leave out references that are farther than k others of the query."""
         a, b, squares, errors = map(np.concatenate, zip(*self._pairs, strict=True))
         order = np.lexsort((b, squares + errors, a))
         pairs = Pairs(a, b, squares, errors).where(order)
@@ -477,14 +478,14 @@ class _Nearest:
         rank = np.arange(len(order)) - (np.cumsum(counts) - counts)[pairs.a]
         kth = pairs.where(rank == self._k - 1)
         self.reach[kth.a] = np.minimum(self.reach[kth.a], kth.squares + kth.errors)
-        # Exact ones are sorted by their numbers where they are equal.
+        # Exact squares that are equal are sorted by their numbers.
         kept = (pairs.squares - pairs.errors <= self.reach[pairs.a]) & ((pairs.errors > 0) | (rank < self._k))
         pairs = pairs.where(kept)
         self._pairs, self._count = [pairs], len(pairs.a)
         return pairs
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers and squared distances of the nearest references, shapes (m, k)."""
+        """Give the numbers and squared distances of the nearest references, shapes (m, k)."""
         pairs = self._reduce()
         squares = squares_by_differences(self._queries, pairs.a, self._references, pairs.b)
         self._pairs = [Pairs(pairs.a, pairs.b, squares, np.zeros(len(squares)))]

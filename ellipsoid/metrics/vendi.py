@@ -12,15 +12,15 @@ from ellipsoid.metrics.row_pairs import BLOCK
 
 
 def vendi_score(rows: ArrayLike) -> Estimate:
-    """Vendi score of a set: how many wholly different rows would be as diverse.
+    """Measure the Vendi score of a set: how many wholly different rows would be as diverse.
 
-    ``exp(-sum_k l_k log l_k)``, the exponential of the entropy of the eigenvalues l of ``K / n``, with K the
-    cosines of all pairs of rows (Friedman and Dieng, 2023). It is 1 for copies of one row and n for rows at
-    right angles. Its eigenvalues are also those of ``X^T X / n``, with X the rows divided by their lengths,
-    and the smaller of the two matrices is taken.
+    The score is ``exp(-sum_k l_k log l_k)``, the exponential of the entropy of the eigenvalues l of
+    ``K / n``, with K the cosines of all pairs of rows (Friedman and Dieng, 2023). It is 1 for copies of one
+    row and n for rows at right angles. Its eigenvalues are also those of ``X^T X / n``, with X the rows
+    divided by their lengths, and the smaller of the two matrices is taken.
 
     Features that have a common part, such as those after a ReLU, are all similar, and have a small score. The
-    score knows nothing of what is real: compare it with that of as many real rows.
+    score knows nothing about real images: compare it with the score of as many real rows.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def vendi_score(rows: ArrayLike) -> Estimate:
 
 
 def _units(rows: np.ndarray) -> np.ndarray:
-    """Rows in float64, divided by their lengths."""
+    """Give the rows in float64, divided by their lengths."""
     wide = rows.astype(np.float64)
     wide /= np.abs(wide).max(axis=1, keepdims=True)  # so that no square overflows
     return wide / np.linalg.norm(wide, axis=1, keepdims=True)
