@@ -1,8 +1,8 @@
 """One step of training and one of validation, compiled for all devices of this process.
 
-The batch is dealt out over a mesh, the weights lie on every device; XLA adds up the gradients. Random numbers
-are a function of the seed and the step, so a training that goes on from a checkpoint draws what it would have
-drawn.
+The batch is split over a mesh, and every device holds the weights; XLA adds up the gradients. Random numbers
+are a function of the seed and the step. So a training that resumes from a checkpoint draws the same numbers
+as one that was never stopped.
 """
 
 from dataclasses import replace
@@ -68,15 +68,16 @@ class Steps:
 
     def __init__(self, graph: nnx.GraphDef, config: TrainConfig, n_steps: int):
         devices = np.array(jax.local_devices())
-        # Every device gets as many images: the largest number of devices that divides the batch.
+        # Every device gets the same number of images, so the number of devices divides the batch.
         count = max(d for d in range(1, len(devices) + 1) if config.batch_size % d == 0)
         mesh = Mesh(devices[:count], ("images",), axis_types=(AxisType.Auto,))
         self._everywhere = NamedSharding(mesh, PartitionSpec())
         self._dealt_out = NamedSharding(mesh, PartitionSpec("images"))
         self._key = self.place(key(config.seed))
-        # An argument of the step: as constants, 13 MB of weights would be compiled into it.
+        # The network is an argument of the step: as constants, 13 MB of weights would be compiled into it.
         self._judge = self.place(efficientnet_features().network) if config.perceptual else None
-        # What the compiled functions do not depend on is left out: another seed compiles nothing anew.
+        # Settings that the compiled functions do not depend on are left out: another seed compiles nothing
+        # anew.
         settings = replace(config, epochs=1, steps=None, batch_size=1, validation_fraction=0.0, seed=0)
         self._step, self._loss = _compiled(graph, settings, n_steps, self._everywhere)
 
@@ -110,7 +111,7 @@ class Steps:
         return self._step(state, self._key, np.uint32(number), images, weight, self._judge)
 
     def loss(self, weights: Any, images: np.ndarray, weight: np.ndarray) -> Array:
-        """Mean squared error of uint8 images that count by `weight`; not waited for."""
+        """Give the mean squared error of uint8 images that count by `weight`, without waiting for it."""
         images, weight = jax.device_put((images, weight), self._dealt_out)
         return self._loss(weights, images, weight)
 
@@ -118,7 +119,7 @@ class Steps:
 @lru_cache(maxsize=8)
 def _compiled(graph, config, n_steps, everywhere):
     """Compile the step and the validation loss of a training."""
-    # The graph is bound here, not a static argument: hashing it takes 0.1 ms a call.
+    # The graph is bound here, since a static argument would be hashed in 0.1 ms a call.
     optimizer = _optimizer(config, n_steps)
 
     def step(state, key, number, images, weight, judge: Any = None):
@@ -139,7 +140,7 @@ def _compiled(graph, config, n_steps, everywhere):
         ema = state.ema
         if config.ema_decay is not None:
             count = number.astype(jnp.float32)
-            # A mean of the first steps would otherwise be one of the initial weights above all.
+            # The decay is smaller at first, since the average would otherwise be mostly the initial weights.
             decay = jnp.minimum(config.ema_decay, (1 + count) / (10 + count))
             ema = optax.incremental_update(weights, ema, 1 - decay)
         return lax.with_sharding_constraint(TrainState(weights, optimizer_state, ema), everywhere), error
@@ -178,7 +179,7 @@ def _augmented(key, images, config):
 
 
 def _reconstructed(graph, config, weights, pixels, noise_key=None):
-    """Reconstructions of the images, and their latents."""
+    """Give the reconstructions of the images, and their latents."""
     precision = config.precision or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
     autoencoder = nnx.merge(graph, jax.tree.map(lambda leaf: leaf.astype(precision), weights))
     latents = autoencoder.encoder(pixels.astype(precision)).astype(jnp.float32)
@@ -193,5 +194,5 @@ def _squared_errors(images, others):
 
 
 def _mean(values, weight):
-    """Weighted mean: the last batch of an epoch is filled up with images of weight zero."""
+    """Average by weight: the last batch of an epoch is padded with images of weight zero."""
     return jnp.sum(values * weight) / jnp.sum(weight)

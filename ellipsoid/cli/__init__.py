@@ -21,9 +21,9 @@ from ellipsoid.cli.streams import unfailing_output
 from ellipsoid.provenance import commanded
 from ellipsoid.version import __version__
 
-# All of these end a command in the way of Ctrl-C; Windows lacks one.
+# Signals that end a command as Ctrl-C does; Windows lacks one.
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-# What the library advises its callers, in words of the command line.
+# Advice of the library, in words of the command line.
 _OWN_WORDS = {
     "fit a mixture with ellipsoid.fit_by_label": "fit a mixture with `ellipsoid fit --labels`",
     "sink: ": "--out: ",
@@ -102,7 +102,7 @@ def _say(text: str) -> None:
 
 @contextmanager
 def _warnings_in_one_line(words: list[str], options: OutputOptions) -> Iterator[None]:
-    """Print each warning of the block as errors are printed, without the line of code that it comes from."""
+    """Print each warning of the block as errors are printed, without the line of code that raised it."""
 
     def show(message: Warning | str, *_: Any) -> None:
         _say(f"warning: {_in_own_words(' '.join(str(message).split()), words)}")
@@ -115,7 +115,7 @@ def _warnings_in_one_line(words: list[str], options: OutputOptions) -> Iterator[
 
 
 def _in_own_words(text: str, words: list[str]) -> str:
-    """Message of the library, with the option where that names an argument which was given by it."""
+    """Name the option in a message of the library that names an argument, if that option was given."""
     name, colon, rest = text.partition(": ")
     option = f"--{name.replace('_', '-')}"
     if colon and any(word.partition("=")[0].replace("_", "-") == option for word in words):
@@ -155,14 +155,14 @@ def _interruptible(*, is_program: bool) -> Iterator[list[int]]:
 
     def interrupt(number: int, frame: Any) -> None:
         received.append(number)
-        # Training, for one, waits for the end of the epoch.
+        # Training, for example, waits for the end of the epoch.
         handler = signal.getsignal(signal.SIGINT)
         if not callable(handler):
             raise KeyboardInterrupt
         handler(number, frame)
 
     for number, handler in before.items():
-        # What is ignored, under nohup for example, stays ignored.
+        # A signal that is ignored, under nohup for example, stays ignored.
         if number != signal.SIGINT and handler is signal.SIG_DFL:
             signal.signal(number, interrupt)
     try:
@@ -180,7 +180,7 @@ def _say_interrupted(error: KeyboardInterrupt, received: list[int], words: list[
     if threading.current_thread() is threading.main_thread():
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-    # Of two interruptions, the first may have a message and the second has none.
+    # A second interruption has no message; the first may have one.
     kept = (" ".join(str(cause).split()) for cause in _chain(error) if isinstance(cause, KeyboardInterrupt))
     _say(_in_own_words(next(filter(None, kept), "interrupted"), words))
     return 128 + (received[-1] if received else signal.SIGINT)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ellipsoid.archive import check_declared_sizes, reading_error
 
-# What other programs write, and the line of Python that makes a .npy file of it.
+# Suffixes of files of other programs, and the line of Python that turns them into a .npy file.
 _CONVERSIONS = {
     ".pt": "torch.load({path!r}, map_location='cpu').detach().float().numpy()",
     ".pth": "torch.load({path!r}, map_location='cpu').detach().float().numpy()",
@@ -76,7 +76,7 @@ def read_arrays(name: str, path: Path) -> np.ndarray | dict[str, np.ndarray]:
 
 
 def _chosen(name: str, path: Path, arrays: dict[str, np.ndarray], array: str | None) -> np.ndarray:
-    """Array of this name, or the only one."""
+    """Give the array of this name, or the only one."""
     if array is None and len(arrays) == 1:
         return next(iter(arrays.values()))
     if array in arrays:

@@ -147,7 +147,7 @@ class Copies:
 
 
 def _holds_images(path: Path) -> bool:
-    """Whether a source is images: a folder, a zip file, an array of over two axes, or one named so."""
+    """Tell if a source holds images: a folder, a zip file, an array of over two axes, or one named images."""
     suffix = path.suffix.lower()
     if suffix in _TABLES:
         return False
@@ -165,7 +165,7 @@ def _holds_images(path: Path) -> bool:
 
 
 def _common_columns(sources: dict[str, Path]) -> list[str]:
-    """Names of the columns, if the tables have some: the same ones in the same order."""
+    """Give the names of the columns, if the tables have any: the same ones in the same order."""
     names = {name: _column_names(path) for name, path in sources.items()}
     for name, columns in names.items():
         if columns and names["train"] and columns != names["train"]:

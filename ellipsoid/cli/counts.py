@@ -6,7 +6,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 
 def as_count(word: str) -> int:
-    """Integer that a word stands for: 1000000, 1_000_000 or 1e6.
+    """Give the integer that a word stands for: 1000000, 1_000_000 or 1e6.
 
     Raises
     ------

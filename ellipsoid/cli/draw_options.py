@@ -83,7 +83,7 @@ class DrawOptions:
 
 
 def settings_of(drawing: "Drawing") -> dict[str, Any]:
-    """All settings of a drawing, by name; also those that have their defaults."""
+    """Give all settings of a drawing by name, including those that have their defaults."""
     from ellipsoid.settings import DrawSettings
 
     options = DrawSettings(**drawing.options).options
@@ -93,7 +93,7 @@ def settings_of(drawing: "Drawing") -> dict[str, Any]:
 
 
 def described(drawing: "Drawing") -> str:
-    """Sentence that says how a recommended drawing draws, and why."""
+    """Say how a recommended drawing draws, and why."""
     advice = drawing.recommendation
     assert advice is not None
     return (
@@ -103,7 +103,7 @@ def described(drawing: "Drawing") -> str:
 
 
 def say_what_was_written(written: "Written", n: int, out: str, *, kind: str, dtype: str) -> None:
-    """Say where the rows are, which are of this kind: latents or images."""
+    """Say where the rows of this kind, latents or images, are."""
     facts: dict[str, Any] = {"written": [written.location], "rows": n, "is_complete": written.is_complete}
     if not written.is_complete:
         say(
@@ -124,7 +124,7 @@ def say_what_was_written(written: "Written", n: int, out: str, *, kind: str, dty
 
 
 def as_label(words: Sequence[str]) -> tuple[str, ...] | dict[str, bool] | None:
-    """Labels, or attributes by name if one of the words has a value; None for no words.
+    """Give labels, or attributes by name if one of the words has a value; None for no words.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def as_label(words: Sequence[str]) -> tuple[str, ...] | dict[str, bool] | None:
 
 
 def as_edits(words: Sequence[str]) -> list[tuple[str, float]]:
-    """Names of directions, and how far to move along each.
+    """Give the names of directions, and how far to move along each.
 
     Raises
     ------

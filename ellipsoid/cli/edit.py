@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 from ellipsoid.cli.printing import say
 from ellipsoid.options import DEFAULT_LEVEL
 
-# Files of this command say so, by which it knows them again.
+# The command recognises its files by this name in them.
 _SOFTWARE = "ellipsoid edit"
 
 

@@ -32,7 +32,7 @@ class Evaluate:
         from ellipsoid.provenance import told
 
         result = evaluate_run(self.folder, self.config)
-        # All columns, which no terminal is wide enough for, are in the files.
+        # The files hold all columns; a terminal is too narrow for them.
         header, lines = ("setting", "level", "precision", "recall", "Fréchet"), table_of(result.evaluation)
         print_table([[line[name] for name in header] for line in lines], header, settings=lines)
         say(result.evaluation.note)

@@ -197,7 +197,7 @@ def _as_facts(settings: "DrawSettings") -> dict[str, Any]:
 
 
 def _facts(shape: "Shape") -> dict[str, Any]:
-    """Facts about a shape, for programs."""
+    """Give facts about a shape, for programs."""
     from ellipsoid.flow import Flow
     from ellipsoid.mixture import Mixture
 
@@ -212,7 +212,7 @@ def _facts(shape: "Shape") -> dict[str, Any]:
 
 
 def _described(shape: "Shape") -> str:
-    """Words about a shape, for a person."""
+    """Describe a shape, for a person."""
     facts = _facts(shape)
     parts = f"mixture of {facts['parts']}, " if "parts" in facts else ""
     loss = ""

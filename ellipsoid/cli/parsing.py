@@ -132,7 +132,7 @@ def _command(name: str) -> type:
 
 
 def _options_of(info: Any) -> Any:
-    """Rule for dataclasses: descriptions are whole paragraphs, and a default is told where there is one."""
+    """Build the parser's rule for a dataclass: descriptions are whole paragraphs, and defaults are shown."""
     from tyro.conf import FlagConversionOff, arg
     from tyro.constructors import MISSING_NONPROP, StructConstructorSpec, StructFieldSpec
 
@@ -151,7 +151,7 @@ def _options_of(info: Any) -> Any:
         if default is dataclasses.MISSING:
             default = MISSING_NONPROP
         elif default is None or default is False or default == ():
-            # Whether an option that is open by default is on or off must be said in words.
+            # An option without a default value takes a word, True or False.
             words = () if default is False else (FlagConversionOff,)
             hint = Annotated[(hint, arg(help_behavior_hint=""), *words)]
         fields.append(StructFieldSpec(option.name, hint, default, texts.get(option.name)))
@@ -159,7 +159,7 @@ def _options_of(info: Any) -> Any:
 
 
 def _descriptions(cls: type) -> dict[str, str]:
-    """Strings below the fields of a dataclass, by the names of the fields."""
+    """Give the strings below the fields of a dataclass, by the names of the fields."""
     try:
         source = textwrap.dedent(inspect.getsource(cls))
     except OSError:
@@ -174,7 +174,7 @@ def _descriptions(cls: type) -> dict[str, str]:
 
 
 def _wrapped(text: str, indent: str = "") -> str:
-    """Text with its paragraphs as wide as the terminal, or as 100 letters.
+    """Wrap the paragraphs of a text to the width of the terminal, or to 100 letters.
 
     The parser joins the lines of a description, except those that are indented.
     """

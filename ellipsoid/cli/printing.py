@@ -98,7 +98,7 @@ def note(**facts: Any) -> _Output:
 
 
 def _plain(value: Any) -> Any:
-    """Value of kinds that JSON has; numbers that are not finite become null."""
+    """Give a value of the kinds that JSON has; numbers that are not finite become null."""
     if isinstance(value, Mapping):
         return {str(name): _plain(one) for name, one in value.items()}
     if isinstance(value, os.PathLike):

@@ -47,7 +47,7 @@ class UnfailingStream:
             yield
         except (OSError, ValueError):  # a closed file raises ValueError
             self._is_broken = True
-            # What waits in the buffer goes nowhere, too: else Python fails at its end.
+            # Text in the buffer is dropped too, since Python would fail to flush it at its end.
             with contextlib.suppress(OSError, ValueError):
                 number, nowhere = self._stream.fileno(), os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, number)

@@ -11,8 +11,8 @@ So nearly all pairs are known to be near or far. Pairs in doubt, and all pairs t
 in float64 by the differences of their rows. Copies are then at distance 0, and among equally near rows the
 first one comes first.
 
-On a CPU, NumPy selects the pairs while the next products are made. On an accelerator the same lines select
-them there.
+On a CPU, NumPy selects the pairs while the next products are made. On an accelerator, the same lines select
+them on the device.
 """
 
 import math

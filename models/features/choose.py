@@ -77,7 +77,7 @@ def feature_space(
         config = FeatureNetworkConfig(horizontal_flip=horizontal_flip)
         return train_network(_given("images", images, name), labels, config, path=path, progress=progress)
 
-    # A new space is a module of its own, a line here and its name above.
+    # A new space needs a module, a line here and its name above.
     makers: dict[str, Callable[[], FeatureSpace]] = {
         "pixels": lambda: pixel_features(_given("images", images, name)),
         "latents": lambda: latent_features(_given("autoencoder", autoencoder, name)),

@@ -1,4 +1,4 @@
-"""Features of EfficientNet-Lite0, whose weights come in a package: a judge that no data at hand has trained.
+"""Features of EfficientNet-Lite0, whose weights come in a package: no data at hand has trained it.
 
 The network (Tan and Le, 2019; its "Lite" form has neither squeeze-and-excitation nor swish, but ReLU6) was
 trained on ImageNet to tell 1,000 classes. It is a 3 x 3 convolution, 16 *inverted residual* blocks and a
@@ -22,14 +22,14 @@ from ellipsoid.models.features.packaged import EFFICIENTNET
 from ellipsoid.models.features.torch_weights import read_weights
 
 _SIDE = 224  # pixels that the network was trained at
-# Of every channel, as it was trained. With the usual ones of ImageNet, (0.485, ...) and (0.229, ...), it is
-# less sure of what it sees, and takes a daisy for a mushroom.
+# Mean and deviation of every channel in training. With the usual ones of ImageNet, (0.485, ...) and (0.229,
+# ...), the network is less sure of its classes, and takes a daisy for a mushroom.
 _MEAN, _DEVIATION = 127 / 255, 128 / 255
-_EPSILON = 1e-3  # beside the variances of the batch norms
+_EPSILON = 1e-3  # added to the variances of the batch norms
 _STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1)
-# The last blocks before the image shrinks by two, and the very last one.
+# Numbers of the last blocks before the image shrinks by two, and of the very last one.
 _STAGES = (0, 2, 4, 10, 15)
-# More are no faster on a CPU: 20 to 25 ms of one core an image, for 1 to 32.
+# Larger batches are no faster on a CPU: one core takes 20 to 25 ms an image, for 1 to 32.
 _BATCH_SIZE = 16
 
 _Layer = tuple[Any, Any]
@@ -70,7 +70,7 @@ class EfficientNetFeatures:
         return features @ weights + bias[None]
 
     def stages(self, pixels: Array) -> tuple[Array, ...]:
-        """Give what the network sees at each of its five scales, for a loss that compares images by it.
+        """Give the network's features at each of its five scales, for a loss that compares images by them.
 
         A function of JAX, which can be differentiated and compiled. The images are taken at the size that
         they have: the network was trained at 224 pixels.
@@ -105,7 +105,7 @@ def efficientnet_features() -> EfficientNetFeatures:
 
 
 def _folded(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Layers of the network, with the batch norms in the convolutions that they follow."""
+    """Give the layers of the network, with the batch norms folded into the convolutions before them."""
 
     def layer(convolution: str, norm: str) -> _Layer:
         kernel = arrays[f"{convolution}.weight"].transpose(2, 3, 1, 0)  # from (out, in, height, width)
@@ -135,7 +135,8 @@ def _folded(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 @jax.jit
 def _resized(images: Array) -> Array:
-    # A program of its own: the network, which takes seconds to compile, is then the same for any images.
+    # Resizing is a program by itself: the network, which takes seconds to compile, is then the same for any
+    # images.
     shape = (len(images), _SIDE, _SIDE, images.shape[3])
     return _in_colour(jax.image.resize(as_floats(images), shape, "linear", antialias=True))
 
@@ -173,13 +174,13 @@ def _relu6(x: Array) -> Array:
 
 
 def _pointwise(x: Array, layer: _Layer) -> Array:
-    """Convolution with a kernel of one pixel: a matrix product."""
+    """Convolve with a kernel of one pixel: a matrix product."""
     kernel, bias = layer
     return jnp.matmul(x, kernel[0, 0], precision=lax.Precision.HIGHEST) + bias
 
 
 def _depthwise(x: Array, layer: _Layer, stride: int) -> Array:
-    """Convolution of each channel by itself, padded as ``padding="SAME"``: a sum of shifted images.
+    """Convolve each channel by itself, padded as ``padding="SAME"``, by a sum of shifted images.
 
     XLA's grouped convolution takes three to six times as long on a CPU.
     """

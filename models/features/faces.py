@@ -83,7 +83,7 @@ def face_features() -> FaceFeatures:
 
 @jax.jit
 def _chips(images: jax.Array) -> jax.Array:
-    """Images `(n, 150, 150, 3)` uint8, as dlib's network takes them."""
+    """Give the images `(n, 150, 150, 3)` uint8, in the form that dlib's network takes."""
     shape = (len(images), _SIDE, _SIDE, images.shape[3])
     resized = jax.image.resize(as_floats(images), shape, "linear", antialias=True)
     return jnp.broadcast_to(jnp.round(255 * resized).astype(jnp.uint8), (*shape[:3], 3))

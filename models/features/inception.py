@@ -104,7 +104,7 @@ def inception_features(
     content = Path(weights).read_bytes()
     try:
         arrays = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
-        # torch-fidelity unpickles all that its file holds. So it is given one that holds these arrays alone.
+        # torch-fidelity unpickles everything in its file, so it gets a file that holds these arrays alone.
         buffer = io.BytesIO()
         torch.save(dict(arrays), buffer)
         buffer.seek(0)

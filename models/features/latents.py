@@ -1,4 +1,4 @@
-"""Latents of an autoencoder as features: the space that is sampled, and so no independent judge."""
+"""Latents of an autoencoder as features: they are the space that is sampled, so they judge it with bias."""
 
 from dataclasses import dataclass, field
 

@@ -213,6 +213,6 @@ def _encode(graph, weights, images):
 
 
 def _named(tree: nnx.State) -> dict[str, Any]:
-    # As plain dictionaries: the paths of variables in a state depend on the version of Flax.
+    # Plain dictionaries have stable paths; those of variables in a state depend on the version of Flax.
     leaves, _ = jax.tree_util.tree_flatten_with_path(nnx.to_pure_dict(tree))
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}

@@ -8,7 +8,7 @@ from ellipsoid.blocks import map_rows
 from ellipsoid.checks import check_count, check_images
 from ellipsoid.models.features.space import BATCH_SIZE
 
-# Axes of more images are no better: of the leading 64, all that is wanted is that they are the same ones.
+# More images give no better axes: the leading 64 only need to be the same ones each time.
 _MAX_PCA_IMAGES = 10_000
 
 
@@ -49,10 +49,10 @@ class PixelFeatures:
 
 
 def pixel_features(images: np.ndarray, n_components: int = 64) -> PixelFeatures:
-    """Principal axes of images, to judge other images by their pixels on these axes.
+    """Find the principal axes of images, to judge other images by their pixels on these axes.
 
-    The features are not whitened: a distance is one between pixels, as far as the axes show it. Whitened, the
-    last axes, of little but noise, would count as much as the first.
+    The features are not whitened: a distance is one between pixels, as far as the axes show it. Whitening
+    would give the last axes, which are mostly noise, the same weight as the first.
 
     Parameters
     ----------
@@ -73,6 +73,6 @@ def pixel_features(images: np.ndarray, n_components: int = 64) -> PixelFeatures:
     check_images("images", images, channels=(1, 3), least=2)
     check_count("n_components", n_components)
     rows = images[:: -(-len(images) // _MAX_PCA_IMAGES)].reshape(-1, images[0].size) / np.float32(255)
-    # Not `el.fit`, which decomposes the covariance of all pixels: 19 GB at 128 pixels in colour.
+    # `el.fit` would decompose the covariance of all pixels: 19 GB at 128 pixels in colour.
     pca = PCA(min(n_components, *rows.shape), svd_solver="randomized", random_state=0).fit(rows)
     return PixelFeatures(pca.mean_.reshape(images.shape[1:]), np.asarray(pca.components_))

@@ -4,15 +4,15 @@ from typing import Protocol
 
 import numpy as np
 
-#: Images that the features are computed of at a time.
+#: Number of images whose features are computed at a time.
 BATCH_SIZE = 256
 
 
 class FeatureSpace(Protocol):
     """A map from images to the features that they are judged by.
 
-    Any callable from uint8 images to float32 features will do where only distances are asked for; those made
-    here can also say what they are.
+    Any callable from uint8 images to float32 features will do where only distances are needed. The spaces of
+    this package can also describe themselves.
     """
 
     @property

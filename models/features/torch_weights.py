@@ -1,8 +1,8 @@
 """Arrays of a file of weights that PyTorch wrote before its version 1.6, read without PyTorch.
 
-Such a file is a row of pickles and, after them, the bytes of every tensor. A pickle is a program: whoever
-loads it runs what it names. The reader here knows four names and gives each a meaning of its own; at any
-other name it stops, before anything is called.
+Such a file is a row of pickles and, after them, the bytes of every tensor. A pickle is a program: to load it
+is to run the functions that it names. The reader here knows four names, and maps each to something harmless.
+It stops at any other name, before anything is called.
 """
 
 import io
@@ -76,7 +76,7 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            # Beside these: whether it has a gradient, and its hooks.
+            # Further arguments say whether it has a gradient, and name its hooks.
             return lambda storage, offset, shape, strides, *_: _Tensor(storage, offset, shape, strides)
         if module == "torch" and name in _TYPES:
             return _TYPES[name]
