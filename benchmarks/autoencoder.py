@@ -106,7 +106,7 @@ class Products:
 
     def __init__(self, config, batch):
         sizes, widths = config.layer_sizes, (config.channels, *config.filters)
-        shapes = []  # of forward products: rows, summed over, columns
+        shapes = []  # sizes of forward products: rows, length of the sum, columns
         for size, before, after in zip(sizes[1:], widths, widths[1:], strict=False):
             shapes += [(batch * size**2, config.kernel_size**2 * before, after)]  # strided
             shapes += [(batch * size**2, after, config.kernel_size**2 * before)]  # transposed
@@ -125,7 +125,7 @@ class Products:
 
 
 def in_turns(actions, seconds):
-    """Median milliseconds of each action; all run in turns for so long, at least three times."""
+    """Give the median milliseconds of each action; all run in turns for so long, at least three times."""
     times = {name: [] for name in actions}
     started = time.perf_counter()
     for action in actions.values():

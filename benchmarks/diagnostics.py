@@ -1,4 +1,4 @@
-"""Time the diagnostics of latents, as many and as wide as the source's, and compare two with plain NumPy.
+"""Time the diagnostics of latents, as many and as wide as in the original work, and compare two with NumPy.
 
 Prints the seconds of all measurements together on n x k latents, compilation included, and of each once it
 is compiled; then calibration and distance correlation against the loops over pairs that define them, with
@@ -36,13 +36,13 @@ def timed(function: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
 
 
 def in_turns(*functions: Callable[[], Any], repeats: int = 4) -> list[tuple[float, Any]]:
-    """Give the least seconds and the result of each, the first call left out."""
+    """Give the least seconds and the result of each, without the first call."""
     runs = [[timed(function) for function in functions] for _ in range(repeats)][1:]
     return [min(of_one, key=lambda run: run[0]) for of_one in zip(*runs, strict=True)]
 
 
 def loop_over_pairs(u: np.ndarray, levels: Sequence[float]) -> np.ndarray:
-    """Shares of rows inside the unit circle of each pair, scaled by each level."""
+    """Give the shares of rows inside the unit circle of each pair, scaled by each level."""
     k = u.shape[1]
     squares = np.square(u).T.copy()
     observed = np.zeros((len(levels), k, k), np.float32)

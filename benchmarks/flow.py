@@ -1,4 +1,4 @@
-"""What a flow costs, and what it is worth: ratios side by side in one run.
+"""The cost of a flow and its quality: ratios side by side in one run.
 
     python benchmarks/flow.py rates [--components 64 256]      # drawing and judging against decoding images
     python benchmarks/flow.py fit [--components 64 256]        # time of a step and memory, by rows and K
@@ -49,7 +49,7 @@ def make_flow(k):
 
 
 def medians(contenders, repeats):
-    """Median seconds of each contender, in turn; one untimed round first."""
+    """Give the median seconds of each contender, in turn, after one untimed round."""
     seconds = {name: [] for name in contenders}
     for repeat in range(repeats + 1):
         for name, run in contenders.items():
@@ -132,14 +132,14 @@ def once(options):
 
 
 def energy_score(draws, latents):
-    """How far draws are from latents, less half of how far apart they are; less is better."""
+    """Measure how far draws are from latents, less half of how far apart they are; less is better."""
     from scipy.spatial.distance import cdist, pdist
 
     return cdist(latents, draws).mean() - pdist(draws).mean() / 2
 
 
 def split(path, k, n):
-    """Latents to train on and to test with; those of a made shape without a path."""
+    """Give latents to train on and to test with; without a path, they have a made shape."""
     if path is None:
         rng = np.random.default_rng(0)
         z = rng.normal(size=(n, k)) @ (rng.normal(size=(k, k)) / np.sqrt(k))
@@ -151,7 +151,7 @@ def split(path, k, n):
 
 
 def latents_of_a_deep_network(n, k, seed=0):
-    """Latents ``(n, k)`` that a random network makes of normal vectors and of one of thirty classes."""
+    """Make latents ``(n, k)`` by a random network from normal vectors and one of thirty classes."""
     rng = np.random.default_rng(seed)
     widths = (64, 256, 256, 256, k)
     layers = [rng.standard_normal(shape) / np.sqrt(shape[0]) for shape in itertools.pairwise(widths)]
@@ -230,7 +230,7 @@ def steps(options):
 
 # --- images ----------------------------------------------------------------------------------------
 
-# Numbers of parts of the mixtures beside a flow.
+# Numbers of parts of the mixtures that are compared with a flow.
 MIXTURES = {"demo": (50, 200), "portraits": (200,), "fashion": (200, 500)}
 LAWS = {
     "normal": {"law": "normal", "level": 6.0},
@@ -351,7 +351,7 @@ def judge_run(name, options):
 
 
 class ImageJudge(NamedTuple):
-    """What images are compared with, in one space of features."""
+    """Unseen images and a detector of copies, in one space of features."""
 
     features: Callable[[np.ndarray], np.ndarray]
     unseen: np.ndarray
@@ -359,13 +359,13 @@ class ImageJudge(NamedTuple):
 
     @classmethod
     def of(cls, run, features):
-        """Judge of a run."""
+        """Make the judge of a run."""
         reconstructed = features(run.decode(run.unseen_latents))
         detector = el.metrics.CopyDetector(features(run.known), reconstructed)
         return cls(features, np.asarray(features(run.unseen)), detector)
 
     def figures(self, decoded):
-        """Precision, recall, coverage, Fréchet distance and share of copies."""
+        """Give precision, recall, coverage, Fréchet distance and share of copies."""
         drawn = np.asarray(self.features(decoded))
         near = el.metrics.precision_recall(self.unseen, drawn)
         coverage = el.metrics.density_coverage(self.unseen, drawn).coverage
@@ -375,10 +375,10 @@ class ImageJudge(NamedTuple):
 
 
 def line_of(label, figures):
-    """Row of a table: means of figures ``(fits, draws, 5)``, with errors by the keys of fits and draws."""
+    """Make a table's row: means of figures ``(fits, draws, 5)``, with errors by the keys of both."""
     n_fits, n_draws = figures.shape[:2]
     mean = figures.mean(axis=(0, 1))
-    # Draws of one fit have that fit in common: several fits tell both errors at once.
+    # Draws of one fit have that fit in common: several fits show both errors at once.
     sets = figures.mean(axis=1) if n_fits > 1 else figures[0]
     count = n_fits if n_fits > 1 else n_draws
     error = sets.std(axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.zeros(5)
@@ -417,7 +417,7 @@ def peers(options):
         return jnp.asarray(state.project(z) / deviations, jnp.float32)
 
     def log_density(z):
-        """Over whitened latents, which all contenders are given."""
+        """Give the log-density over whitened latents, which all contenders get."""
         logs = el.log_prob(flow, latents=z, law="normal", level=8.0, over="latents")
         return float(jnp.mean(logs)) + float(np.sum(np.log(deviations)))
 

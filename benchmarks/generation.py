@@ -58,7 +58,7 @@ def to_sink(folder, name, state, n, **options):
 
 
 def medians(contenders, folder, repeats):
-    """Median seconds and last bytes of each contender; one untimed round first."""
+    """Give the median seconds and last bytes of each contender, after one untimed round."""
     seconds = {name: [] for name in contenders}
     n_bytes = {}
     for repeat in range(repeats + 1):
@@ -127,7 +127,7 @@ def latents(options):
 
 
 def manifest_costs(path, state, n, draw_options):
-    """Share of a run's time that goes into its manifest, without the flush of the data before it."""
+    """Give the share of a run's time that goes into its manifest, without the flush of the data before it."""
     spent = {"composed": 0.0, "written": 0.0, "times": 0}
 
     class Timed(NpySink):
@@ -206,7 +206,7 @@ def images(options):
 
 
 def memory(options):
-    """Peak memory of one run, in a process of its own for each n."""
+    """Measure the peak memory of one run, in a separate process for each n."""
     for n in sorted({min(100_000, options.rows), options.rows}):
         arguments = [sys.executable, __file__, "once", "--rows", str(n), "--dtype", options.dtype]
         arguments += ["--folder", str(options.folder), "--law", options.law]

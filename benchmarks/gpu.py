@@ -1,4 +1,4 @@
-"""What an accelerator makes of the laws: shares of its copy bandwidth and of its bare random numbers.
+"""Rates of the laws on an accelerator: shares of its copy bandwidth and of its bare random numbers.
 
 Runs on whatever device JAX finds, so it can be tried on a CPU; the figures mean something on a GPU or TPU.
 

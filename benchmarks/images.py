@@ -44,7 +44,7 @@ def write_pictures(folder, n, width, height):
 
 
 def plain_loop(folder, size):
-    """Read as one would write it down with Pillow."""
+    """Read as a plain program with Pillow would."""
     images = []
     for path in sorted(folder.iterdir()):
         with Image.open(path) as file:
@@ -123,7 +123,7 @@ def epoch(options):
 
 
 def anonymous_bytes():
-    """Memory of this process that is not the page cache's."""
+    """Give the memory of this process that is not the page cache's."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 

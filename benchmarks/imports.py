@@ -1,4 +1,4 @@
-"""How long imports and the help of the command line take beside `import jax`, each in a process of its own.
+"""Times of imports and of the command line's help beside `import jax`, each in a separate process.
 
 All take turns, so that a change of the machine's speed meets all of them. Python's own start is taken off the
 imports, and part of the commands, as a person waits for it.
@@ -23,14 +23,14 @@ COMMANDS = ("--version", "--help", "train --help")
 
 
 def seconds(statement: str) -> float:
-    """Seconds that a statement takes in a new process, after Python's own start."""
+    """Give the seconds that a statement takes in a new process, after Python's own start."""
     code = f"import time; start = time.perf_counter(); {statement}; print(time.perf_counter() - start)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(result.stdout)
 
 
 def command_seconds(words: str) -> float:
-    """Seconds that a command takes, from its start to its end."""
+    """Give the seconds that a command takes, from its start to its end."""
     started = time.perf_counter()
     subprocess.run([sys.executable, "-m", "ellipsoid", *words.split()], capture_output=True, check=True)
     return time.perf_counter() - started

@@ -22,7 +22,7 @@ COMPONENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 50, 64, 96, 128, 192, 256, 384, 
 
 
 def simulate(law, k, numbers):
-    """Level and its standard error from about `numbers` random components."""
+    """Give the level and its standard error from about `numbers` random components."""
     region, words = PairwiseEllipses(), philox_words(el.key(20_231))
     draw = jax.jit(get_law(law, region).draw, static_argnums=2)
     size = block_rows(k, law, "cpu")

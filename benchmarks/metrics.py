@@ -74,20 +74,20 @@ def by_prdc(real, generated):
 
 
 def seconds(function, *args):
-    """Seconds, and seconds of CPU, that a call takes."""
+    """Give the seconds, and the seconds of CPU, that a call takes."""
     start, cpu_start = time.perf_counter(), time.process_time()
     function(*args)
     return time.perf_counter() - start, time.process_time() - cpu_start
 
 
 def largest() -> float:
-    """Largest resident set of this process so far, in MiB (Linux)."""
+    """Give the largest resident set of this process so far, in MiB (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def peak_memory(which: str, rows: int, columns: int) -> float:
-    """Growth of the resident set of a process of its own, in MiB, from before the call to its peak."""
+    """Give the growth of the resident set of a separate process, in MiB, from before the call to its peak."""
     command = [sys.executable, "-P", __file__, "--peak-of", which]
     command += ["--rows", str(rows), "--columns", str(columns)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ).stdout)
@@ -111,7 +111,7 @@ def large(rows: int, columns: int) -> None:
     taken = np.array(seconds(lambda: metrics.RealManifold(real).compare(generated)))
     peak = largest()
     measure_products()
-    # Half of the pairs of each set with itself, and those of both.
+    # The pairs are half of those of each set with itself, and those of both.
     ours = 2 * columns * 2 * rows**2 / taken / 1e9
     print(f"{rows:,} against {rows:,} rows of {columns}: {taken[0]:.1f} s, {taken[1]:.1f} s of CPU")
     print(f"memory: {before:,.0f} MiB before, which holds both sets, {peak:,.0f} at the peak")

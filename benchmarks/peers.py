@@ -1,4 +1,4 @@
-"""What one would write without this package: each law in NumPy, as a loop and in batches."""
+"""Code that a user would write without this package: each law in NumPy, as a loop and in batches."""
 
 import itertools
 import math
@@ -107,7 +107,7 @@ def redraw_events(rng, n, k):
             i, j = order[index, first], order[index, second]
             u_i, u_j = u[rows, i], u[rows, j]
             coin = rng.random(len(rows), np.float32) < 0.5
-            # Of a pair of two large ones, which can be picked in two ways, the first stays.
+            # A pair of two large ones can be picked in two ways: the first stays.
             hit = np.flatnonzero((u_i * u_i + u_j * u_j > 1) & (coin | (second >= n_large)))
             keep_first = coin[hit] | (second[hit] < n_large[hit])
             kept = np.where(keep_first, u_i[hit], u_j[hit])

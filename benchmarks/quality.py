@@ -58,7 +58,7 @@ CONFIGS = {
 
 
 def load_images(data: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images to train on and to test with; all congress faces are for both."""
+    """Give images to train on and to test with; all congress faces are for both."""
     if name == "portraits":
         with np.load(data / "portrait_faces64.npz") as file:
             images, is_test = file["images"], file["fold"] == 7
@@ -72,7 +72,7 @@ def load_images(data: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def trained(name: str, train_images: np.ndarray, test_images: np.ndarray, out: Path) -> Autoencoder:
-    """Autoencoder of a run, trained if that is not done."""
+    """Give the autoencoder of a run, trained first where needed."""
     if not RunFolder(out).test_latents.exists():
         config, training = CONFIGS[name]
         autoencoder = Autoencoder(config, rngs=nnx.Rngs(training.seed))
@@ -128,7 +128,7 @@ def judge(name: str, data: Path, out: Path, features: list[FeatureName]) -> None
         print_aims(evaluation)
 
 
-# --- what was aimed at -------------------------------------------------------------------------------
+# --- goals -------------------------------------------------------------------------------------------
 
 
 def print_aims(evaluation: Evaluation) -> None:
@@ -179,9 +179,9 @@ def compared(ours: Result, other: Result, metric: str) -> str:
 
 
 def highest_precision(results: list[Result], recall: float) -> tuple[float, float]:
-    """Highest precision on any curve at a recall, by straight lines between its points, and its error.
+    """Give the highest precision on any curve at a recall, by lines between its points, and its error.
 
-    The best of several curves on the images that it is chosen by: too high by up to an error.
+    The best of several curves is chosen on the images that measure it, so it is too high by up to an error.
     """
     crossings = [(0.0, 0.0)]
     for a, b in itertools.pairwise(results):

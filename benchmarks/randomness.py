@@ -31,7 +31,7 @@ import ellipsoid as el
 from ellipsoid import random
 from ellipsoid.random import CounterStream, philox4x32, row_block, row_words, uniform01, uniform_signed
 
-CHUNK = 2**16  # about as many words are made at a time
+CHUNK = 2**16  # number of words that are made at a time, about
 SEED = 20_000
 LEVEL = 1e-3  # chance that ideal words fail a whole verdict
 FAILURE = 1e-10  # a single p-value that no number of tests explains
@@ -163,7 +163,7 @@ def take(chunk, count):
 
 
 def chi_square(counts, chances):
-    """Pearson's chi-square of counts against the chances of their cells."""
+    """Compute Pearson's chi-square of counts against the chances of their cells."""
     if not counts.sum():
         return 0.0
     expected = counts.sum() * np.broadcast_to(chances, counts.shape)
@@ -171,12 +171,12 @@ def chi_square(counts, chances):
 
 
 def sum_of_squares(z):
-    """All of independent standard normal scores together."""
+    """Test the sum of squares of independent standard normal scores."""
     return stats.chi2.sf(z @ z, z.size)
 
 
 def largest_of(tail, count):
-    """Chance that the largest of `count` independent values lies beyond one with this tail chance."""
+    """Give the chance that the largest of `count` independent values exceeds one of this tail chance."""
     return -np.expm1(count * special.log1p(-tail))
 
 
@@ -195,14 +195,14 @@ def join(words, bits, dimension, low):
 
 
 def cells(words, bits, dimension, low):
-    """Equal counts of all values of `bits` bits of `dimension` consecutive words."""
+    """Test that all values of `bits` bits of `dimension` consecutive words have equal counts."""
     size = 2 ** (bits * dimension)
     joined = join(words, bits, dimension, low).astype(np.int64)
     return chi_square(np.bincount(joined, minlength=size), 1 / size)
 
 
 def bit_pairs(words, lag):
-    """Correlations of all bits with all bits of the word `lag` places on: together, and the largest.
+    """Test correlations of all bits with all bits of the word `lag` places on: together, and the largest.
 
     For lag 0 these are the pairs within a word.
     """
@@ -220,19 +220,19 @@ def bit_pairs(words, lag):
 
 
 def bit_frequencies(words):
-    """Frequency of each of the 32 bits."""
+    """Test the frequency of each of the 32 bits."""
     ones = np.array([np.count_nonzero(words & np.uint32(1 << bit)) for bit in range(32)])
     return sum_of_squares((2 * ones - words.size) / math.sqrt(words.size))
 
 
 def serial_correlations(values, lags):
-    """Correlations, at several lags, of independent values of mean 0 and variance 1."""
+    """Test correlations, at several lags, of independent values of mean 0 and variance 1."""
     z = [values[:-lag] @ values[lag:] / math.sqrt(values.size - lag) for lag in lags]
     return sum_of_squares(np.array(z))
 
 
 def birthday_spacings(days, year):
-    """Equal spacings between the sorted birthdays of each row: Poisson, mean `m^3 / (4 year)` a row."""
+    """Test equal spacings between the sorted birthdays of each row: Poisson, mean `m^3 / (4 year)` a row."""
     spacings = np.sort(np.diff(np.sort(days)))
     count = np.count_nonzero(spacings[:, 1:] == spacings[:, :-1])
     mean = len(days) * days.shape[1] ** 3 / (4 * year)
@@ -240,7 +240,7 @@ def birthday_spacings(days, year):
 
 
 def joined_birthdays(words, dimension, low):
-    """Birthday spacings of numbers joined from several words, in a year that makes about 8 to 64 equal."""
+    """Test birthday spacings of numbers joined from several words, in a year with about 8 to 64 equal."""
     bits = min(32, int(3 * math.log2(words.size // dimension) - 5) // dimension)
     return birthday_spacings(join(words, bits, dimension, low)[None], 2.0 ** (bits * dimension))
 
@@ -254,7 +254,7 @@ def gaps(words, bits, low):
 
 
 def orders(words, length=5):
-    """Equal counts of all orders of `length` consecutive words."""
+    """Test that all orders of `length` consecutive words have equal counts."""
     columns = words[: words.size // length * length].reshape(-1, length)
     code = np.zeros(len(columns), np.int64)
     for j in range(1, length):
@@ -263,7 +263,7 @@ def orders(words, length=5):
 
 
 def matrix_ranks(words):
-    """Ranks over GF(2) of 32 x 32 matrices whose rows are consecutive words."""
+    """Test the ranks over GF(2) of 32 x 32 matrices whose rows are consecutive words."""
     rows = words[: words.size // 32 * 32].reshape(-1, 32).copy()
     rank = np.zeros(len(rows), np.int64)
     for bit in range(32):
@@ -278,19 +278,19 @@ def matrix_ranks(words):
 
 
 def hamming_weights(words):
-    """Numbers of ones in a word: binomial."""
+    """Test the numbers of ones in a word: binomial."""
     chances = np.array([math.comb(32, ones) / 2**32 for ones in range(33)])
     counts = np.bincount(np.clip(np.bitwise_count(words), 6, 26) - 6, minlength=21)
     return chi_square(counts, np.r_[chances[:7].sum(), chances[7:26], chances[26:].sum()])
 
 
 def kolmogorov_smirnov(values):
-    """Distance of the empirical distribution of values in [0, 1] from the uniform one."""
+    """Test the distance of the empirical distribution of values in [0, 1] from the uniform one."""
     return stats.kstest(values, "uniform", method="asymp").pvalue
 
 
 def largest_wave(values):
-    """Largest Fourier coefficient of values of mean 0 and variance 1."""
+    """Test the largest Fourier coefficient of values of mean 0 and variance 1."""
     power = np.abs(np.fft.rfft(values)[1:-1]) ** 2 / values.size
     return largest_of(np.exp(-power.max()), power.size)
 
@@ -345,7 +345,7 @@ def battery(words, lags):
 
 
 def two_sided(p):
-    """Chance of a p-value as close to either end."""
+    """Give the chance of a p-value as close to either end."""
     return 2 * min(p, 1 - p)
 
 
@@ -427,7 +427,7 @@ def reverse_bits(words):
 
 
 def run_harness(program, chunk):
-    """P-values of a battery of TestU01, which takes as many words as it wants."""
+    """Give the p-values of a battery of TestU01, which takes as many words as it wants."""
     report = program.with_suffix(".txt")
     with (
         report.open("w") as output,

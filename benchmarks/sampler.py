@@ -1,4 +1,4 @@
-"""Sampling rates of every law against bare random numbers and against what one would write without it.
+"""Sampling rates of every law against bare random numbers and against plain NumPy.
 
 All contenders of a table run interleaved in one process, and each hands out a new array; the tables give
 medians as ratios, since absolute times on a shared machine mean little.
@@ -50,7 +50,7 @@ def make_mixture(m, k, d):
 
 
 def median_times(contenders, repeats):
-    """Seconds of each contender, the median of interleaved runs after one warm-up each."""
+    """Give the seconds of each contender, the median of interleaved runs after one warm-up each."""
     times = {name: [] for name in contenders}
     for run in contenders.values():
         jax.block_until_ready(run())
@@ -80,7 +80,7 @@ def bare_fill(k):
 
 
 def first_rows(n):
-    """Row numbers from 0 on, as pairs of words."""
+    """Give row numbers from 0 on, as pairs of words."""
     return np.arange(n, dtype=np.uint32), np.zeros(n, np.uint32)
 
 
@@ -120,7 +120,7 @@ def library_peers(state, n):
 
 
 def compare(k, n, repeats):
-    """Closed-form laws and their parts against fills, NumPy and other libraries."""
+    """Compare closed-form laws and their parts with fills, NumPy and other libraries."""
     heading(f"K = {k} components in {k} dimensions, n = {n:,}")
     state, key, rng = make_state(k), el.key(0), np.random.default_rng(0)
     default_key = jax.random.key(0)
@@ -169,7 +169,8 @@ def scikit_learn_mixture(mixture):
     peer = GaussianMixture(mixture.n_parts, random_state=0)
     weights = np.asarray(mixture.weights, np.float64)
     peer.weights_, peer.means_ = weights / weights.sum(), np.asarray(parts.mean, np.float64)
-    # What fit adds to the diagonal by default; without it the decomposition of one part does not converge.
+    # Scikit-learn's default addition to the diagonal: without it, the decomposition of one part does not
+    # converge.
     peer.covariances_ = roots.mT @ roots + 1e-6 * np.eye(mixture.n_features)
     return peer
 
@@ -274,7 +275,7 @@ def compare_procedures(k, n, repeats):
 
 
 def compare_gauge(k, repeats):
-    """O(K) gauge against the masked K x K form, with equal answers."""
+    """Compare the O(K) gauge with the masked K x K form, with equal answers."""
     u = jnp.asarray(np.random.default_rng(0).uniform(-0.8, 0.8, (2048, k)), jnp.float32)
     fast, full = jax.jit(el.PairwiseEllipses().gauge), jax.jit(lambda u: jax.lax.map(pairs_gauge, u))
     assert jnp.array_equal(fast(u), full(u))
@@ -335,21 +336,21 @@ for _ in range(2):
 
 
 def in_new_process(script, argument):
-    """Words that a script prints."""
+    """Give the words that a script prints."""
     script = script.format(folder=__file__.rsplit("/", 1)[0])
     command = [sys.executable, "-c", script, str(argument)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
 def memory():
-    """Peak memory of a process that draws n vectors in chunks."""
+    """Measure the peak memory of a process that draws n vectors in chunks."""
     heading("peak memory, K = 256, law uniform, chunks of 65,536 rows")
     for n in (65_536, 10**6, 10**7):
         print(f"n = {n:12,}: {in_new_process(MEMORY, n)[0]} MB")
 
 
 def first():
-    """First call (tracing and compiling) and second call in a new process."""
+    """Time the first call (tracing and compiling) and the second call in a new process."""
     heading("16 vectors of 256 components in a new process, first and second call")
     for law in ("uniform", "normal", "sequential", "redraw"):
         print(f"{law:12}" + " s, ".join(in_new_process(FIRST, law)) + " s")

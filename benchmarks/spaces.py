@@ -1,4 +1,4 @@
-"""What each feature space sees: how far every metric moves, in its own standard errors, as images get worse.
+"""Sensitivity of each feature space: how far every metric moves, in its standard errors, as images worsen.
 
 python benchmarks/spaces.py [--images IMAGES] [--n 300] [--size 64] [--spaces pixels network efficientnet]
 
@@ -57,7 +57,7 @@ def tinted(images, share):
     return images + 255 * share * cast
 
 
-# Of each: unit, function, and three strengths.
+# Unit, function and three strengths of each distortion.
 DISTORTIONS: dict[str, tuple[str, Callable, tuple]] = {
     "blur": ("px", blurred, (0.5, 1, 2)),
     "noise": ("", noisy, (0.02, 0.05, 0.1)),

@@ -10,12 +10,12 @@ from helpers import SMALL_FLOW, two_clusters
 import ellipsoid as el
 from ellipsoid.state import PCAState
 
-# They hold fixtures, not examples in docstrings.
+# These modules hold fixtures, not examples in docstrings.
 collect_ignore_glob = ["conftest.py", "*/conftest.py"]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# What a shell starts in the background ignores key presses; the tests, and the commands they start, must not.
+# A process that a shell starts in the background ignores Ctrl-C; the tests and their commands must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -63,6 +63,6 @@ def run_copy(trained_run, tmp_path):
 
 @pytest.fixture(scope="session")
 def small_flow():
-    """Flow of two labelled clusters, 3 components of 4 dimensions; it takes seconds, so there is but one."""
+    """Flow of two labelled clusters, 3 components of 4 dimensions; it is fitted once, which takes seconds."""
     latents, labels = two_clusters(2000)
     return el.fit_flow(latents, 3, labels=labels, **SMALL_FLOW)

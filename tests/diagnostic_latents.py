@@ -14,7 +14,7 @@ def gaussian(n, k, seed=0):
 
 
 def latents_of(case, n, d):
-    """Latents of a known shape, with falling widths, turned by a random rotation."""
+    """Make latents of a known shape, with falling widths, turned by a random rotation."""
     random = generator()
     width = np.exp(-2 * np.arange(d) / d)
     rotation = np.linalg.qr(random.normal(size=(d, d)))[0]

@@ -1,4 +1,4 @@
-"""What holds of every figure that can be read: its text lies on the page and does not overlap."""
+"""Checks of every figure: its text lies on the page and does not overlap."""
 
 import itertools
 from unittest import mock
@@ -9,7 +9,7 @@ from matplotlib.text import Text
 
 
 def drawn_texts(figure):
-    """All text that a figure draws, with the rectangle of each in pixels, as `figures.save` writes it."""
+    """Give all texts of a figure, with their rectangles in pixels, as `figures.save` writes them."""
     texts, draw = {}, Text.draw
 
     def record(text, renderer):
@@ -23,7 +23,7 @@ def drawn_texts(figure):
 
 
 def drawn_words(figure):
-    """What the texts that a figure draws say, in the order of drawing."""
+    """Give the words of the texts that a figure draws, in the order of drawing."""
     return [text.get_text() for text, _ in drawn_texts(figure)]
 
 
@@ -42,7 +42,7 @@ def assert_legible(figure):
 
 
 def correlated_latents():
-    """Latents of 6 dimensions, 5,000 of them, away from the origin."""
+    """Make 5,000 latents of 6 dimensions, away from the origin."""
     rng = np.random.default_rng(0)
     mixing = rng.normal(size=(6, 6)) * np.geomspace(3, 0.1, 6)
     return (rng.normal(size=(5000, 6)) @ mixing.T + 5).astype(np.float32)

@@ -19,7 +19,7 @@ def _draw(words, rows, tables, region, *, k, law):
 
 
 def draw(law, k, n, *, radius=1.645, region="pairwise", seed=0):
-    """First `n` normalised vectors of a law, ``(n, k)``."""
+    """Draw the first `n` normalised vectors of a law, ``(n, k)``."""
     region = as_region(region)
     tables = get_law(law, region).prepare(k, radius, region)
     words, blocks = philox_words(el.key(seed)), []
@@ -32,11 +32,11 @@ def draw(law, k, n, *, radius=1.645, region="pairwise", seed=0):
 
 
 def same_law(a, b):
-    """Smallest of four p-values that two samples ``(n, k)`` are of one law, times four (Bonferroni).
+    """Give the smallest of four p-values that two samples ``(n, k)`` are of one law, times four (Bonferroni).
 
-    Two-sample Kolmogorov-Smirnov of the largest |u|, of the root mean square and of one coordinate,
-    and the binomial z of the share of vectors outside of the cube. With 10^5 vectors on each side, a
-    threshold of 1e-3 on the result sees a KS distance of 0.01.
+    The tests are two-sample Kolmogorov-Smirnov of the largest |u|, of the root mean square and of one
+    coordinate, and the binomial z of the share of vectors outside of the cube. With 10^5 vectors on each
+    side, a threshold of 1e-3 on the result sees a KS distance of 0.01.
     """
 
     def features(u):
@@ -57,7 +57,7 @@ def same_law(a, b):
 
 # --- flows -----------------------------------------------------------------------------------------
 
-#: Settings of all flows of the fast tests, which so share their programs.
+#: Settings of all flows of the fast tests, which share their programs in this way.
 SMALL_FLOW = {"steps": 300, "width": 32, "depth": 1, "n_steps": 8}
 
 _AXES = 2 * np.linalg.qr(np.random.default_rng(5).normal(size=(4, 3)))[0].T
@@ -66,7 +66,7 @@ CENTRES = {"low": 3 - _AXES[0], "high": 3 + _AXES[0]}
 
 
 def two_clusters(n, seed=0):
-    """Latents ``(n, 4)`` of rank 3 in two clusters, and the label of each."""
+    """Make latents ``(n, 4)`` of rank 3 in two clusters, and the label of each."""
     rng = np.random.default_rng(seed)
     labels = np.array(list(CENTRES))[rng.integers(2, size=n)]
     within = rng.normal(size=(n, 3)) * [0.35, 1, 1] @ _AXES
@@ -74,14 +74,14 @@ def two_clusters(n, seed=0):
 
 
 def random_field(k, *, width=32, depth=1, size=1.0, seed=0):
-    """Untrained network with a random last layer, so that its velocities are of about that size."""
+    """Make an untrained network with a random last layer, so that its velocities are of about that size."""
     keys = jax.random.split(jax.random.key(seed))
     velocity = untrained(keys[0], k, 0, width, depth)
     return velocity._replace(last=size / np.sqrt(width) * jax.random.normal(keys[1], (width, k)))
 
 
 def literal_velocity(velocity, w, angle, condition=()):
-    """Velocity at points ``(n, k)``, as the network's description says it, in float64."""
+    """Give the velocity at points ``(n, k)``, in float64 and as the network's description says it."""
     entry, waves, by_label, hidden, shift, output, last = Velocity(*(np.asarray(x, float) for x in velocity))
 
     def silu(x):
@@ -99,7 +99,7 @@ def literal_velocity(velocity, w, angle, condition=()):
 
 
 def literal_push(velocity, x0, n_steps, condition=()):
-    """Points ``(n, k)`` carried forwards by Heun's method, in float64."""
+    """Carry points ``(n, k)`` forwards by Heun's method, in float64."""
     w, h = np.asarray(x0, float), np.pi / 2 / n_steps
     for step in range(n_steps):
         first = literal_velocity(velocity, w, step * h, condition)
@@ -108,7 +108,7 @@ def literal_push(velocity, x0, n_steps, condition=()):
 
 
 def energy_score(draws, latents):
-    """Distance of draws from each latent, less half of that among draws, ``(n,)``: less is better."""
+    """Give the distance of draws from each latent, less half of that among draws, ``(n,)``: small is good."""
     from scipy.spatial.distance import cdist, pdist
 
     return cdist(latents, draws).mean(axis=1) - pdist(draws).mean() / 2
@@ -118,6 +118,6 @@ def energy_score(draws, latents):
 
 
 def decode(z):
-    """Images of 4 x 4 pixels, with values a little beyond [0, 1]."""
+    """Make images of 4 x 4 pixels, with values a little beyond [0, 1]."""
     pixels = (z[:, :3] / 6 + np.float32(0.5)).clip(-0.04, 1.04)
     return np.repeat(pixels, 16, axis=1).reshape(-1, 3, 4, 4).transpose(0, 2, 3, 1)

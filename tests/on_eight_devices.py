@@ -1,4 +1,4 @@
-"""Rows dealt out to eight devices: the checks that test_sharding.py runs in a process of its own.
+"""Rows split over eight devices: the checks that test_sharding.py runs in a separate process.
 
 The number of devices is set at the start of a process. Its checks share what it compiles; it prints the name
 of each check and what went wrong.
@@ -61,7 +61,7 @@ def check_rows_by_their_number(devices):
 
 
 def check_meshes_of_any_kind(devices):
-    """Two axes for the rows, one of two axes (the other repeats), explicit axis types, a committed state."""
+    """Check two axes for rows, one of two axes (the other repeats), explicit axis types, committed state."""
     whole = el.sample(el.key(1), devices.state, 800, law="uniform")
     for kind in (AxisType.Auto, AxisType.Explicit):
         mesh = jax.make_mesh((4, 2), ("a", "b"), axis_types=(kind, kind))

@@ -1,4 +1,4 @@
-"""Linear autoencoders as ONNX models, and images that only they know how to reconstruct."""
+"""Linear autoencoders as ONNX models, and images that they alone can reconstruct."""
 
 import numpy as np
 import onnx
@@ -8,7 +8,7 @@ SIZE, LATENTS = 8, 4
 
 
 def patterned_images(n, channels=3, seed=0):
-    """Images of a few random patterns on grey: of one pixel range, they are flat in no other."""
+    """Make images of a few random patterns on grey, which are flat in any pixel range but one."""
     patterns = np.random.default_rng(0).uniform(-1, 1, size=(LATENTS, SIZE, SIZE, channels))
     amounts = np.random.default_rng(seed).uniform(-25, 25, size=(n, LATENTS))
     return (150 + np.tensordot(amounts, patterns, 1)).round().astype(np.uint8)

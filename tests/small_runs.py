@@ -1,4 +1,4 @@
-"""Trainings of a second, of images that are noise."""
+"""Trainings of a second, on images of noise."""
 
 import jax
 import numpy as np

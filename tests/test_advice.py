@@ -1,4 +1,4 @@
-"""One source of advice: what it says for every goal, and that nobody in the package says anything else."""
+"""One source of advice: its answer for every goal, and that no other part of the package differs."""
 
 import pytest
 

@@ -78,7 +78,7 @@ def test_another_format_is_not_checked(path, other):
 
 
 def test_the_description_may_state_the_format(tmp_path):
-    # The first feature networks were written so.
+    # The first version wrote feature networks in this form.
     description = json.dumps({"format": "ellipsoid.Example", "version": 3, "note": "old"})
     np.savez(tmp_path / "old.npz", description=description, a=np.zeros(2))
     assert format_name(tmp_path / "old.npz", "file") == "ellipsoid.Example"
@@ -109,7 +109,7 @@ def test_digest():
 
 
 def bomb(path, n_bytes=2**27):
-    """A small file that unpacks to much."""
+    """Write a small file that unpacks to much."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         header, {"descr": "|u1", "fortran_order": False, "shape": (n_bytes,)}
@@ -123,7 +123,7 @@ def bomb(path, n_bytes=2**27):
 
 
 def lying(path):
-    """A file whose header claims more than follows."""
+    """Write a file whose header claims more than follows."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**12,)})
     with zipfile.ZipFile(path, "w") as archive:

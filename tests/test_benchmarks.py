@@ -1,4 +1,4 @@
-"""The peers that the benchmarks compare with draw the same laws; else their speed would mean nothing."""
+"""The peers of the benchmarks draw the same laws; otherwise their speed would mean nothing."""
 
 import random
 import sys
@@ -38,7 +38,7 @@ def test_a_peer_draws_the_law(law, peer, n):
 
 
 def test_rounds_keep_all_pair_conditions():
-    """Their law is a little off (by 0.004 in the law of the rms), so only the conditions hold exactly."""
+    """The peers' law is a little off (by 0.004 in that of the rms), so only the conditions hold exactly."""
     u = peers.redraw_rounds(np.random.default_rng(0), 20_000, K)
     assert 0.99 < largest_gauge(u) <= 1 + 1e-6
     assert same_law(u, draw("redraw", K, 20_000)) > 1e-3

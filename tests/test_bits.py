@@ -1,4 +1,4 @@
-"""Draws and files of version 0.1.0: what was drawn or saved once comes out the same for ever.
+"""Draws and files of version 0.1.0: the same bits come out for ever.
 
 ``data/draws.npz`` holds a few rows of every distribution, ``data/state.npz`` and ``data/mixture.npz`` are
 saved shapes; ``python tests/test_bits.py FOLDER`` writes all three anew. On one machine and version of JAX
@@ -25,21 +25,21 @@ BIG_ROWS = np.array([5, 0, 2**32, 2**32 + 5, 2**33 + 1, 2**63 + 11, 2**64 - 1], 
 
 
 def wide_state():
-    """State of 50 components whose fields are exact in binary."""
+    """Make a state of 50 components whose fields are exact in binary."""
     scale = np.arange(66, 16, -1) / 16
     fields = np.zeros(50), np.eye(50), scale, scale**2, scale**2
     return el.PCAState(*(jnp.asarray(field, jnp.float32) for field in fields), n_samples=1000)
 
 
 def star(k):
-    """The first component is paired with all others."""
+    """Pair the first component with all others."""
     pairs = np.zeros((k, k), bool)
     pairs[0, 1:] = pairs[1:, 0] = True
     return el.PairwiseEllipses(pairs)
 
 
 def draws_of(state):
-    """A few rows of every kind from one state."""
+    """Draw a few rows of every kind from one state."""
     for law, region in DISTRIBUTIONS:
         level = 2.0 if state.n_components == 5 else 9.0
         yield f"{law} {region}", el.sample(el.key(7), state, 6, law=law, region=region, level=level)
@@ -52,7 +52,7 @@ def draws_of(state):
 
 
 def draws_of_mixture(mixture):
-    """A few rows of every kind from a mixture with labels."""
+    """Draw a few rows of every kind from a mixture with labels."""
     for law in ("redraw", "uniform", "normal"):
         yield law, el.sample(el.key(1), mixture, 8, law=law, level=3.0)
     yield "label", el.sample(el.key(1), mixture, 8, label="cat")
@@ -61,7 +61,7 @@ def draws_of_mixture(mixture):
 
 
 def words():
-    """Random words and keys: integers, equal everywhere."""
+    """Draw random words and keys: integers, equal everywhere."""
     yield "philox", jnp.stack(philox4x32((1, 2**31), tuple(jnp.arange(4, dtype=jnp.uint32) * 77)))
     for count in (7, 64, 130):
         for stream in CounterStream:
@@ -76,7 +76,7 @@ def words():
 
 
 def arrays_of(group, folder):
-    """Arrays of one group by name; bfloat16, which NumPy cannot save, as float32."""
+    """Give the arrays of one group by name; bfloat16, which NumPy cannot save, becomes float32."""
     if group == "words":
         return {f"words {name}": np.asarray(array) for name, array in words()}
     state, mixture = el.load(folder / "state.npz"), el.load(folder / "mixture.npz")
@@ -161,7 +161,7 @@ def test_draws_are_those_of_before(drawn, stored):
             )
             eps = float(jnp.finfo(rounded_to).eps)
             got, expected = drawn[name].astype(np.float32), array.astype(np.float32)
-            # A latent near zero has the rounding of the larger terms that it is the sum of.
+            # A latent near zero has the rounding error of the larger terms in its sum.
             atol = 2 * eps * np.abs(expected).max()
             np.testing.assert_allclose(got, expected, rtol=8 * eps, atol=atol, err_msg=name)
 

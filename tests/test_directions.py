@@ -28,15 +28,15 @@ def smile():
 
 
 def angle(a, b, covariance):
-    """Angle between two steps where latents of this covariance are whitened."""
+    """Give the angle between two steps where latents of this covariance are whitened."""
     a, b = (np.linalg.solve(np.linalg.cholesky(covariance), v) for v in (a, b))
     return math.acos(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
 def points_along_the_discriminant(vector):
-    """Whether the step is that of the exact discriminant, up to what N rows can tell."""
-    # In whitened scores each of D - 1 components of a unit vector errs by 1 / (sqrt(n p q) d), d the distance
-    # of the means in standard deviations of all rows; squared, summed and rooted.
+    """Tell whether the step is that of the exact discriminant, up to the error of N rows."""
+    # In whitened scores each of D - 1 components of a unit vector errs by 1 / (sqrt(n p q) d), where d is the
+    # distance of the means in standard deviations of all rows. The errors are squared, summed and rooted.
     distance = DISTANCE / math.sqrt(1 + 0.4 * 0.6 * DISTANCE**2)
     error = math.sqrt((D - 1) / (N * 0.4 * 0.6)) / distance
     return angle(vector, SHIFT, np.cov(LATENTS.T)) < 2 * error
@@ -47,7 +47,7 @@ def test_the_step_is_that_of_the_exact_discriminant(smile):
 
 
 def test_a_wrong_step_is_noticed(smile):
-    """The discriminant's normal, and the difference of means along the longest axis, are no such steps."""
+    """The discriminant's normal, the longest axis and a step of random labels are not that step."""
     assert not points_along_the_discriminant(smile.weights)
     assert not points_along_the_discriminant(np.linalg.eigh(np.cov(LATENTS.T))[1][:, -1])
     few = el.direction(LATENTS, np.random.default_rng(1).permutation(SMILING))
@@ -81,7 +81,7 @@ def test_auc_is_that_of_the_exact_discriminant(smile):
 
 
 def test_auc_of_no_difference_is_a_half_where_rows_are_few():
-    """By the rows that it was learned from, it would seem to be far more."""
+    """The AUC is a half; on the rows that it was learned from, it would be far more."""
     rng = np.random.default_rng(2)
     latents, labels = rng.normal(size=(60, 30)), np.arange(60) % 2 == 0
     none = el.direction(latents, labels)
@@ -102,7 +102,7 @@ def test_the_error_covers_what_repeated_samples_show():
 
 
 def test_nothing_depends_on_units_or_axes(smile):
-    """Of rotated, scaled and shifted latents it is the step that is so turned."""
+    """The step of rotated, scaled and shifted latents is turned in the same way."""
     turn = np.linalg.qr(np.random.default_rng(4).normal(size=(D, D)))[0] * 7
     turned = el.direction(LATENTS @ turn.T - 5, SMILING)
     np.testing.assert_allclose(turned.vector, turn @ smile.vector, atol=2e-2 * np.linalg.norm(turned.vector))
@@ -123,7 +123,7 @@ def test_subset_and_state_change_little(smile):
     assert angle(fewer.vector, smile.vector, covariance) < 0.15
     assert angle(part.vector, smile.vector, covariance) < 0.2
     np.testing.assert_allclose(part.score(LATENTS).std(ddof=1), 1, rtol=1e-4)
-    # Constant latents, which have no variance, and components that a state has left out, have no part in it.
+    # Constant latents, which have no variance, and components that a state leaves out, have no effect.
     wider = el.direction(np.column_stack([LATENTS, np.ones(N)]), SMILING)
     assert wider.vector[-1] == 0
     kept = state.truncate(3)
@@ -168,7 +168,7 @@ def test_orthogonal_steps_leave_other_readings_alone(three):
         assert abs(held[name].vector @ plain["male"].weights) < 1e-6
         np.testing.assert_allclose(held[name].vector @ held[name].weights, 1, atol=1e-6)
     assert abs(plain["smiling"].vector @ plain["male"].weights) > 0.3
-    # The smile is still there, and separates less than with the help of sex.
+    # The smile is still there, but separates less than with the help of sex.
     assert 0.7 < held["smiling"].auc < plain["smiling"].auc
     every = el.directions(*three, orthogonal=True)
     assert abs(every["male"].vector @ plain["smiling"].weights) < 1e-6

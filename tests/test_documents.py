@@ -27,7 +27,7 @@ def read(page):
 
 
 def blocks(page, language):
-    """Code of the blocks in a language, and whether each is run here."""
+    """Give the code of the blocks in a language, and whether each is run here."""
     return [(code, not comment) for comment, name, code in _BLOCKS.findall(read(page)) if name == language]
 
 
@@ -35,7 +35,7 @@ def blocks(page, language):
 
 
 def commands(text):
-    """Arguments of every call of `ellipsoid` in lines of a shell."""
+    """Give the arguments of every call of `ellipsoid` in lines of a shell."""
     for line in text.splitlines():
         words = shlex.split(line.replace("$i", "0").replace(";", " ; "), comments=True)
         for start, word in enumerate(words):
@@ -47,7 +47,7 @@ def commands(text):
 
 @pytest.fixture
 def is_understood(monkeypatch):
-    """Whether words make a command, which is not run."""
+    """Tell whether words make a command, without running it."""
     for module in pkgutil.iter_modules(ellipsoid.cli.__path__, "ellipsoid.cli."):
         for value in vars(importlib.import_module(module.name)).values():
             if isinstance(value, type) and hasattr(value, "run"):
@@ -68,7 +68,7 @@ def test_commands_are_found_in_a_line():
 
 
 def commands_of(page):
-    """All commands of a page, those within its sentences too if they are whole."""
+    """Give all commands of a page, including whole ones within its sentences."""
     found = {tuple(words) for code, _ in blocks(page, "bash") for words in commands(code)}
     sentences = map(shlex.split, re.findall(r"(?<!`)`ellipsoid ([^`\n]+)`(?!`)", read(page)))
     return sorted(
@@ -90,7 +90,7 @@ def test_a_command_that_does_not_exist_is_noticed(is_understood):
 
 
 def anchors(text):
-    """Anchors of the headings of a page, as both GitHub and the site make them."""
+    """Give the anchors of the headings of a page, as both GitHub and the site make them."""
     headings = re.findall(
         r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), re.M
     )
@@ -140,7 +140,7 @@ def workplace(tmp_path, monkeypatch, trained_run):
 
 
 def names_of(page):
-    """Names that code of a page may use without having made them: what a reader has, beside files."""
+    """Give the names that code of a page may use without making them: the reader's names, beside files."""
     # One page takes 120 components.
     d = 130 if page == "docs/your-autoencoder.md" else 12
     latents = np.random.default_rng(0).normal(5, np.geomspace(3, 0.3, d), size=(600, d))

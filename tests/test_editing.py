@@ -17,12 +17,12 @@ MIXTURE = el.fit_mixture(
 
 
 def latents_of(u):
-    """Latents at normalised coordinates."""
+    """Give latents at normalised coordinates."""
     return np.asarray(STATE.reconstruct(u * LEVEL * np.asarray(STATE.scale)))
 
 
 def exact_share(region, u, v):
-    """Largest t in [0, 1] with ``u + t v`` inside, for u inside: by the roots of each condition."""
+    """Give the largest t in [0, 1] with ``u + t v`` inside, for u inside, by the roots of each condition."""
     if region == "box":
         limits = [(np.sign(b) - a) / b for a, b in zip(u, v, strict=True)]
     else:
@@ -53,7 +53,7 @@ def test_rows_that_leave_stop_at_the_boundary(region):
 
 
 def test_a_share_that_is_too_large_is_noticed():
-    """A step that is cut by its length alone, as by clipping the amount, leaves the region or stops early."""
+    """A step whose length alone is cut, as when the amount is clipped, leaves the region or stops early."""
     z, step = latents_of(0.9 * np.eye(K)[0]), latents_of(np.ones(K)) - latents_of(np.zeros(K))
     edited = el.edit(STATE, z, step, 1.0, level=LEVEL)
     assert abs(edited.kept - 1 / math.sqrt(K)) > 1e-2
@@ -72,7 +72,7 @@ def test_what_stays_inside_moves_as_asked():
     free = el.edit(STATE, z, direction, 99.0, False, level=LEVEL)
     np.testing.assert_array_equal(free.latents, z + np.float32(99) * direction.vector)
     np.testing.assert_array_equal(free.gauge, el.gauge(STATE, free.latents, level=LEVEL))
-    # What lies off the K components is left as it is by the pull to the centre.
+    # The pull to the centre leaves the part off the K components as it is.
     off = np.linalg.svd(np.asarray(STATE.components))[2][-1]
     pulled = el.edit(STATE, z[0, 0] + 3 * off, STATE.components[0], 99.0, towards="centre", level=LEVEL)
     np.testing.assert_allclose((pulled.latents - np.asarray(STATE.mean)) @ off, 3, atol=1e-4)
@@ -84,10 +84,10 @@ def test_rows_outside_go_no_further_out():
     step = latents_of(np.eye(K)[0]) - latents_of(np.zeros(K))
     aside = latents_of(np.eye(K)[1]) - latents_of(np.zeros(K))
     edited = el.edit(STATE, latents_of(u), step, [1.0, -2.5, -1.0], level=LEVEL)
-    # Out, in, and out on the other side.
+    # The rows stay out, come in, and stay out on the other side.
     np.testing.assert_allclose(edited.gauge, [3, 0.5, 3], atol=1e-4)
     np.testing.assert_allclose(edited.kept, [0.75, 1, 0.75], atol=1e-5)
-    # Along the segment nothing would be left of a step aside, which leads outwards from its beginning on.
+    # A step aside leads outwards from its beginning on, so nothing would be left of it along the segment.
     edited = el.edit(STATE, latents_of(u[0]), aside, 1.0, level=LEVEL)
     share = 3 / math.sqrt(10)
     np.testing.assert_allclose(edited.gauge, 3, atol=1e-4)
@@ -111,13 +111,13 @@ def test_pulled_to_the_centre_rows_keep_more_of_the_step():
 def test_parts_of_a_mixture():
     first, second = (np.asarray(MIXTURE.part(i).mean) for i in range(2))
     across = second - first
-    # Into another part is inside; between the two it is back to where one of them ends.
+    # A step into another part ends inside; one between the two is pulled back to where one of them ends.
     edited = el.edit(MIXTURE, np.stack([first, first]), across, [1.0, 0.5], level=LEVEL)
     np.testing.assert_allclose(edited.latents[0], second, atol=1e-4)
     assert edited.kept[0] == 1
     np.testing.assert_allclose(edited.gauge[1], 1, atol=1e-4)
     assert 0 < edited.kept[1] < 1
-    # Beyond both, to the centre of the nearest.
+    # A step beyond both is pulled to the centre of the nearest.
     far = el.edit(MIXTURE, second, across, 1.0, towards="centre", level=LEVEL)
     np.testing.assert_allclose(far.gauge, 1, atol=1e-4)
     assert np.linalg.norm(far.latents - second) < np.linalg.norm(far.latents - first)

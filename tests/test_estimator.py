@@ -17,7 +17,7 @@ from ellipsoid.velocity import untrained
 
 
 def gaussian(n, d, rank=None, seed=0):
-    """Latents whose standard deviations are 3 to 0.3, then 0.03 beyond the rank; off the centre."""
+    """Make latents whose standard deviations are 3 to 0.3, then 0.03 beyond the rank; off the centre."""
     rng = np.random.default_rng(seed)
     rank = rank or d
     deviations = np.append(np.geomspace(3, 0.3, rank), np.full(d - rank, 0.03))
@@ -59,7 +59,7 @@ def test_scikit_learn_checks(estimator):
     ],
 )
 def test_the_contract_of_scikit_learn(check):
-    # Some of the checks that the slow test runs, which compile no draw.
+    # The slow test runs all checks; these compile no draw.
     check("EllipsoidSampler", EllipsoidSampler(law="uniform"))
 
 
@@ -135,7 +135,7 @@ def test_log_density(latents, law):
 
 @pytest.mark.slow
 def test_a_flow_in_the_place_of_a_state(latents, monkeypatch):
-    """With a random field: that a fit learns something is tested beside it."""
+    """The flow has a random field here; other tests show that a fit learns something."""
 
     def fit_flow(rows, n_components, **options):
         assert options == {"steps": 9}
@@ -171,7 +171,7 @@ def test_laws_without_a_density_have_no_log_density(law):
 
 
 def test_score_in_closed_form():
-    """Of one component, uniform in [-a, a]: E|x - X| is (x^2 + a^2) / 2a or |x|, and E|X - X'| is 2a / 3."""
+    """One component, uniform in [-a, a], has E|x - X| = (x^2 + a^2) / 2a or |x|, and E|X - X'| = 2a / 3."""
     x = gaussian(500, 1)
     sampler = EllipsoidSampler(law="uniform").fit(x)
     a = 1.645 * float(sampler.state_.scale[0])

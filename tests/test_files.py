@@ -51,7 +51,7 @@ def test_a_folder_appears_when_it_is_complete(tmp_path):
 
 @pytest.mark.parametrize("write", [replace_file, create_file])
 def test_what_a_killed_process_has_left_is_removed_by_the_next_one(tmp_path, write):
-    """And nothing else: neither what a living one writes, nor what is not ours."""
+    """Nothing else is removed: neither files of a living process, nor files of others."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     with published(tmp_path / "other") as temporary:

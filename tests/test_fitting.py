@@ -13,7 +13,7 @@ D = 12
 
 
 def make_latents(n=3000, mean=1.0, seed=0):
-    """Correlated Gaussian rows; standard deviations along the axes from 3 down to 0.03."""
+    """Make correlated Gaussian rows; standard deviations along the axes fall from 3 to 0.03."""
     rng = np.random.default_rng(seed)
     rotation = np.linalg.qr(rng.normal(size=(D, D)))[0]
     scores = rng.normal(size=(n, D)) * np.geomspace(3, 0.03, D)
@@ -200,7 +200,7 @@ def test_core_replaces_mean_and_axes():
     assert np.abs(shift).max() < 0.05
     np.testing.assert_allclose(jnp.abs(core.components @ expected.components.T), np.eye(D), atol=0.05)
     assert core.n_samples == len(latents)
-    # All of this the plain fit fails.
+    # The plain fit fails all of these.
     assert spoiled.scale[0] > 3 * expected.scale[0]
     assert np.abs((spoiled.mean - expected.mean) @ expected.components.T / expected.scale).max() > 1
     assert np.abs(spoiled.components[0] @ expected.components[0]) < 0.95

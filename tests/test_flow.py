@@ -1,4 +1,4 @@
-"""A flow wherever a state does: as a PCA before training, there and back, rows, densities, labels, files."""
+"""A flow in every place of a state: before training, both ways, rows, densities, labels, files."""
 
 import dataclasses
 
@@ -121,7 +121,7 @@ def test_many_draws_are_inside(make_state, k):
 
 
 def check_inside(flow, law, region, n, level=2.0):
-    """Gauges at most 1, latents that `contains` holds for, and scores that come back."""
+    """Check that gauges are at most 1, that `contains` holds, and that scores come back."""
     settings = {"level": level, "region": region}
     draws = el.sample(KEY, flow, n, law=law, verify=n <= 10_000, **settings)
     gauges, inside = np.asarray(draws.gauge), el.contains(flow, draws.latents, **settings)
@@ -189,7 +189,7 @@ def test_density_over_scores_is_that_of_one_ellipsoid(small_flow, draws):
 
 @pytest.mark.slow
 def test_density_over_latents_is_divided_by_the_determinant(small_flow, draws):
-    """Held against differences of a float64 version of the whole way."""
+    """The density is compared with differences of a float64 version of the whole path."""
     y, k, step = np.asarray(draws.scores[:64], float), 3, 1e-5
     deviations = np.sqrt(np.asarray(small_flow.base.explained_variance, float))
 
@@ -247,7 +247,7 @@ def test_draws_of_a_label(small_flow):
 def test_unlabelled_draws_hold_all(small_flow, draws):
     centres = np.array(list(CENTRES.values()))
     nearest = np.linalg.norm(np.asarray(draws.latents)[:, None] - centres, axis=-1).argmin(axis=1)
-    # Half of the latents have each label; the field has learned that to a tenth.
+    # Half of the latents have each label; the field learned that to a tenth.
     assert abs(np.mean(nearest) - 0.5) < 0.1 + 5 * 0.5 / np.sqrt(600)
 
 

@@ -24,7 +24,7 @@ def clusters():
 
 @pytest.fixture
 def bar(monkeypatch):
-    """Progress of a training: how far each move went, with its note; `stop_after` moves it is interrupted."""
+    """Progress of a training: the size and note of each move; it is interrupted after `stop_after` moves."""
 
     class Bar:
         stop_after = None
@@ -52,7 +52,7 @@ def fit_small(latents, labels, **settings):
 
 @pytest.fixture(scope="module")
 def gaussian():
-    """Pairs of Gaussian latents and normal vectors, and what is known of the components."""
+    """Pairs of Gaussian latents and normal vectors, and the facts about the components."""
     rng = np.random.default_rng(0)
     latents = (rng.normal(size=(2048, 3)) * [8, 3, 0.5]).astype(np.float32)
 
@@ -236,7 +236,7 @@ def test_labels_have_their_own_means():
         everything = np.asarray(el.sample(KEY, flow, 1000, **FULL).latents, float)
         error = everything.std(axis=0) * np.sqrt(1 / 1000 + 1 / 8000)
         assert (np.abs(everything.mean(axis=0) - latents.mean(axis=0)) < 5 * error).all()
-        # Draws of all are no draws of the label.
+        # Draws without a label are no draws of the label.
         assert not (np.abs(everything.mean(axis=0) - exact) < 5 * error).all()
 
 
@@ -272,7 +272,7 @@ KNOWN = {
 
 
 def energy_pvalue(a, b, n_permutations=999):
-    """Share of random divisions of two samples that are as far apart as they are, by the energy distance."""
+    """Give the share of random divisions of two samples with as large an energy distance as theirs."""
     distances = cdist(*[np.concatenate([a, b])] * 2)
     signs = np.ones((n_permutations + 1, len(distances)))
     signs[:, : len(a)] = -1
@@ -285,7 +285,7 @@ def energy_pvalue(a, b, n_permutations=999):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KNOWN)
 def test_a_known_shape_is_learned(name):
-    """Draws can't be told from as many exact samples; those of wrong ways to draw can."""
+    """Draws can't be told from as many exact samples, whereas those of wrong ways to draw can."""
     rng, n = np.random.default_rng(0), 2000
     shape = KNOWN[name]
     flow = el.fit_flow(shape(rng, 20_000), steps=1500, width=64, depth=2)

@@ -1,4 +1,4 @@
-"""Forked processes, in which JAX waits for ever: they are told so at once."""
+"""Forked processes, in which JAX hangs: they get an error at once."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ def state():
 
 
 def status_in_a_fork(function):
-    """0 if a function returns in a forked process, 1 if it refuses to work there, 9 if it hangs."""
+    """Give 0 if a function returns in a forked process, 1 if it refuses to work there, and 9 if it hangs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # JAX's own, in the parent
         child = os.fork()
@@ -74,7 +74,7 @@ def test_whatever_would_wait_refuses(state, monkeypatch):
 
 
 def test_jax_is_asked_for_what_it_still_has():
-    """The name is not public, and would be missed in silence."""
+    """JAX's attribute is not public, and its loss would go unnoticed without this test."""
     from jax._src import xla_bridge
 
     assert xla_bridge._backends

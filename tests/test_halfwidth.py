@@ -28,12 +28,12 @@ def contaminated(clean):
     return scores
 
 
-# The core of 256 components takes a hundred times the products that one of 32 does.
+# The core of 256 components takes a hundred times the products of one of 32.
 every_component = pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.slow)])
 
 
 def errors(widths):
-    """Relative errors of the half widths of all components, or of every so many of them."""
+    """Give the relative errors of the half widths of all components, or of every n-th of them."""
     return np.abs(widths / DEVIATIONS[:: K // len(widths)] - 1)
 
 
@@ -59,7 +59,7 @@ def test_fixed_intervals_for_all_do_not_resolve_the_narrow_ones(clean):
     assert errors(widths)[0] < 0.1
     assert widths[-1] / DEVIATIONS[-1] == pytest.approx(40, rel=0.2)
     assert np.mean(errors(widths) > 0.5) > 0.3
-    # One interval, or two, is all there is to read.
+    # The narrow components span one interval, or two.
     assert len(np.unique(widths[DEVIATIONS < 0.01])) <= 2
 
 

@@ -30,7 +30,7 @@ def inside(u, region):
 
 @functools.cache
 def by_rejection(law, region, k, n=N):
-    """Draws of a law by trial and error: proposals from the cube or the Gaussian, kept if inside."""
+    """Draw by trial and error: proposals come from the cube or the Gaussian, and stay if they are inside."""
     rng = np.random.default_rng(k)
     kept, count = [], 0
     while count < n:
@@ -111,7 +111,7 @@ def test_a_radius_off_by_two_percent_is_seen(law, region):
 
 
 def spike_cdf(law, k, radius):
-    """Exact distribution function of the largest |u| of a spike, by quadrature over its angle."""
+    """Give the exact distribution function of the largest |u| of a spike, by quadrature over its angle."""
 
     def log_density(delta):
         narrow, wide = np.cos(delta) - np.sin(delta), np.cos(delta) + np.sin(delta)
@@ -132,7 +132,7 @@ draw_pieces = jax.jit(jax.vmap(laws._draw_piece, in_axes=(None, 0, None, None)),
 
 
 def drawn_spikes(law, k, radius, n=2 * N):
-    """Components and values of the spikes among `n` rows."""
+    """Give components and values of the spikes among `n` rows."""
     region = as_region("pairwise")
     tables = laws.get_law(law, region).prepare(k, radius, region)
     pieces = tables if law == "uniform" else tables[0]
@@ -171,7 +171,7 @@ def test_wrong_spikes_of_many_components_are_seen(k):
 
 @pytest.mark.parametrize(("law", "radius"), [("uniform", 1.0), ("normal", 0.5), ("normal", 4.0)])
 def test_ordinary_components_of_many(law, radius):
-    """In the cube all components are independent, and of one known law."""
+    """In the cube all components are independent, and follow one known law."""
     laws_of_one = {
         "uniform": stats.uniform(-EDGE, 2 * EDGE),
         "normal": stats.truncnorm(-4 * EDGE, 4 * EDGE, scale=1 / 4),
@@ -219,7 +219,7 @@ ALL = [*EXACT, ("redraw", "pairwise"), ("sequential", "pairwise")]
 
 
 def symmetry_pvalue(u):
-    """Smallest corrected p-value of four tests that signs and order of the components don't matter."""
+    """Give the smallest corrected p-value of four tests that signs and order of components don't matter."""
     n, k = u.shape
     largest = np.argmax(np.abs(u), axis=1)
     positive = np.sum(u > 0, axis=0)

@@ -17,7 +17,7 @@ def test_type_checkers_are_told_the_same_names_from_the_same_modules(name):
         if isinstance(node, ast.ImportFrom) and node.module.startswith(f"{name}."):
             told |= {alias.asname: node.module.removeprefix(f"{name}.") for alias in node.names}
     told.pop(None, None)
-    # A room that is called as a function is a module here, and a function to a type checker.
+    # A room that is called as a function is a module here, but a function to a type checker.
     assert {public: home for public, home in told.items() if home != "explore.notebook"} == package._homes
     assert set(package.__all__) == {public for public in package._homes if not public.startswith("_")}
 
@@ -33,7 +33,7 @@ def test_every_name_loads_and_is_completed(name):
 
 
 def test_a_function_keeps_its_name_from_the_module_that_defines_it():
-    """The import of a module binds it in its package, so its name would else depend on what was imported."""
+    """The name is the function even after the import of its module, which binds the module in the package."""
     import ellipsoid
     import ellipsoid.evaluation.evaluate
     from ellipsoid.directions import directions

@@ -24,7 +24,7 @@ def log_erf(x):
 
 
 def pairwise_pieces_by_quadrature(level, k):
-    """Log masses of the cube and of the spikes, over t = sin(theta), by adaptive quadrature."""
+    """Integrate the log masses of the cube and of the spikes, over t = sin(theta), by adaptive quadrature."""
 
     def log_density(t):
         gaussian = math.log(2 * level / math.sqrt(2 * math.pi)) - (level * t) ** 2 / 2
@@ -42,7 +42,7 @@ def pairwise_pieces_by_quadrature(level, k):
 
 
 def coverage_z(coverage, level, k, n=400_000):
-    """Standard errors between a coverage and the share of drawn Gaussians that meet all pair conditions."""
+    """Compare a coverage with the share of Gaussian draws that meet all conditions, in standard errors."""
     u = np.random.default_rng(k).normal(size=(n, k)) / level
     largest = np.partition(np.abs(u), k - 2, axis=-1)[:, -2:]
     share = np.mean(np.sum(np.square(largest), axis=-1) <= 1)
@@ -133,7 +133,7 @@ def test_joint_level_inverts_joint_coverage(p, k, region):
 
 
 def standard_errors_from_simulation(level, law, k, n):
-    """Distance between a level and that of `n` fresh draws, in standard errors of these."""
+    """Give the distance between a level and that of `n` fresh draws, in standard errors of these."""
     squares = np.mean(np.square(draw(law, k, n, seed=77), dtype=np.float64), axis=1)
     # The stored levels are given to three digits behind the point.
     error = np.std(squares) / math.sqrt(n) + 2 * 5e-4 / level**3
@@ -168,7 +168,7 @@ def test_matched_levels_of_the_procedures_against_draws(law, k):
 
 
 def level_of_records(n=4_000_000):
-    """Level of `sequential` for infinitely many components, and its standard error, by simulation.
+    """Simulate the level of `sequential` for infinitely many components, and its standard error.
 
     Nearly all components come after the last record, so the bound that this one sets is all that counts.
     Each record lies uniformly between the one before and the bound that this one sets, and the first above
@@ -205,7 +205,7 @@ def test_matched_levels_beyond_the_table_tend_to_their_limits():
 def test_the_limit_of_sequential_is_that_of_its_records():
     level, error = level_of_records()
     assert abs(el.matched_level(10**12, "sequential") - level) < 4 * error
-    # The last entry of the table, in place of the limit, is seen to be too low.
+    # The last entry of the table, in place of the limit, is noticeably too low.
     assert abs(el.matched_level(4096, "sequential") - level) > 4 * error
 
 

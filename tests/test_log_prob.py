@@ -21,12 +21,12 @@ def _compiled(law, region, level):
 
 
 def log_prob(state, scores, *, law, region, level=LEVEL):
-    """Log-density of scores, compiled once for each shape."""
+    """Give the log-density of scores, compiled once for each shape."""
     return _compiled(law, region, level)(state, jnp.asarray(scores, jnp.float32))
 
 
 def rays(k, n):
-    """Directions in 2 or 3 dimensions, ``(m, k)``, and their weights, which add up to the sphere's area."""
+    """Give directions in 2 or 3 dimensions, ``(m, k)``, and weights that add up to the sphere's area."""
     angle = (np.arange(n) + 0.5) * 2 * np.pi / n
     if k == 2:
         return np.stack([np.cos(angle), np.sin(angle)], axis=1), np.full(n, 2 * np.pi / n)
@@ -38,7 +38,7 @@ def rays(k, n):
 
 
 def mass(density, region, k):
-    """Integral of a density over normalised coordinates, along rays from the centre to the boundary."""
+    """Integrate a density over normalised coordinates, along rays from the centre to the boundary."""
     directions, weights = rays(k, 2000 if k == 2 else 200)
     nodes, node_weights = np.polynomial.legendre.leggauss(12)
     reach = 1 / np.asarray(gauge_of(as_region(region), directions.astype(np.float32)), np.float64)
@@ -59,12 +59,12 @@ def test_density_integrates_to_one(make_state, law, region, k):
         return np.exp(np.asarray(logs, np.float64)) * np.prod(semi_axes)
 
     assert mass(density, region, k) == pytest.approx(1, abs=3e-4)
-    # Of another level: the scores all lie inside, but don't exhaust the region.
+    # At another level, all scores lie inside, but do not exhaust the region.
     assert mass(lambda u: density(u, level=1.02 * LEVEL), region, k) < 0.99
 
 
 def frequency_pvalue(log_prob, scores, bounds, cells=8, nodes=40):
-    """Chi-square of the counts of two-dimensional scores in a grid of cells against a density."""
+    """Test the counts of two-dimensional scores in a grid of cells against a density, by chi-square."""
     edges = [np.linspace(-bound, bound, cells * nodes + 1) for bound in bounds]
     middles = np.stack(np.meshgrid(*((edge[1:] + edge[:-1]) / 2 for edge in edges), indexing="ij"), axis=-1)
     area = np.prod([edge[1] - edge[0] for edge in edges])
@@ -94,7 +94,7 @@ def test_density_matches_the_frequencies_of_draws(make_state, law, region):
 @pytest.mark.parametrize("k", [1, 2, 256, 4096])
 @pytest.mark.parametrize(("law", "region"), EXACT)
 def test_density_in_closed_form(make_state, law, region, k):
-    """Between the centre and a point inside; and at the centre, from volume or coverage."""
+    """The density is right between the centre and a point inside, and at the centre by volume or coverage."""
     scale = np.geomspace(2.0, 0.5, k)
     state = el.PCAState(
         *(jnp.asarray(x, jnp.float32) for x in (np.zeros(k), np.eye(k), scale, scale**2, scale)), 9
@@ -172,7 +172,7 @@ def test_log_prob_refuses(make_state, settings, error, message):
         el.log_prob(make_state(3), **{"scores": np.zeros(3), "law": "uniform", **settings})
 
 
-# --- what the points are given as ------------------------------------------------------------------
+# --- forms of the points ---------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ def mixture():
 
 
 def literal_mixture_density(mixture, latents, **settings):
-    """Sum of the weighted densities of all parts at latents, part by part."""
+    """Sum the weighted densities of all parts at latents, part by part."""
     parts = [mixture.part(m) for m in range(mixture.n_parts)]
     densities = [np.exp(el.log_prob(part, part.project(latents), **settings)) for part in parts]
     return np.asarray(mixture.weights) @ densities
@@ -203,7 +203,7 @@ def test_draws_scores_and_latents_of_one_state(make_state, law):
     draws = el.sample(el.key(0), state, 40, law=law, level=2.0)
     expected = el.log_prob(state, draws.scores, law=law, level=2.0)
     np.testing.assert_array_equal(el.log_prob(state, draws, law=law, level=2.0), expected)
-    # What lies off the subspace is not seen.
+    # The part off the subspace is not seen.
     off = np.linalg.svd(np.asarray(state.components))[2][-1]
     latents = draws.latents + 7 * jnp.broadcast_to(off, draws.latents.shape)
     np.testing.assert_allclose(el.log_prob(state, latents=latents, law=law, level=2.0), expected, rtol=1e-4)
@@ -223,7 +223,7 @@ def test_draws_and_latents_of_a_mixture(mixture, law):
     np.testing.assert_allclose(np.exp(by_latents), density, rtol=1e-4)
     # A latent near a boundary may be rounded across it.
     assert np.mean(np.isclose(np.exp(logs), density, rtol=1e-4)) > 0.98
-    # On the wrong axes the same numbers would give another density, without a word.
+    # On the wrong axes the same numbers would give another density without an error.
     wrong = literal_mixture_density(mixture, mixture.shared.reconstruct(draws.scores), **settings)
     assert np.mean(np.isclose(np.exp(logs), wrong, rtol=1e-2)) < 0.5
     under_jit = jax.jit(lambda mixture, draws: el.log_prob(mixture, draws, **settings))(mixture, draws)
@@ -232,7 +232,7 @@ def test_draws_and_latents_of_a_mixture(mixture, law):
 
 @pytest.mark.slow
 def test_draws_of_a_mixture_on_the_boundary_are_inside(mixture):
-    """Through float32 latents near 500 a gauge at this level loses 1e-2; scores of the own part don't."""
+    """Scores of the own part are exact; float32 latents near 500 lose 1e-2 of a gauge at this level."""
     draws = el.sample(el.key(0), mixture, 400, law="uniform", level=0.005)
     assert np.all(np.isfinite(el.log_prob(mixture, draws, law="uniform", level=0.005)))
     assert not np.all(np.isfinite(el.log_prob(mixture, latents=draws.latents, law="uniform", level=0.005)))
@@ -353,7 +353,7 @@ def test_no_points_give_nothing(make_state, mixture, leading):
 
 
 def test_blocks_change_nothing(make_state):
-    """Rows of several blocks are those of the same question asked row by row, in any arrangement."""
+    """Rows of several blocks have the same densities as single rows, in any arrangement."""
     state = make_state(3, 5)
     latents = np.random.default_rng(0).normal(size=(2 * 4096 + 600, 5)).astype(np.float32)
     some = [0, 1, 4095, 4096, 8191, 8192, 8703, 8704, 8791]
@@ -372,7 +372,7 @@ def test_blocks_change_nothing(make_state):
 
 
 def test_levels_and_numbers_of_rows_are_data(make_state, mixture):
-    """Programs are compiled for a few sizes of blocks, whatever is asked for how many rows at which level."""
+    """Programs are compiled for a few sizes of blocks, for any number of rows and any level."""
     state = make_state(3, 5)
     points = np.random.default_rng(0).normal(size=(300, 5)).astype(np.float32)
 

@@ -47,7 +47,8 @@ def assert_same(a, b):
     ],
 )
 def test_a_row_is_that_of_its_part(mixture, law, region, verify):
-    # The numbers of a row do not depend on the state: so each part's rows are known from drawing it alone.
+    # The random numbers of a row do not depend on the state, so each part's rows are known from drawing it
+    # alone.
     n, settings = 2000, {"law": law, "region": region, "level": 2.0}
     draws = el.sample(KEY, mixture, n, verify=verify, **settings)
     assert isinstance(draws, el.MixtureDraws)

@@ -11,7 +11,7 @@ D = 6
 
 
 def three_parts(n, seed=0):
-    """Latents of three far parts of different shape; the part of each; and their laws."""
+    """Make latents of three far parts of different shape; give them, the part of each, and the laws."""
     rng = np.random.default_rng(seed)
     part = rng.choice(3, n, p=[0.5, 0.3, 0.2])
     centres = 6 * np.eye(3, D)
@@ -26,7 +26,7 @@ def covariance(state):
 
 
 def log_likelihood(mixture, z):
-    """Of each row, by the Gaussians of the parts."""
+    """Give the log-likelihood of each row under the Gaussians of the parts."""
     densities = [
         weight * stats.multivariate_normal.pdf(z, mixture.part(m).mean, covariance(mixture.part(m)))
         for m, weight in enumerate(np.asarray(mixture.weights, np.float64))
@@ -70,7 +70,7 @@ def test_as_likely_as_what_scikit_learn_finds(fitted):
 def test_one_part_is_fit_with_its_prior():
     z = np.random.default_rng(1).normal(size=(200, D)) @ np.diag(np.geomspace(5, 1, D)) + 3
     mixture, state = el.fit_mixture(z, 1, 4, prior_rows=10), el.fit(z, 4)
-    # In whitened scores, whose scatter is that of n - 1: both priors are round, and so is their sum.
+    # Whitened scores have the scatter of n - 1 rows: both priors are round, and so is their sum.
     n, k = 200, 4
     common = ((n - 1) / n * n + k * (n - 1) / n) / (n + k)
     variance = np.asarray(state.explained_variance) * ((n - 1) + 10 * common) / (n + 10)
@@ -93,7 +93,7 @@ def test_number_of_parts_by_held_out_likelihood():
 
 @pytest.mark.parametrize("unit", [2.0**-96, 2.0**-63, 2.0**50])
 def test_the_unit_of_latents_does_not_matter(unit):
-    """In float32 their squares are nothing at the least of these, and few digits at the next."""
+    """The fit is right where squares in float32 underflow to zero, or keep few digits."""
     z = three_parts(300)[0].astype(np.float32)
     for fit in (lambda z: el.fit_mixture(z, 3), lambda z: el.fit_by_label(z, np.arange(300) % 2)):
         plain, scaled = fit(z), fit(z * np.float32(unit))
@@ -114,7 +114,7 @@ def test_prior_helps_where_rows_are_few():
     best = np.mean(
         [stats.multivariate_normal.logpdf(unseen[m::5], centres[m], roots.T @ roots).mean() for m in range(5)]
     ) - np.log(5)
-    # 30 rows a part in 20 dimensions; that all parts have one shape, as the prior takes them to, is true.
+    # There are 30 rows a part in 20 dimensions, and all parts do have one shape, as the prior takes them to.
     assert held[0.1] < held[20] - 5
     assert max(held.values()) < best
 
@@ -191,7 +191,7 @@ def test_parts_of_attributes():
     chosen = mixture.select({"Smiling": True, "Male": False})
     rows = z[smiling & ~male]
     draws = el.sample(el.key(0), mixture, 4000, law="normal", level=4, label={"Smiling": True, "Male": False})
-    # The error of both means, of which the draws' is the smaller; the cut and the prior matter less.
+    # The error is that of both means, where the draws' is the smaller; the cut and the prior matter less.
     assert (np.abs(np.mean(draws.latents, axis=0) - rows.mean(axis=0)) < 4.5 / np.sqrt(len(rows))).all()
     assert chosen.n_parts == 1
     assert mixture.select("Bald").n_parts == 2

@@ -13,13 +13,13 @@ from ellipsoid.moments import Moments
 
 
 def far_rows(n=20_000, d=6):
-    """Correlated rows whose mean is a thousand standard deviations away from zero."""
+    """Make correlated rows whose mean is a thousand standard deviations away from zero."""
     rng = np.random.default_rng(0)
     return rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) + 1e3 * rng.normal(size=d)
 
 
 def exact_scatter(rows):
-    """Two passes in extended precision."""
+    """Sum in two passes in extended precision."""
     centred = rows.astype(np.longdouble)
     centred -= centred.mean(axis=0)
     return centred.T @ centred
@@ -38,7 +38,7 @@ def test_nothing_is_lost_to_a_far_mean():
     assert relative_error(result.mean, rows.astype(np.longdouble).mean(axis=0)) < 1e-14
     assert relative_error(result.scatter, exact) < 1e-13
     np.testing.assert_allclose(result.covariance, np.cov(rows.T), rtol=1e-10)
-    # The one-pass form is what this must not be: the bound would catch it.
+    # The one-pass form exceeds the bound.
     mean = rows.mean(axis=0)
     assert relative_error(rows.T @ rows - len(rows) * np.outer(mean, mean), exact) > 1e-11
 

@@ -12,7 +12,7 @@ GRADIENT = {"kernel": jnp.ones((2, 3)), "bias": jnp.full(3, -1.0)}
 
 
 def first_step(n_steps=100, **settings):
-    """Weights and state after one step at a rate of 0.1."""
+    """Give the weights and state after one step at a rate of 0.1."""
     optimizer = make_optimizer(0.1, n_steps, **settings)
     updates, state = optimizer.update(GRADIENT, optimizer.init(WEIGHTS), WEIGHTS)
     return optax.apply_updates(WEIGHTS, updates), state

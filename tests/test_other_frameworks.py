@@ -1,4 +1,4 @@
-"""The examples of the guide for other frameworks, run as they stand there."""
+"""The examples of the guide for other frameworks, run as they are."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ import ellipsoid as el
 
 
 def code_of_page(text):
-    """The one block of Python in the guide to other autoencoders that holds `text`."""
+    """Give the one block of Python in the guide to other autoencoders that holds `text`."""
     page = (Path(__file__).parents[1] / "docs" / "your-autoencoder.md").read_text(encoding="utf-8")
     (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if text in block]
     return code
@@ -118,6 +118,6 @@ def test_scikit_learn(tmp_path, monkeypatch):
     names = {}
     exec(code_of_page("make_pipeline"), names)
     assert names["z"].shape == (1000, 130)
-    # Of the latents again, not of what the scaler makes of them.
+    # The draws are latents again, and not the output of the scaler.
     np.testing.assert_allclose(names["z"].mean(axis=0), latents.mean(axis=0), atol=0.5)
     assert 0.5 < np.median(names["z"].std(axis=0) / latents.std(axis=0)) < 1.5

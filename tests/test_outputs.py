@@ -1,4 +1,4 @@
-"""Files that may be written, and those that nobody replaces."""
+"""Files that may be written, and those that no command replaces."""
 
 import os
 from pathlib import Path

@@ -79,7 +79,7 @@ def test_a_checkout_without_symbolic_links_installs_and_imports(checkout_without
     installed = tmp_path / "installed"
     with zipfile.ZipFile(tmp_path / name) as wheel:
         wheel.extractall(installed)
-    # Without site packages' own .pth files, by which the tree under test would be found first.
+    # Site packages' own .pth files are left out, since they would let the tree under test be found first.
     dependencies = [path for path in sys.path if path.endswith("site-packages")]
     code = (
         f"import site, sys; sys.path[:0] = [{str(installed)!r}]; sys.path += {dependencies!r}\n"

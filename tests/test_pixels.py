@@ -42,7 +42,7 @@ def test_bytes_stay_and_other_numbers_are_refused():
 
 
 def legal(n=64, size=8, channels=3):
-    """Images in [0, 1] as a decoder gives them, and latents for them."""
+    """Give images in [0, 1] in the form of a decoder, and latents for them."""
     pixels = np.random.default_rng(0).uniform(0, 1, (n, size, size, channels)).astype(np.float32)
     return np.zeros((n, 2)), pixels
 

@@ -1,4 +1,4 @@
-"""The source's procedures, redraw and sequential, against literal loops over all pairs."""
+"""The original procedures, redraw and sequential, against literal loops over all pairs."""
 
 import functools
 
@@ -31,9 +31,9 @@ def in_chunks(loop):
 
 @in_chunks
 def literal_redraw(rng, k, n, pairs, *, narrowed=True, one_order=False):
-    """Visit all pairs, for each row in an order and orientation of its own, and redraw where needed.
+    """Visit all pairs of each row, in a random order and orientation, and redraw where needed.
 
-    Wrong on purpose with ``narrowed=False``, which redraws in [-1, 1] (once), and with
+    The loop is wrong on purpose with ``narrowed=False``, which redraws in [-1, 1] (once), and with
     ``one_order=True``, which visits the pairs in one order for all rows.
     """
     u = rng.uniform(-1, 1, (n, k))
@@ -69,12 +69,12 @@ def literal_sequential(rng, k, n, pairs, *, in_index_order=False):
 
 
 def chain(k):
-    """Each component is paired with its neighbours."""
+    """Pair each component with its neighbours."""
     return np.abs(np.subtract.outer(np.arange(k), np.arange(k))) == 1
 
 
 def star(k):
-    """The first component is paired with all others."""
+    """Pair the first component with all others."""
     pairs = np.zeros((k, k), bool)
     pairs[0, 1:] = pairs[1:, 0] = True
     return pairs
@@ -103,7 +103,7 @@ def assert_all_pairs_hold(u):
 
 
 def test_redraw_on_a_mask_of_all_pairs_ends_for_every_row():
-    """Counts of conflicts that are off by one rounding somewhere would never come down to zero."""
+    """Counts of conflicts that are wrong by one rounding somewhere would never come down to zero."""
     assert_all_pairs_hold(drawn("redraw", 8, "all"))
 
 
@@ -136,7 +136,7 @@ def test_wrong_procedures_are_seen():
 
 
 def arrival_times(k, n):
-    """Times of `n` rows, ``(n, k)``."""
+    """Give the arrival times of `n` rows, ``(n, k)``."""
     words = el.random.philox_words(el.key(0))
     rows = np.arange(n, dtype=np.uint32), np.zeros(n, np.uint32)
     return np.asarray(jax.jit(jax.vmap(lambda row: procedures._arrival_times(words, row, k)))(rows))
@@ -150,7 +150,7 @@ def test_components_arrive_in_uniformly_random_order():
 
 def test_no_two_components_arrive_together(monkeypatch):
     assert np.all(np.diff(np.sort(arrival_times(4096, 100), axis=1), axis=1) > 0)
-    # Of components whose random bits tie, either comes first with the same chance.
+    # If random bits tie, either component comes first with the same chance.
     monkeypatch.setattr(
         procedures, "row_words", lambda words, row, stream, count: jnp.zeros(count, np.uint32)
     )

@@ -128,7 +128,7 @@ def test_gradient_of_the_gauge_lies_in_the_two_largest(k):
 
 
 def test_regions_are_distinct_pytrees():
-    """Else a program that was compiled for one could be taken for another."""
+    """Otherwise a program that was compiled for one could be taken for another."""
     structures = [jax.tree.structure(region()) for region in (el.PairwiseEllipses, el.Ellipsoid, el.Box)]
     assert all(a != b for i, a in enumerate(structures) for b in structures[:i])
     assert jax.tree.map(lambda leaf: leaf, (el.Ellipsoid(), el.Box())) == (el.Ellipsoid(), el.Box())
@@ -145,13 +145,13 @@ def test_regions_pass_through_jit_as_arguments():
 
 @functools.cache
 def hits(name, k, n=400_000):
-    """Share of points of the cube [-1, 1]^K that lie inside a region."""
+    """Give the share of points of the cube [-1, 1]^K that lie inside a region."""
     u = np.random.default_rng(k).uniform(-1, 1, (n, k)).astype(np.float32)
     return np.mean(np.asarray(gauge_of(as_region(name), u)) <= 1)
 
 
 def volume_z(name, log_volume, k, n=400_000):
-    """Standard errors between a volume and its estimate by rejection."""
+    """Give the standard errors between a volume and its estimate by rejection."""
     share = math.exp(log_volume - k * math.log(2))
     return abs(hits(name, k, n) - share) / math.sqrt(share * (1 - share) / n)
 

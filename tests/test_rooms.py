@@ -38,7 +38,8 @@ ROOMS = {
 }
 OUTSIDE_THE_CORE = {"__main__", "demo", "estimator", "run_directions", "runs", "workflows"}
 
-# What each part of the house may import besides itself. Every room may import the core and the ground floor.
+# Rooms and modules that each room may import besides itself. Every room may import the core and the ground
+# floor.
 ALLOWED = {
     "ground": set(),
     "core": {"ground"},
@@ -71,7 +72,7 @@ ALLOWED = {
     },
     "__main__": {"cli"},
 }
-# Above the core, these import the models where they are used and not before.
+# Modules above the core that import the models only inside functions.
 MODELS_AT_POINT_OF_USE = {"runs", "run_directions", "report", "evaluation", "explore", "workflows"}
 
 HEAVY = {
@@ -90,7 +91,7 @@ HEAVY = {
 
 
 def modules():
-    """Files of all modules, by their dotted names."""
+    """Give the files of all modules, by their dotted names."""
     files = {}
     for folder, prefix in (("ellipsoid", ()), ("models", ("ellipsoid",))):
         for path in (ROOT / folder).rglob("*.py"):
@@ -105,9 +106,9 @@ MODULES = modules()
 
 
 def imports(path, *, nested=True):
-    """Modules of the package that a file imports, inside functions too; the type checker's do not count.
+    """Give the modules that a file imports, inside functions too; imports for the type checker don't count.
 
-    They do in a package that loads on first use the names that it states for the type checker.
+    They do count in a package that loads on first use the names that it states for the type checker.
     """
     found = set()
     is_lazy = "load_on_first_use" in path.read_text() and path.name == "__init__.py"
@@ -157,7 +158,7 @@ def test_a_module_imports_what_its_room_may(module):
 
 
 def test_no_circle():
-    """Not even through an import inside a function."""
+    """No modules import each other in a circle, not even inside functions."""
     arrows = {name: imports(path) - {name, "ellipsoid"} for name, path in MODULES.items()}
     arrows["ellipsoid"] = set()  # loads its rooms on first use
     while arrows:
@@ -167,7 +168,7 @@ def test_no_circle():
 
 
 def test_import_is_light():
-    """It needs no JAX, and stays light when something is fitted to latents, drawn and asked."""
+    """The import needs no JAX, and stays light when a state is fitted, drawn from and asked."""
     code = """
 import sys
 import ellipsoid as el
@@ -183,6 +184,6 @@ print(*sys.modules)
     assert "jax" in after
     for loaded in (before, after):
         assert {name.partition(".")[0] for name in loaded} & HEAVY == set()
-        # SciPy itself is light, and loads what is used of it.
+        # SciPy itself is light, and loads its parts on first use.
         assert loaded & {"scipy.special", "scipy.optimize", "scipy.stats"} == set()
         assert {name for name in loaded if part_of_the_house(name) in ROOMS and "ellipsoid" in name} == set()

@@ -83,7 +83,7 @@ def test_an_edited_image_is_that_of_the_edited_latents():
     moved = el.edit(state, z, learned, 0.5, towards="centre")
     np.testing.assert_array_equal(edited(z), decode(moved.latents))
     assert moved.gauge.max() < 1 + 1e-5
-    # Each row by itself, whichever others leave the region.
+    # Each row counts alone, whichever others leave the region.
     np.testing.assert_array_equal(edited(z[::-1])[::-1], edited(z))
     amounts = 0.5, 0.6
     names = {edited_decoder(decode, "decoder", state, [(learned, a)])[1] for a in amounts} | {name}

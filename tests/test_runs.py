@@ -41,7 +41,7 @@ def images():
 
 
 def test_names_in_a_run_folder_stay_what_they_are():
-    """Folders of before must still be read."""
+    """Folders of earlier versions must still be readable."""
     run = RunFolder("run")
     assert {name: path.relative_to("run").as_posix() for name, path in vars(run).items()} == {
         "path": ".",
@@ -100,7 +100,7 @@ def test_folders_that_a_run_can_be_made_in(tmp_path):
 
 @pytest.mark.parametrize("name", ["a[b]", "a[b", "a\\b", "a*b", "a?b", "gs:", "a\udcff", "/s3/run"])
 def test_names_that_lead_orbax_astray_are_refused(tmp_path, name):
-    """A run in a folder of the first kind trained, and its checkpoints could not be read."""
+    """A run in a folder with the first of these names trained, but its checkpoints could not be read."""
     for folder in (tmp_path / name, tmp_path / name / "run"):
         with pytest.raises(ValueError, match=r"out: expected a run folder whose checkpoints can be read"):
             check_run_folder(folder)
@@ -143,7 +143,7 @@ def test_configuration_and_history_come_back(tmp_path):
 
 
 def test_former_names_of_options_are_translated(run_copy):
-    """The first runs called two options otherwise."""
+    """Earlier versions had other names for two options."""
     former = json.loads(FORMER_CONFIG.read_text())
     assert {"mirror", "shift"} <= set(former["training"])
     run = RunFolder(run_copy)
@@ -153,7 +153,7 @@ def test_former_names_of_options_are_translated(run_copy):
     assert loaded.training == training
     assert loaded.autoencoder.config == AutoencoderConfig(image_size=16, filters=(4, 8), latent_dim=8)
     assert recorded_images(run) == {"source": "faces", "split": "all", "cache": None}
-    # Such a run may be resumed, and is then written with today's names.
+    # Such a run may be resumed, and then has today's names.
     shape = loaded.autoencoder.config
     TrainingRecord(run, shape, training, resume=True, validation="split").close()
     written = json.loads(run.config.read_text())
@@ -266,7 +266,7 @@ def test_one_call_gives_everything_back(images, fitted):
 
 
 def test_the_streamed_state_has_the_bits_of_fit(tmp_path):
-    """More rows than are summed up at a time."""
+    """The rows are more than are summed at a time."""
     images = noise(5000)
     latents, streamed = fit_run(new(), images, tmp_path, progress=False)
     assert isinstance(latents, np.memmap)

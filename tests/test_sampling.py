@@ -36,7 +36,7 @@ def normalised(draws, state, radius):
 
 
 def full_pairs_gauge(u):
-    """Gauge by all pairs, in the precision of `u`: each distance between two components in turn."""
+    """Compute the gauge by all pairs in the precision of `u`, one distance of two components at a time."""
     squares = np.ascontiguousarray(np.square(u).T)
     largest = np.max(squares, axis=0) if len(squares) == 1 else np.zeros(squares.shape[1], u.dtype)
     for distance in range(1, len(squares)):
@@ -74,7 +74,7 @@ def test_half_a_million_vectors_of_256_components_lie_inside(make_state, law, n_
     for key in jr.split(el.key(2), 5)[:n_keys]:
         squares = np.square(normalised(el.sample(key, state, 100_000, law=law), state, 1.645))
         squares.partition(254, axis=1)
-        # Of all pairs that of the two largest has the largest sum.
+        # The pair of the two largest squares has the largest sum.
         assert 0.999 < np.sqrt(np.max(squares[:, 254] + squares[:, 255])) <= 1 - 2e-7
 
 
@@ -111,14 +111,14 @@ def test_16_bit_scores_are_rounded_inward(state, law, dtype):
     epsilon = float(jnp.finfo(dtype).eps)
     assert np.all(np.abs(scores) <= np.abs(expected))
     assert np.all(np.abs(expected) - np.abs(scores) <= epsilon * np.abs(expected) + 1e-7)
-    # To nearest, as a plain conversion does, a good share would come to lie outside.
+    # Rounded to nearest, as by a plain conversion, a good share would lie outside.
     nearest = full._replace(scores=jnp.asarray(full.scores).astype(dtype))
     if law == "uniform":
         assert full_pairs_gauge(normalised(nearest, state, 1.645)).max() > 1
 
 
 def large_state(make_state, scale, *, first_axis, mean=0.0):
-    """State of one large component, with a mean in column 7 alone."""
+    """Make a state of one large component, with a mean in column 7 alone."""
     state = make_state(6, 9, scale=1.0)
     return dataclasses.replace(
         state,
@@ -136,7 +136,7 @@ def test_16_bit_latents_are_finite_near_the_largest_number(make_state):
     across = large_state(make_state, 60_000.0, first_axis=np.full(9, 1 / 3, np.float32))
     draws = el.sample(el.key(6), across, 5000, **settings)
     assert np.all(np.isfinite(np.asarray(draws.latents)))
-    # Rounded inward, scores beyond the largest number become it.
+    # Scores beyond the largest number are rounded inward to it.
     assert np.abs(np.asarray(draws.scores, np.float32)).max() == 65_504
 
 
@@ -239,7 +239,7 @@ def test_rows_of_redraw_beyond_32_bits(state):
     ],
 )
 def test_sample_under_jit(state, law, region):
-    """Scores keep their bits inside of jit; latents, and scores on an ellipsoid (a norm), to rounding."""
+    """Under jit scores keep their bits; latents, and scores on an ellipsoid (a norm), agree to rounding."""
     n = sequence.block_rows(6, law, "cpu") + 10
     eager = el.sample(el.key(9), state, n, law=law, region=region, level=2.0)
     traced = jax.jit(lambda key, state: el.sample(key, state, n, law=law, region=region, level=2.0))(
@@ -294,7 +294,7 @@ def test_one_compilation_serves_all_numbers_of_one_shape(make_state):
 
 @pytest.mark.parametrize("law", ["uniform", "normal"])
 def test_fifty_levels_and_a_new_n_compile_nothing(state, law):
-    """Counted are all programs that XLA compiles, be they the draw or what prepares it."""
+    """The count holds all programs that XLA compiles, of the draw and of its preparation."""
     compiled = []
 
     def count(event, seconds, **_):
@@ -335,7 +335,7 @@ def test_verify_with_one_and_two_components(make_state, k):
 def test_verify_catches_a_law_that_leaves_the_region(make_state, monkeypatch):
     broken = laws.LAWS["uniform", "box"]._replace(prepare=laws.LAWS["uniform", "pairwise"].prepare)
     monkeypatch.setitem(laws.LAWS, ("uniform", "pairwise"), broken)
-    # A number of components of its own: programs that are compiled before or here are not used for the other.
+    # This number of components is used nowhere else, so no program is compiled already.
     state = make_state(17)
     with pytest.raises(RuntimeError, match="verify: expected gauges of at most 1; got a draw with 1"):
         el.sample(el.key(0), state, 300, law="uniform", verify=True)

@@ -1,4 +1,4 @@
-"""Rows dealt out to eight devices, in a process of its own: the number of devices is set at the start."""
+"""Rows split over eight devices, in a separate process: the number of devices is set at the start."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from on_eight_devices import CHECKS, CHECKS_OF_EVERY_LAW
 
 
 def checked(*laws):
-    """What each check says, from one process that runs all of them, with warnings as errors."""
+    """Give the output of each check, from one process that runs all of them, with warnings as errors."""
     command = [sys.executable, "-W", "error", str(Path(__file__).with_name("on_eight_devices.py")), *laws]
     result = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert result.returncode == 0, result.stderr

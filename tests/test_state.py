@@ -53,7 +53,8 @@ def test_project_and_reconstruct(shape):
 
 
 def test_products_ask_for_the_highest_precision():
-    # Only an accelerator shows the difference (TF32, bfloat16): what is asked of it is read off the program.
+    # Only an accelerator shows the difference (TF32, bfloat16), so the test reads the precision from the
+    # program.
     state = make_state()
     for function, size in ((PCAState.project, D), (PCAState.reconstruct, K)):
         equations = jax.make_jaxpr(function)(state, jnp.zeros((2, size))).jaxpr.eqns

@@ -1,4 +1,4 @@
-"""The network and the way along its field, held against literal versions in float64 and a solver."""
+"""The network and the path along its field, compared with literal versions in float64 and with a solver."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ def points(n=256, k=K, *, seed=1, size=1.0):
 
 
 def solved(velocity, x0, start, end):
-    """Where the field leads from one angle to another, to ten digits."""
+    """Follow the field from one angle to another, to ten digits."""
 
     def rates(angle, w):
         return literal_velocity(velocity, w.reshape(x0.shape), angle).ravel()
@@ -58,8 +58,8 @@ def test_steps_follow_the_field():
     exact, back = solved(velocity, x0, 0, END), solved(velocity, x0, END, 0)
     errors = [np.abs(literal_push(velocity, x0, n) - exact).max() for n in (32, 64)]
     assert errors[1] < 1e-2
-    assert 3 < errors[0] / errors[1] < 5  # of second order
-    # Not the other way, nor with the field's sign turned.
+    assert 3 < errors[0] / errors[1] < 5  # The error is of second order.
+    # The other direction, or the opposite sign of the field, leads elsewhere.
     turned = literal_push(velocity._replace(last=-velocity.last), x0, 64)
     assert min(np.abs(wrong - exact).max() for wrong in (back, turned)) > 0.3
 
@@ -72,7 +72,7 @@ def test_the_way_back_ends_where_it_began(size):
         assert np.abs(x1 - x0).max() > 0.5
         apart = np.abs(pulled(velocity, NO_LABEL, x1, 8) - x0) / (1 + np.abs(x0))
         assert apart.max() < 1e-3
-        # Steps of Heun's method backwards are no inverse.
+        # Backward steps of Heun's method do not invert the forward ones.
         turned = velocity._replace(last=-velocity.last)
         assert np.abs(literal_push(turned, x1, 8) - x0).max() > 0.01
 

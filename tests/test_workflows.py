@@ -65,7 +65,7 @@ def test_faces_are_mirrored_unless_told_otherwise(tmp_path, monkeypatch):
 
 
 def test_a_complete_run_is_gone_on_with_without_training(run_copy, monkeypatch):
-    """The same settings are taken from the run; latents and state are made anew."""
+    """The settings come from the run; latents and state are made anew."""
     run, trained = RunFolder(run_copy), load_run(run_copy)
     before, source = run.read_latents(), recorded_images(run)
     monkeypatch.setattr("ellipsoid.models.steps.Steps.step", lambda *_: pytest.fail("trained"))
@@ -92,7 +92,7 @@ def test_settings_are_checked_before_images_are_read(tmp_path):
 
 
 def test_a_stopped_run_is_completed(run_copy):
-    """With what the training itself would have left."""
+    """The completed run has the files that training itself would have left."""
     run = RunFolder(run_copy)
     latents, state = run.read_latents(), load_run(run).state
     run.remove_fitted()
@@ -171,7 +171,7 @@ def test_who_says_how_to_draw_gets_the_defaults_for_the_rest(state, tmp_path):
 
 @pytest.mark.parametrize("goal", [None, "fidelity", "balanced", "diversity"])
 def test_without_an_evaluation_theory_advises(state, tmp_path, goal):
-    """The one source of advice is asked; whoever says nothing gets the goal balanced."""
+    """The advice is that of `el.recommend`; the goal is balanced by default."""
     state.save(tmp_path / "state.npz")
     drawing = how_to_draw(tmp_path / "state.npz", goal)
     expected = el.recommend(state, goal=goal or "balanced")
@@ -190,7 +190,7 @@ def test_an_evaluated_run_is_drawn_from_as_recommended(state, latents, tmp_path)
     assert how_to_draw(tmp_path).options == chosen.options
     assert how_to_draw(tmp_path, "diversity").shape.n_components == 3
     assert how_to_draw(tmp_path, law="normal").recommendation is None
-    # The state alone has nothing to do with the run.
+    # The state alone does not belong to the run.
     assert how_to_draw(tmp_path / "state.npz").options == el.recommend(state).options
 
 
@@ -254,7 +254,7 @@ def test_a_run_is_drawn_from_as_its_report_advises(state, latents, tmp_path):
     assert drawing.options == advice.settings.options
     assert (drawing.options["law"], drawing.recommendation.reason) == ("normal", advice.reason)
     assert how_to_draw(tmp_path, "diversity").options["level"] == 5.5
-    # Numbers about another state say nothing, and damaged ones are named.
+    # Results for another state are ignored, and damaged ones are named.
     el.fit(latents[: len(latents) // 2]).save(tmp_path / "state.npz")
     assert how_to_draw(tmp_path).options == el.recommend(state).options
     (tmp_path / "diagnostics.json").write_text("[]")

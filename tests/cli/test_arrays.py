@@ -1,4 +1,4 @@
-"""Latents as people have them."""
+"""Latents in the forms in which people have them."""
 
 import io
 import pickle
@@ -98,7 +98,7 @@ def test_other_formats_are_refused_with_the_line_that_converts_them(tmp_path, su
 
 
 def test_a_small_file_that_claims_to_be_large_is_refused(tmp_path):
-    """Before memory is asked for: in .npy and .npz, and as the latents of a run."""
+    """The file is refused before memory is asked for: in .npy and .npz, and as the latents of a run."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         header, {"descr": "<f4", "fortran_order": False, "shape": (10**11, 9)}

@@ -28,7 +28,7 @@ def folder(trained_run):
 
 
 def error_of(capsys, *arguments):
-    """Standard error of a command that must fail, in one line and without a traceback."""
+    """Give the standard error of a command that must fail, in one line and without a traceback."""
     capsys.readouterr()
     assert main([str(argument) for argument in arguments]) == 1
     error = capsys.readouterr().err.strip().splitlines()[-1]
@@ -56,7 +56,7 @@ def test_options_of_train_are_fields_of_the_configurations(trained_run):
 
 
 def test_train_says_what_it_wrote_and_resumes(folder, run_copy, capsys):
-    """A complete run is left as it is, but for latents and state."""
+    """A complete run is left as it is, except for latents and state."""
     command = ["train", str(folder / "images"), "--out", str(run_copy), *SMALL[:-2], "--resume"]
     command += ["--steps", "24", "--batch-size", "64", "--validation-fraction", "0.2"]
     assert main([*command, "--horizontal-flip", "True"]) == 0
@@ -185,7 +185,7 @@ def test_draw_from_a_mixture(folder, tmp_path, capsys):
     attributes = {"Smiling": rng.random(250) < 0.5, "Male": rng.random(250) < 0.5}
     el.fit_by_label(np.load(folder / "run" / "latents.npy"), attributes, 4).save(mixture)
 
-    # The law compiles in a third of the time, for each number of parts anew.
+    # This law compiles in a third of the time, anew for each number of parts.
     options = ["--law", "uniform", "--label", "Smiling", "Male=False"]
     out = tmp_path / "z.npy"
     assert main(["sample", str(mixture), "--n", "3", "--out", str(out), *options]) == 0
@@ -268,7 +268,7 @@ def test_processes_share_a_command(folder, tmp_path, capsys):
 
 @pytest.mark.parametrize("command", ["sample", "generate"])
 def test_processes_find_each_other_before_anything_else(tmp_path, monkeypatch, capsys, command):
-    """JAX refuses to be told of other processes once it has computed anything."""
+    """JAX cannot be told of other processes once it has computed anything."""
     reached = []
     monkeypatch.setattr("jax.distributed.initialize", lambda: reached.append(capsys.readouterr().out))
     error_of(capsys, command, tmp_path / "none", "--n", 5, "--out", tmp_path / "x.npy", "--distributed")
@@ -302,7 +302,7 @@ def test_a_run_is_fitted_by_the_attributes_and_classes_that_it_keeps(tmp_path, c
 
 
 def test_report_of_a_file_of_latents(tmp_path, monkeypatch, capsys):
-    """The page lies beside it; the state is fitted, or given."""
+    """The report lies beside the file; the state is fitted, or given."""
     reports = []
 
     def write_report(run, inputs, *, seed):
@@ -418,7 +418,7 @@ def test_version_and_the_short_help(capsys):
 
 @pytest.mark.slow
 def test_two_processes_of_a_cluster_share_the_rows(tmp_path):
-    """As Slurm starts them, with the coordinator on this machine."""
+    """The processes start as Slurm starts them, with the coordinator on this machine."""
     state = el.fit(np.random.default_rng(0).normal(size=(50, 4)))
     state.save(tmp_path / "state.npz")
     out = tmp_path / "z.npy"

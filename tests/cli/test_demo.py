@@ -44,7 +44,7 @@ IMAGE_CHAPTERS = (
 
 
 def demonstrate(out, chapters=CHAPTERS):
-    """Run the demonstration at a size of seconds; give its folder, its summary, and its report's inputs."""
+    """Run the demonstration in seconds; give its folder, its summary, and its report's inputs."""
     made_of = []
     config = dataclasses.replace(
         DemoConfig.small(),
@@ -150,7 +150,7 @@ def test_the_page_shows_the_summary_and_every_figure(whole_run):
 
 @pytest.mark.slow
 def test_the_folder_is_all_that_a_report_needs(demonstration):
-    """What is read from it is what the demonstration's own report was made of."""
+    """The inputs that are read from the folder equal those of the demonstration's own report."""
     out, _, made_of = demonstration
     read = load_report_inputs(out)
     for name in ("mean", "components", "scale"):
@@ -170,7 +170,7 @@ def test_the_folder_is_all_that_a_report_needs(demonstration):
 
 @pytest.mark.slow
 def test_the_report_can_be_made_again(run, tmp_path):
-    """With all that the first one had."""
+    """The second report has all parts of the first."""
     out, summary = run
     again = tmp_path / "again"
     shutil.copytree(out, again)
@@ -198,7 +198,7 @@ def test_other_images_than_those_of_the_run_are_refused(run):
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 @pytest.mark.parametrize("width", [1200, 500])
 def test_the_page_opens_in_a_browser(whole_run, tmp_path, width):
-    """Every picture shows, nothing is wider than the window, and nothing is complained about."""
+    """Every picture shows, nothing is wider than the window, and the browser reports no error."""
     out, _ = whole_run
     page = (out / "report.html").read_text()
     _, complaints = browse(out / "report.html", width, f"--screenshot={tmp_path / 'page.png'}")
@@ -213,7 +213,7 @@ def test_the_page_opens_in_a_browser(whole_run, tmp_path, width):
     )
     (tmp_path / "probe.html").write_text(probe)
     content, _ = browse(tmp_path / "probe.html", width, "--dump-dom")
-    # Animations also have a still picture, for those who want no motion.
+    # Animations also have a still picture, for readers who want no motion.
     n_images = page.count('src="data:image/')
     assert f"<title>0 missing of {n_images}</title>" in content
 

@@ -19,7 +19,7 @@ from ellipsoid.report.study import make_study
 
 @pytest.fixture(scope="module")
 def evaluated(trained_run, tmp_path_factory):
-    """A run, evaluated against those images that it kept back, and what the command said."""
+    """A run, evaluated against the images that it kept back, and the output of the command."""
     folder, said = tmp_path_factory.mktemp("evaluate") / "run", io.StringIO()
     shutil.copytree(trained_run, folder)
     with contextlib.redirect_stdout(said):
@@ -48,7 +48,7 @@ def test_everything_lands_in_the_run(run):
     found = {row["setting"]: row for row in content["results"]}
     assert found["training images"]["copies"] == 1
     assert (run / "recommendation.json").is_file()
-    # The run's own state saw the images that were kept back; what is recommended did not.
+    # The run's own state saw the images that were kept back; the recommended state did not.
     assert load_recommendation(run, "balanced").state.n_samples == 400
     assert el.load(run / "state.npz").n_samples == 250
 
@@ -92,7 +92,7 @@ def test_another_recommendation_is_not_replaced_without_a_word(run, capsys):
 
 @pytest.mark.slow
 def test_a_report_leads_with_what_was_found(run, tmp_path, capsys, monkeypatch):
-    """And says of itself and of the evaluation where they come from; of another state it says nothing."""
+    """The report names its own source and that of the evaluation; it says nothing of another state."""
     folder, best = tmp_path / "run", load_recommendation(run)
     shutil.copytree(run, folder)
     monkeypatch.setattr("ellipsoid.report.write.CHAPTERS", ())

@@ -1,4 +1,4 @@
-"""Runs of imported autoencoders, from the command to what is made of them."""
+"""Runs of imported autoencoders, from the command to its results."""
 
 import json
 import shutil

@@ -113,7 +113,7 @@ sys.exit(status)
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize("seconds", ["30", "0"])
 def test_a_real_process_ends_without_a_traceback(name, seconds):
-    """While it works, and when its work is done."""
+    """A real process ends without a traceback, both during its work and after it."""
     number = getattr(signal, name)
     command = [sys.executable, "-c", _PROGRAM, seconds]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

@@ -1,4 +1,4 @@
-"""Printing never decides over work."""
+"""Printing never stops any work."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from ellipsoid.cli.streams import UnfailingStream, unfailing_output
 
 
 class Told:
-    """A command of a line."""
+    """A command that prints a table and a line."""
 
     def run(self):
         from ellipsoid.cli.printing import print_table, say
@@ -32,7 +32,7 @@ def test_a_character_without_a_code_is_a_question_mark(monkeypatch):
 
 
 def test_nobody_reads_what_is_printed(monkeypatch):
-    """A pipe whose reader has gone, and the file that it is: nothing is left to fail at the end."""
+    """The reader of the pipe has gone: neither the command nor a later write to the pipe fails."""
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as pipe:

@@ -7,7 +7,7 @@ from ellipsoid.diagnostics import correlation, diagnose, pair_table, tables
 
 @pytest.mark.slow
 def test_of_many_pairs_the_table_has_those_that_are_farthest_off(monkeypatch):
-    """And NaN where dependence was not measured: beyond the leading components."""
+    """The distance is NaN where dependence was not measured: beyond the leading components."""
     latents = np.random.default_rng(0).normal(size=(200, 34)) ** np.where(np.arange(34) < 2, 3, 1)
     measured = diagnose(el.fit(latents), latents)
     every = pair_table(measured)

@@ -11,7 +11,7 @@ from ellipsoid import diagnostics as dg
 
 
 def concerns_of(state, latents):
-    """Texts of the concerns about a state's latents, by their names."""
+    """Give the texts of the concerns about a state's latents, by their names."""
     verdict = dg.assess(state, dg.diagnose(state, latents))
     return {concern.name: concern.text for concern in verdict.concerns}
 
@@ -70,7 +70,7 @@ def test_few_images_and_bad_half_widths_are_concerns():
     few = gaussian(200, 32)
     state = el.fit(few)
     assert set(concerns_of(state, few)) == {"few_images"}
-    # Components of widths 1 to 1/1000, read in intervals of one common width.
+    # Components of widths 1 to 1/1000 are read in intervals of one common width.
     narrow = gaussian(2_000, 16) * np.geomspace(1, 1e-3, 16).astype(np.float32)
     state = el.fit(narrow, half_width="histogram_raw")
     assert set(concerns_of(state, narrow)) == {"half_widths"}

@@ -39,7 +39,7 @@ def test_multivariate_tests_reject_gaussians_as_often_as_they_should():
     assert abs(statistic.mean() - measured[0].henze_zirkler_expected) < 5 * statistic.std() / math.sqrt(count)
     error = math.sqrt(0.05 * 0.95 / count)
     assert abs(np.mean([one.henze_zirkler_p < 0.05 for one in measured]) - 0.05) < 5 * error
-    # Mardia's are asymptotic, and reject a little less often from so few rows.
+    # Mardia's tests are asymptotic, and reject a little less often with so few rows.
     for name in ("skewness_p", "kurtosis_p"):
         assert 0.01 < np.mean([getattr(one, name) < 0.05 for one in measured]) < 0.05 + 5 * error
     scales = np.sqrt(generator().chisquare(5, size=(count, n, 1)) / 5)
@@ -82,7 +82,7 @@ def test_distances_of_a_gaussian_and_its_core():
 
 
 def test_rows_that_are_alike_have_a_core_without_a_warning():
-    """The core has no covariance then, and the median and mad stand in for it; warnings are errors here."""
+    """The core has no covariance then, and the median and MAD replace it; warnings are errors here."""
     rows = gaussian(200, 3)
     rows[:150] = rows[0]
     measured = dg.distances(rows, np.ones(3))

@@ -10,7 +10,7 @@ from ellipsoid import diagnostics as dg
 
 
 def walk_reference(covariance, level, n):
-    """Exact points by rejection from the box."""
+    """Draw exact points by rejection from the box."""
     std = np.sqrt(covariance.diagonal())
     tried = generator(3).uniform(-level, level, size=(n, len(std))) * std
     inside = np.ones(n, bool)

@@ -63,7 +63,7 @@ def test_calibration_of_a_gaussian_and_of_others():
     measured = dg.calibration(gaussian(50_000, k), identity)
     assert measured.n == dg.PAIR_ROWS
     np.testing.assert_allclose(measured.expected, 1 - np.exp(-(measured.levels**2) / 2))
-    # The pairs share their components: the mean of all shares varies a little less than one share does.
+    # The pairs share components, so the mean of all shares varies a little less than one share.
     error = np.sqrt(measured.expected * (1 - measured.expected) / measured.n)
     assert (np.abs(measured.of_pairs.mean(axis=1) - measured.expected) < 4 * error).all()
     assert (np.abs(measured.of_pairs - measured.expected[:, None]) < 5 * error[:, None]).all()

@@ -55,7 +55,7 @@ class Toy:
         return evaluate(**arguments | changes, candidates=candidates)
 
     def counted(self, name="counted", **fields):
-        """A candidate that tells how many rows were drawn from it each time."""
+        """Make a candidate that records how many rows were drawn from it each time."""
         calls = []
 
         def draw(key, n):
@@ -72,7 +72,7 @@ def measurements(precision, recall, *, error=0.0, frechet=1.0, copies_p_value=No
 
 
 def made_up_result(family, precision, recall, *, spread=None, state=None, level=None, **numbers):
-    """A result that nobody measured; one of this package if a state is given, by its level."""
+    """Make a result without measuring; with a state, its candidate is one of this package."""
     family = FAMILIES.get(family) or Family(family) if isinstance(family, str) else family
     recipe = None
     if state is not None:

@@ -101,7 +101,7 @@ def test_a_spread_that_no_level_has_is_refused(arguments, error, message):
 
 
 def test_families_say_what_they_are(toy):
-    """Figures and recommendations go by the fields; the names are for readers, and for files on disk."""
+    """Figures and recommendations use the fields; the names are for readers, and for files on disk."""
     for name, family in FAMILIES.items():
         assert (family.name, family.kind) == (name, "region")
         assert name == (family.law if family.region == "pairwise" else f"{family.law}, {family.region}")
@@ -119,7 +119,7 @@ def test_families_say_what_they_are(toy):
 
 
 def test_what_names_results_on_disk_is_what_it_was(toy):
-    """Every letter counts: by these texts the results of evaluations of before are found."""
+    """Every letter counts: these texts find the results of earlier evaluations."""
     region = region_candidate(FAMILIES["redraw"], toy.state, 0.7)
     level = 0.7 * el.matched_level(5, "redraw")
     assert region.cache_key == f"redraw, spread 0.7\nredraw {level!r} pairwise {digest(toy.state)}"
@@ -157,7 +157,7 @@ def test_all_laws_regions_and_baselines_are_compared_by_default(toy):
     quick = default_candidates(toy.latents, toy.state, quick=True)
     assert {c.name for c in quick} < {c.name for c in candidates}
     assert [c.spread for c in quick if c.family == GAUSSIAN] == [0.55, 0.7, 0.85, 1.0]
-    # In the order in which they are measured: what is ours, then what others do.
+    # They come in the order in which they are measured: our candidates, then those of others.
     assert [c.name for c in quick[:5]] == [
         *(f"redraw, spread {spread:g}" for spread in (0.55, 0.7, 0.85, 1.0)),
         "uniform, spread 0.55",
@@ -205,7 +205,7 @@ def test_a_flow_is_fitted_once_and_found_again(toy, make_flows, flow_folder, mon
     monkeypatch.setattr("ellipsoid.evaluation.candidates.fit_flow", fit_flow)
     assert make_flows(flow_folder)[0].recipe.state() == flow
     assert asked == []
-    # Other options, other latents and a damaged file are another matter.
+    # Other options, other latents and a damaged file start afresh.
     candidates_of_flow(toy.latents, 5, flow_folder.parent / "others")[0].recipe.state()
     candidates_of_flow(toy.latents[1:], 5, flow_folder.parent / "others")[0].recipe.state()
     (tmp_path / path.name).write_bytes(path.read_bytes()[:1000])

@@ -41,7 +41,7 @@ def test_each_figure_shows_its_families():
 
 
 def test_figures_are_told_apart_by_what_families_are_and_not_by_their_names():
-    """A curve of one's own may end in words that ours end in."""
+    """A curve of the user's own may end in the words of one of ours."""
     names = ("mine, ellipsoid", "mine of 5 components")
     figures = draw_curves([result for name in names for result in curve(name)])
     assert set(figures) == {"fidelity_diversity", "coverage_density"}
@@ -76,7 +76,7 @@ def test_families_are_shown_at_the_precision_of_the_best_single_region(ours):
     others = [("box", 0.55, 0.3, None), (GAUSSIAN, 0.95, 0.9, 0.4), (GAUSSIAN, 0.7, 0.3, 1.0)]
     results = [made_up_result(name, p, r, spread=spread) for name, p, r, spread in (*uniform, *others)]
     texts = " ".join(texts_of(draw_equal_precision(results)))
-    # Without a single region, at that of the best of all.
+    # Without any region, the precision is that of the best of all.
     shown = "Gaussian, spread 1" if ours else "Gaussian, spread 0.4"
     expected = ("0.60", "uniform, spread 0.7", shown) if ours else ("0.95", shown)
     for words in expected:

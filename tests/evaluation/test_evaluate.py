@@ -1,4 +1,4 @@
-"""What is measured of which candidates, and what is not measured twice."""
+"""What is measured for which candidates, and that nothing is measured twice."""
 
 import dataclasses
 import importlib
@@ -117,7 +117,7 @@ def test_the_best_family_is_the_single_region_with_the_largest_f_score():
 
 @pytest.mark.parametrize(("size", "quick"), [("full", False), ("quick", True)])
 def test_a_full_evaluation_looks_at_the_best_family_again(toy, monkeypatch, tmp_path, size, quick):
-    """By stand-ins for the default candidates: that these are the right ones is tested beside them."""
+    """Stand-ins take the place of the default candidates, which other tests check."""
     asked = []
 
     def cheap(family, spread):
@@ -135,7 +135,7 @@ def test_a_full_evaluation_looks_at_the_best_family_again(toy, monkeypatch, tmp_
         return [cheap(Family(f"{family.name}, 4 components", "truncated"), spread) for spread in (0.4, 0.7)]
 
     (baseline,) = [c for c in baseline_candidates(toy.latents, ()) if c.name == "box"]
-    # By its module: the package gives the function of the same name.
+    # The module is patched, since the package holds the function of the same name.
     module = importlib.import_module("ellipsoid.evaluation.evaluate")
     monkeypatch.setattr(module, "default_candidates", defaults)
     monkeypatch.setattr(module, "fewer_components", fewer)
@@ -165,8 +165,7 @@ def test_curves_are_measured_at_every_second_spread_first(toy):
 
 
 def test_families_that_may_be_recommended_are_promising(toy):
-    """By any goal: the third is best in fidelity alone. The fourth scores too little, and the fifth is no way
-    to draw of this package."""
+    """The third family is best in fidelity alone, the fourth scores too little, and the fifth is not ours."""
     scores = {"a": (0.8, 0.8), "b": (0.8, 0.77), "c": (0.95, 0.3), "d": (0.6, 0.6)}
     results = [
         made_up_result(name, *shares, error=0.02, state=toy.state, spread=0.7)
@@ -177,7 +176,7 @@ def test_families_that_may_be_recommended_are_promising(toy):
 
 
 def test_a_full_evaluation_measures_all_spreads_of_promising_families_alone(toy, monkeypatch):
-    """The first family draws as the latents lie, the second in one point."""
+    """Spreads are added for the first family, which draws like the latents, and not for the second."""
 
     def shifted(key, n, shift):
         return np.asarray(el.sample(key, toy.state, n, law="normal", level=3.0).latents) + shift
@@ -199,7 +198,7 @@ def test_a_full_evaluation_measures_all_spreads_of_promising_families_alone(toy,
 
 
 def test_all_families_have_as_many_candidates():
-    """The progress bar counts those of the best family, with fewer components, before it is known."""
+    """The progress bar counts the best family's candidates with fewer components before it is known."""
     assert {len(spreads_of(family.law)) for family in FAMILIES.values()} == {6}
 
 
@@ -384,7 +383,7 @@ def test_latents_of_another_shape_are_refused_before_anything_is_measured(toy, s
     ],
 )
 def test_latents_of_another_size_are_refused_before_anything_is_fitted(toy, make):
-    """Region, mixture and baseline know the number of their columns; a mixture would take its time."""
+    """Region, mixture and baseline know their numbers of columns; fitting a mixture would take long."""
     first, calls = toy.counted()
     wrong = make(np.hstack([toy.latents, toy.latents[::-1]]))
     with pytest.raises(ValueError, match=rf"candidates: .* of '{wrong.name}'; got shape \(2, 10\)"):

@@ -90,7 +90,7 @@ def test_nor_where_there_are_many(trained_run, judged, monkeypatch):
 
 @pytest.mark.slow
 def test_unseen_images_may_be_given(trained_run, tmp_path, judged):
-    """All training images are then compared with, and the run's own state is judged."""
+    """Unseen images are the real ones, all training images are used, and the run's own state is judged."""
     unseen = procedural_faces(300, 16, key=el.key(1)).images
     np.save(tmp_path / "test.npy", unseen)
     config = EvaluateConfig(against=str(tmp_path / "test.npy"), n=280, features="latents", quick=True)

@@ -1,4 +1,4 @@
-"""Whether the decoder or the way to draw is the limit."""
+"""Whether the decoder or the way to draw sets the limit."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from ellipsoid.metrics import Estimate
 
 
 def limited(make_state, decoder, draws, real, error=0.1, features="efficientnet"):
-    """Words for these three Fréchet distances."""
+    """Give the words for these three Fréchet distances."""
 
     def result(family, value, **options):
         made = made_up_result(family, 0.8, 0.8, **options)

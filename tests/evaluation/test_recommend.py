@@ -47,7 +47,7 @@ def made_up(state, results, floor=None):
 
 
 def curve(state, **numbers):
-    """From faithful to diverse; the best of all is not ours."""
+    """Make results from faithful to diverse; the best of all is not ours."""
     shares = [(0.99, 0.05), (0.9, 0.4), (0.7, 0.7), (0.4, 0.85), (0.1, 0.9)]
     ours = [result(state, level, *share, **numbers) for level, share in enumerate(shares, start=1)]
     return [*ours, result(state, 9, 1.0, 1.0, ours=False)]
@@ -88,7 +88,7 @@ def test_what_the_noise_does_not_tell_apart_goes_by_the_frechet_distance(state):
 
 
 def test_where_nothing_is_near_the_real_images_the_frechet_distance_decides(state):
-    """As the F-score is zero with any weight, and its error does not tell zeros apart."""
+    """The F-score is zero with any weight, and its error does not tell zeros apart."""
     none = [result(state, level, 0, 0, frechet=f, error=0.003) for level, f in ((1, 5.0), (2, 1.0), (3, 3.0))]
     for goal in GOALS:
         assert el.recommend(state, made_up(state, none), goal).level == 2
@@ -126,7 +126,7 @@ def test_the_reason_says_what_was_measured_and_compared(state):
 
 
 def test_the_reason_names_what_limits_all_ways_to_draw(state):
-    """The images, or the decoder; never both, as the decoder is not known where images are unlike."""
+    """The reason names the images or the decoder, never both: unlike images say nothing of the decoder."""
     none = [result(state, level, 0.3, 0, frechet=level) for level in (1, 2, 3)]
     good, poor = ((0.9, 0.8), (0.4, 0.0))
 
@@ -158,7 +158,7 @@ def test_a_recommendation_is_shown_on_one_screen(state):
     assert max(map(len, lines)) <= 100
 
 
-# --- from the advice of everybody ------------------------------------------------------------------
+# --- from the general advice -----------------------------------------------------------------------
 
 
 def test_without_an_evaluation_the_advice_is_that_of_everybody(state):
@@ -167,7 +167,7 @@ def test_without_an_evaluation_the_advice_is_that_of_everybody(state):
         recommended, advice = el.recommend(state, goal=goal), advise(5, goal)
         assert (recommended.settings, recommended.reason) == (advice.settings, advice.reason)
         assert "nothing was measured" in recommended.reason
-    # What is recommended is what is drawn by default.
+    # The recommendation is the default.
     parameters = inspect.signature(el.sample).parameters
     options = el.recommend(state).options
     assert options == {name: parameters[name].default for name in options}
@@ -184,7 +184,7 @@ def test_with_diagnostics_the_recommendation_is_the_verdict(of_gaussian):
     for goal in GOALS:
         recommended = el.recommend(state, goal=goal, diagnostics=diagnostics)
         assert recommended.settings == advise(10, goal, measured=measured).settings
-    # What was measured by images is what counts.
+    # The measurement by images decides.
     evaluation = made_up(state, curve(state))
     assert el.recommend(state, evaluation, diagnostics=diagnostics).level == 3
 

@@ -70,7 +70,7 @@ def test_what_is_kept_is_read(tmp_path):
 
 
 def test_names_and_content_of_files_are_what_they_were(tmp_path, monkeypatch):
-    """So those of before are found, under versions of before."""
+    """So results of earlier versions are found, under their version numbers."""
     monkeypatch.setattr("ellipsoid.evaluation.results.__version__", "0.1.0")
     monkeypatch.setattr("ellipsoid.evaluation.results.version", lambda package: f"1 of {package}")
     ResultCache(tmp_path, [np.arange(3, dtype=np.int32)]).get("uniform\nlevel 3", Measure())

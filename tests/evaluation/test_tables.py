@@ -43,7 +43,7 @@ def test_tables_and_figures(toy, evaluation, folder):
 
 
 def test_columns_are_what_they_were(evaluation, folder):
-    """Programs read files of before by these names."""
+    """Programs read files of earlier versions by these names."""
     header, row, *_ = (folder / "table.csv").read_text().splitlines()
     numbers = ("precision", "recall", "density", "coverage", "frechet", "kernel", "wasserstein", "copies")
     assert header.split(",") == [
@@ -56,7 +56,7 @@ def test_columns_are_what_they_were(evaluation, folder):
 
 
 def test_any_candidate_can_be_written(tmp_path, monkeypatch):
-    """One baseline, without training images: no curves, no floor, none of ours."""
+    """One baseline without training images has no curves, no floor and no settings of ours."""
     monkeypatch.setattr("ellipsoid.figures.save", lambda figure, path: path)
     evaluation = made_up_evaluation("digest", [made_up_result("box", 0.5, 0.5)])
     written = {path.name for path in write_evaluation(evaluation, tmp_path)}

@@ -6,7 +6,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 def decode(latents):
-    """Images of 2 x 2 pixels whose colours are the 12 latents."""
+    """Make images of 2 x 2 pixels whose colours are the 12 latents."""
     return (1 + np.tanh(latents)).reshape(-1, 2, 2, 3) / 2
 
 

@@ -26,7 +26,7 @@ def client(space):
 
 
 def pictures(response, n=1):
-    """Pictures of an answer, and what belongs to them."""
+    """Give the pictures of an answer, and the values that belong to them."""
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "image/png"
     sheet = np.asarray(Image.open(io.BytesIO(response.content)))
@@ -97,7 +97,7 @@ def test_keep_inside_pulls_a_point_to_the_boundary_and_no_further(client, space)
     _, kept = pictures(client.post("/api/picture", json=far | {"keep": True}))
     assert kept["gauge"] == pytest.approx(1, abs=1e-4)
     assert kept["kept"] == pytest.approx(0.5, abs=1e-4)
-    # From outside, moves go on, and lead no further out.
+    # From outside, moves continue, and lead no further out.
     start = text_of(space.place("state", None, {"c1": 3.0}, space.settings).latents)
     _, begun = pictures(client.post("/api/picture", json={"z": start, "keep": True}))
     _, moved = pictures(client.post("/api/picture", json={"z": start, "keep": True, "moves": {"c0": 2.0}}))
@@ -152,7 +152,7 @@ def test_a_picture_is_encoded_and_shown_with_its_reconstruction(client):
 
 
 def huge_png(side=30_000):
-    """The first bytes of a picture of very many pixels."""
+    """Give the first bytes of a picture of very many pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     content = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     return content + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
@@ -280,7 +280,7 @@ def test_nearest_training_images_are_the_nearest(client, space):
     assert about["rows"] == expected.tolist()
     assert about["distances"] == pytest.approx(distances[expected].tolist(), abs=1e-4)
     np.testing.assert_array_equal(tiles, as_image(space.latents[expected]))
-    # A training image itself is a copy; far outside there is none near.
+    # A training image itself is a copy; no image is near a point far outside.
     ratios = [
         pictures(client.post("/api/nearest", json={"z": text_of(point)}), 6)[1]["ratio"]
         for point in (space.latents[0], z, 9 * z)

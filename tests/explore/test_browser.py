@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
 ]
 
-# A file that is dropped on the page.
+# This file is dropped on the page.
 DROP = """([bytes, name]) => {
   const transfer = new DataTransfer();
   transfer.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
@@ -78,7 +78,7 @@ def open_page(browser, address):
         return page
 
     yield open_it
-    # The browser says so itself of each answer that is no success.
+    # The browser reports each answer that is not a success.
     problems = [text for text in problems if "status of 400" not in text]
     assert problems == []
     origin = address.partition("/?")[0]
@@ -86,7 +86,7 @@ def open_page(browser, address):
 
 
 def settle(page):
-    """Wait until all that was asked for is shown."""
+    """Wait until all requested pictures are shown."""
     page.wait_for_timeout(300)
     page.wait_for_selector("main[aria-busy=false]")
     page.wait_for_timeout(50)
@@ -217,7 +217,7 @@ def test_it_fits_a_telephone_and_can_be_used_by_keys(open_page, scheme):
     settle(page)
     assert (pixels(page) != before).any()
     assert slider.get_attribute("aria-valuetext") == "1.00 standard deviations"
-    # Everything that can be used has a name, and what has the focus shows it.
+    # All controls have a name, and the one with the focus shows it.
     nameless = page.evaluate(
         """() => [...document.querySelectorAll("button, input, select, canvas:not([aria-hidden])")]
           .filter(one => one.checkVisibility())

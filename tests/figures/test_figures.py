@@ -66,7 +66,7 @@ def test_training_curve():
     assert axes.get_yscale() == "log"
     words = drawn_words(figure)
     assert {"Losses", "epoch", "loss", "train", "validation"} <= set(words)
-    # Epochs are whole numbers; two decades of losses are named by their powers of ten.
+    # Ticks are whole epochs, and powers of ten for two decades of losses.
     assert {"0", "10", "20", "30", "40"} <= set(words)
     assert {"0.1", "1"} <= set(words)
 
@@ -87,7 +87,7 @@ def test_training_curve_needs_a_loss(history):
 
 
 def stairs(axes):
-    """Densities and edges of the histograms of some axes, in the order in which they were drawn."""
+    """Give densities and edges of the histograms of some axes, in the order in which they were drawn."""
     return [patch.get_data() for patch in axes.patches if hasattr(patch, "get_data")]
 
 
@@ -333,7 +333,7 @@ def test_correlations_are_named():
 
 
 def every_figure(n, k, title):
-    """Each figure of numbers, for n latents of k components."""
+    """Draw each figure of numbers, for n latents of k components."""
     rng = np.random.default_rng(0)
     scores = rng.standard_t(4, (n, k)) * np.geomspace(4, 0.02, k)
     std = scores.std(axis=0)

@@ -13,7 +13,7 @@ def random_images(n, size=8, channels=3, seed=0):
 
 
 def grid_pixels(figure):
-    """The one image that a grid is drawn as."""
+    """Give the one image that a grid is drawn as."""
     (axes,) = figure.axes
     (image,) = axes.images
     return np.asarray(image.get_array())
@@ -24,7 +24,7 @@ def texts(figure):
 
 
 def holds_enlarged(canvas, tile):
-    """Whether a canvas shows a tile, each of its pixels as a square of one size."""
+    """Tell whether a canvas shows a tile, with each of its pixels as a square of one size."""
     corners = np.argwhere((canvas == tile[0, 0]).all(-1))
     if len(corners) == 0:
         return False

@@ -117,7 +117,7 @@ def correlated(n, seed=0):
 
 
 def contour_distances(axes, mean, covariance):
-    """Mahalanobis distances of the points on the edge of each grey area, the outermost first."""
+    """Give Mahalanobis distances of the points on the edge of each grey area, the outermost first."""
     (contours,) = axes.collections
     root = np.linalg.cholesky(covariance)
     return [
@@ -133,7 +133,7 @@ def test_contours_of_a_gaussian_are_its_ellipses(n):
     (axes,) = figure.axes
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("width", "height")
     for level, distances in zip([3, 2.2, 2, 1], contour_distances(axes, [5, -1], COVARIANCE), strict=True):
-        # Heights are relative to the peak, so that its noise moves all contours, the innermost most.
+        # Heights are relative to the peak, so its noise moves all contours, the innermost most.
         assert abs(np.median(distances) - level) < 0.15 * (2000 / n) ** 0.33
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == [f"density of {n:,} points", "ellipses of levels 1, 2, 2.2, 3"]

@@ -7,7 +7,7 @@ from ellipsoid.figures import Curve
 
 
 def made_up_curve(shift=0.0, n=6, dial=True):
-    """Precision falls and recall rises with the dial."""
+    """Make results whose precision falls and recall rises with the dial."""
     t = np.linspace(0, 1, n)
     errors = np.full(n, 0.01)
     return Curve(

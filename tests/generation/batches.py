@@ -12,7 +12,7 @@ from ellipsoid.generation.sinks import NpySink
 
 
 def generate(state, n, sink, **options):
-    """Write rows of the sequence of key 3, uniform unless said."""
+    """Write rows of the sequence of key 3, uniform by default."""
     return el.generate(el.key(3), state, n, sink, **{"law": "uniform", "progress": False, **options})
 
 
@@ -27,17 +27,17 @@ def latents_of(state, n, **options):
 
 
 def images_of(latents):
-    """Images that `generate` writes."""
+    """Give the images that `generate` writes."""
     return np.round(np.clip(decode(np.asarray(latents, np.float32)), 0, 1) * 255).astype(np.uint8)
 
 
 def manifest_of(path):
-    """Manifest beside a file."""
+    """Give the manifest beside a file."""
     return json.loads(Path(f"{path}.json").read_text())
 
 
 def contents(folder):
-    """All names in a folder, with the checksums of files."""
+    """Give all names in a folder, with the checksums of files."""
     return {
         str(path.relative_to(folder)): zlib.crc32(path.read_bytes()) if path.is_file() else None
         for path in folder.rglob("*")
@@ -58,7 +58,7 @@ class Stop:
 
 
 class Logged(NpySink):
-    """Tells what was asked of it, and in which order."""
+    """A sink that records the calls to it, in their order."""
 
     def __init__(self, path):
         super().__init__(path)

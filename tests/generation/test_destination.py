@@ -262,7 +262,7 @@ def test_files_of_other_people_in_the_work_folder_stay(state, tmp_path, sink):
     with pytest.raises(FileExistsError):
         generate(state, 100, tmp_path / sink, level=2.0, **OPTIONS)
     assert contents(work) == before
-    # As kills leave them, of today's versions and of earlier ones.
+    # A kill leaves such files, in today's version and in earlier ones.
     of_today = ".part-0.json.0a1b2c3d-1-99-0a1b2c3d.tmp"
     for name in ("reserve", of_today, ".part-0.json.0a1b2c3d.tmp"):
         (work / name).touch()

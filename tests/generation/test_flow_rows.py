@@ -1,4 +1,4 @@
-"""Rows of a flow in files: shared by processes, gone on with, and told from those of another flow."""
+"""Rows of a flow in files: shared by processes, continued, and told from those of another flow."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""A call of generate: the rows that it writes, its result, and its refusals, whatever the sink."""
+"""A call of generate: the rows that it writes, its result and its refusals, for any sink."""
 
 import numpy as np
 import pytest

@@ -74,7 +74,7 @@ def start_child(tmp_path_factory):
 
     It does so some time after its start or its first record, as `kill` says, or at a write of this number.
     """
-    # Children share what they compile: that is most of the time they take.
+    # Children share what they compile, which takes most of their time.
     cache = {
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -92,7 +92,7 @@ def test_a_run_that_is_killed_at_any_moment_leaves_the_same_bytes(state, tmp_pat
     state.save(tmp_path / "state.npz")
     rng, done, kills = np.random.default_rng(0), {}, 0
     while kills < 4:
-        # At any moment, and at those when something is recorded, however slow the machine is.
+        # Kills come at any moment, and when something is recorded, however slow the machine is.
         kill, longest = [("start", 0.4), ("record", 0.1)][kills % 2]
         child = start_child(tmp_path, kill=kill, delay=rng.uniform(0, longest))
         if child.wait() == 0:

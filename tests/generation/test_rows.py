@@ -13,11 +13,11 @@ from jax.sharding import PartitionSpec
 import ellipsoid as el
 from ellipsoid.generation import rows
 
-JUDGED = 2048  # rows that are judged at a time: questions of so many are compiled already
+JUDGED = 2048  # Number of rows that are judged at a time: calls of this many are compiled already.
 
 
 def ask(question, state, latents):
-    """Ask `el.gauge` or `el.contains` of at most JUDGED latents."""
+    """Ask `el.gauge` or `el.contains` about at most JUDGED latents."""
     return np.asarray(question(state, np.resize(latents, (JUDGED, latents.shape[1]))))[: len(latents)]
 
 
@@ -163,7 +163,7 @@ def test_several_devices_are_given_an_even_number_of_rows(state, tmp_path, monke
 
 @pytest.mark.slow
 def test_several_devices_leave_the_same_bytes(state, tmp_path):
-    """Devices are made when JAX starts, so they need a process of their own."""
+    """The devices need a separate process, since JAX makes them when it starts."""
     code = """
 import sys
 import jax

@@ -39,7 +39,7 @@ def test_an_interrupted_run_goes_on_where_it_was(state, tmp_path, sink):
 
 @pytest.mark.parametrize("sink", ["x.npy", "folder", "x.tar", "x.zarr"])
 def test_whatever_a_kill_leaves_on_disk_leads_to_the_same_bytes(state, tmp_path, monkeypatch, sink):
-    """A copy of the files just before or after a write is what a kill at that moment would leave."""
+    """A copy of the files just before or after a write stands for a kill at that moment."""
     monkeypatch.setattr(manifest, "_INTERVAL", 0)
     monkeypatch.setattr(manifest, "_INTERVAL_PER_COST", 0)
     options = {"decode": decode, "batch": 10, "chunk": 10, "beside": ("latents",)}
@@ -227,7 +227,7 @@ def test_drawing_runs_ahead_of_writing_and_not_far(state, tmp_path):
 
     class Waiting(Logged):
         def write(self, start, columns):
-            # The first chunks are not written before as many as may be in hand are drawn.
+            # Writing waits until the largest number of chunks in hand is drawn.
             assert ahead.wait(timeout=60)
             return super().write(start, columns)
 
@@ -237,7 +237,7 @@ def test_drawing_runs_ahead_of_writing_and_not_far(state, tmp_path):
 
 
 def test_chunks_in_hand_are_finished_when_drawing_stops(state, tmp_path):
-    """None of them is written before the one after them fails to be drawn: they are as many as may be."""
+    """Writing waits until drawing has failed, and the largest number of chunks in hand is written then."""
     stopped = threading.Event()
 
     class Waiting(Logged):
@@ -302,7 +302,7 @@ def test_latents_that_16_bits_cannot_hold_keep_those_before_them(state, tmp_path
     centred = dataclasses.replace(state, mean=state.mean * 0)
     largest = np.abs(latents_of(centred, 1000)).max(axis=1)
     factor = 70_000 / largest.max()
-    first = int(np.argmax(largest * factor > 65_520))  # rounded to float16, that is infinite
+    first = int(np.argmax(largest * factor > 65_520))  # it rounds to infinity in float16
     kept = first // 100 * 100
     assert kept > 0
     wide = dataclasses.replace(centred, scale=centred.scale * factor)

@@ -12,10 +12,10 @@ def gaussian(n, d, seed=0, scale=1.0, shift=0.0):
 
 
 def squares(a, b):
-    """All squared distances by differences, one column after another."""
+    """Give all squared distances by differences, one column after another."""
     return sum((a[:, None, i] - b[None, :, i]) ** 2 for i in range(a.shape[1]))
 
 
 def balls(rows, k):
-    """Squared distances to the k-th nearest other row: the first of all sorted is the row itself."""
+    """Give squared distances to the k-th nearest other row: the nearest of all is the row itself."""
     return np.sort(squares(rows, rows), axis=1)[:, k]

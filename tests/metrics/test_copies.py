@@ -57,7 +57,7 @@ def test_copy_test_keeps_its_level():
         )
         for seed in range(repeats)
     ]
-    # As if the threshold of 39 unseen rows were that of their distribution.
+    # These p-values take the threshold of 39 unseen rows as the true quantile.
     careless = [stats.binom.sf(round(test.share.value * 60) - 1, 60, test.expected) for test in tests]
     allowed = 0.05 + 5 * math.sqrt(0.05 * 0.95 / repeats)
     assert np.mean([test.p_value <= 0.05 for test in tests]) < allowed < np.mean(np.array(careless) <= 0.05)
@@ -76,7 +76,7 @@ def test_copy_test_p_value_by_simulation():
 
 
 def by_distance_alone(generated, train, unseen):
-    """Share of rows nearer to a training row than all but a twentieth of the unseen rows are."""
+    """Give the share of rows nearer to a training row than all but a twentieth of the unseen rows."""
     near, usual = (np.sqrt(squares(rows, train).min(axis=1)) for rows in (generated, unseen))
     return np.mean(near < np.sort(usual)[math.floor(0.05 * (len(unseen) + 1)) - 1])
 
@@ -86,7 +86,7 @@ def test_rows_near_the_centre_are_no_copies():
     detector, central = CopyDetector(train, unseen), gaussian(199, 30, 2, scale=0.3)
     assert by_distance_alone(central, train, unseen) > 0.5
     assert detector.test(central).p_value > 0.05
-    # Half way from the centre to training rows: as near to it, and copies.
+    # Rows half way from the centre to training rows are as near to it, and copies.
     assert detector.test(train[:199] / 2).share.value > 0.5
 
 
@@ -111,6 +111,6 @@ def test_errors_name_the_argument(call, message):
 
 
 def test_metrics_load_without_scipy_stats():
-    """Loading it takes longer than the rest; the test for copies alone needs it."""
+    """SciPy's stats take longer to load than the rest, and only the test for copies needs them."""
     code = "import ellipsoid.metrics, sys; sys.exit('scipy.stats' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

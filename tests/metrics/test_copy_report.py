@@ -28,12 +28,12 @@ def test_copies_are_found_and_shown():
 
 
 def test_significance_is_the_chance_that_honest_rows_are_suspected():
-    """The precedence test has few levels: of the largest p-value below 0.2, the exact chance is known."""
+    """The precedence test has few levels: the exact chance of the largest p-value below 0.2 is known."""
 
     def suspected(make, repeats=120):
         return np.array([copy_report(*make(seed), significance=0.2).is_copying for seed in range(repeats)])
 
-    # So many generated rows come before the second unseen one, of 39, that the p-value is below 0.2.
+    # With this many generated rows before the second of 39 unseen ones, the p-value is below 0.2.
     tails = stats.nhypergeom(99, 60, 2).sf(np.arange(-1, 60))
     chance = tails[tails < 0.2].max()
     found = suspected(rows)
@@ -41,7 +41,7 @@ def test_significance_is_the_chance_that_honest_rows_are_suspected():
     assert found.mean() < chance + 4 * error
     assert found.mean() > 0
 
-    # As if unseen rows were those that it was trained on, and the other way round.
+    # A model that was trained on the unseen rows, with both sets exchanged, is suspected more often.
     def confused(seed):
         generated, train, unseen = rows(seed)
         generated[:20] = unseen[:20]
@@ -59,7 +59,7 @@ def test_columns_of_any_unit_count_alike():
     scaled = copy_report(generated * units, train * units, unseen * units, standardise=True)
     np.testing.assert_allclose(scaled.test.generated_ratios, plain.test.generated_ratios, rtol=1e-5)
     np.testing.assert_array_equal(scaled.pairs, plain.pairs)
-    # Without, the first column decides alone.
+    # Without standardising, the first column alone decides.
     alone = copy_report(generated * units, train * units, unseen * units)
     assert np.abs(alone.test.generated_ratios - plain.test.generated_ratios).max() > 0.1
     # A column that is constant in training stays as it is.

@@ -33,7 +33,7 @@ def test_gaussian_mmd_of_normal_distributions_is_the_closed_form():
     d, wide, apart, bandwidth = 3, 1.5, 0.4, 2.0
 
     def kernel(variance, shift):
-        """Mean of the kernel between two normal distributions of this sum of variances."""
+        """Give the mean of the kernel between two normal distributions of this sum of variances."""
         both = bandwidth**2 + variance
         return (bandwidth**2 / both) ** (d / 2) * math.exp(-d * shift**2 / (2 * both))
 

@@ -8,7 +8,7 @@ from ellipsoid.metrics import feature_likelihood_divergence, likelihood
 
 
 def log_likelihoods(rows, centres, log_variances):
-    """Of each row under Gaussians on the centres; a last variance is that of one around 0."""
+    """Give the log-likelihood of each row under Gaussians on the centres, and a last one around 0."""
     d = rows.shape[1]
     weights = np.full(len(centres), -np.log(len(centres)))
     if len(log_variances) > len(centres):

@@ -44,7 +44,7 @@ def test_neighbours_are_those_of_float64(shift):
 
 @pytest.mark.parametrize("unit", [2.0**-100, 2.0**-67, 2.0**66, 2.0**120])
 def test_units_do_not_matter(unit):
-    """Where float32 holds the rows: its squares are nothing, or infinite, at some of these."""
+    """The metrics are right in units where squares in float32 underflow or overflow."""
     plain, scaled = ((REAL.astype(np.float32) * f, GENERATED.astype(np.float32) * f) for f in (1.0, unit))
     assert precision_recall(*scaled) == precision_recall(*plain)
     assert density_coverage(*scaled) == density_coverage(*plain)
@@ -134,7 +134,7 @@ def test_duplicates_are_neighbours():
     found = RealManifold(real, k_manifold=3, k_density=3).compare(generated)
     assert found.precision.value == 151 / 303
     assert found.coverage.value == 152 / 400
-    # Three times: the balls reach to other rows.
+    # With three of each, the balls reach other rows.
     real = np.repeat(gaussian(134, 64), 3, axis=0)[:400]
     assert precision_recall(real, real[:303] + 0.01).precision.value == 1
 
@@ -176,7 +176,7 @@ def test_errors_are_the_spread_over_repeated_draws():
     found = np.array([all_metrics(seed, 1.3, 0.3) for seed in range(100)])
     ratio = np.sqrt(np.mean(found[:, :, 1] ** 2, axis=0)) / found[:, :, 0].std(axis=0, ddof=1)
     assert ((ratio > 0.75) & (ratio < 1.35)).all(), ratio
-    # Binomial errors alone, with the other set as it is, see half of the spread of coverage.
+    # Binomial errors alone, with the other set fixed, see half of the spread of coverage.
     share = found[:, -1, 0]
     binomial = np.sqrt(np.mean(share * (1 - share)) / 300)
     assert binomial / share.std(ddof=1) < 0.75

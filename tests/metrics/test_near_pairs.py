@@ -8,7 +8,7 @@ from ellipsoid.metrics.near_pairs import PairBlock, Rows, nearest_rows, pair_blo
 
 
 def by_brute_force(queries, references, k, *, same=False):
-    """Indices and squared distances of the k nearest, the lower index first among equals."""
+    """Give indices and squared distances of the k nearest, the lower index first among equals."""
     apart = squares(queries, references)
     if same:
         np.fill_diagonal(apart, np.inf)
@@ -34,7 +34,7 @@ def test_nearest_rows_are_those_of_brute_force(k):
 @pytest.mark.parametrize("k", [1, 2, 150])
 @pytest.mark.usefixtures("block")
 def test_nearest_pixels_are_exact_and_the_first_of_equals(k):
-    # Few values, at both ends, and repeated rows: many are equal.
+    # Few values, including both ends, and repeated rows: many distances are equal.
     rng = np.random.default_rng(0)
     references = rng.choice(np.array([0, 1, 254, 255], np.uint8), size=(199, 1_500))
     references[100:150] = references[:50]
@@ -90,7 +90,7 @@ def test_memory_mapped_rows_are_read_once_and_a_block_at_a_time(monkeypatch):
 
 @pytest.mark.parametrize("scale", [1.0, 1e-3, 1e4])
 def test_squares_in_float32_are_off_by_no_more_than_their_bound(scale):
-    """Of rows of any lengths; in these columns the errors come near to a tenth of it."""
+    """The bound holds for rows of any lengths; in these columns the errors come near to a tenth of it."""
     rows = gaussian(80, 3, scale=np.logspace(0, np.log10(scale), 3))
     (block,) = pair_blocks(Rows(rows), Rows(rows).beside(rows[:50])[1], "", False)
     pairs = block.near(np.full(80, np.inf), None)
@@ -101,7 +101,7 @@ def test_squares_in_float32_are_off_by_no_more_than_their_bound(scale):
 
 
 def test_accelerators_select_the_same_pairs(monkeypatch):
-    """The lines that select where the squares lie, by JAX instead of NumPy."""
+    """JAX selects the pairs by the same lines as NumPy does."""
     queries, references = gaussian(60, 30), gaussian(150, 30, 1)
     expected = nearest_rows(queries, references, 3)
     squares_of = PairBlock._selected_from.fget
@@ -114,7 +114,7 @@ def test_accelerators_select_the_same_pairs(monkeypatch):
 
 @pytest.mark.parametrize("few", [near_pairs._FEW, 0])
 def test_equal_rows_are_all_in_doubt(monkeypatch, few):
-    """And settled, by differences or by one product; of either kind those of lower numbers come first."""
+    """Equal rows are settled by differences or by one product; the rows of lower numbers come first."""
     monkeypatch.setattr(row_pairs, "BLOCK", 97)
     monkeypatch.setattr(near_pairs, "_FEW", few)
     rows = np.repeat(np.arange(4.0), 50)[:199, None] * np.ones(30)

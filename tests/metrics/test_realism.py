@@ -16,7 +16,7 @@ def test_realism_is_what_the_formula_says():
     real, generated = gaussian(250, 4, shift=100), gaussian(199, 4, 1, scale=1.5, shift=100)
     scores = realism(generated, real)
     np.testing.assert_allclose(scores, literal_realism(generated, real, 3), rtol=1e-4)
-    # With the neighbourhoods of outliers, it would be another.
+    # With the neighbourhoods of outliers, the score would differ.
     assert (literal_realism(generated, real, 3, pruned=False) > 1.1 * scores).any()
     centre = np.abs(generated - 100).max(axis=1)
     assert scores[centre < 1].mean() > 2 * scores[centre > 3].mean()

@@ -87,7 +87,7 @@ def test_latents_do_not_depend_on_the_batch(autoencoder, images):
         latents = encode_images(autoencoder, images, batch_size=batch_size)
         assert latents.dtype == np.float32
         np.testing.assert_allclose(latents, expected, rtol=1e-4, atol=1e-5)
-    # Within one batch size a row keeps its bits, wherever it stands.
+    # Within one batch size a row keeps its bits, wherever it stands in the batch.
     np.testing.assert_array_equal(
         encode_images(autoencoder, images[5:], batch_size=16),
         encode_images(autoencoder, images, batch_size=16)[5:],
@@ -126,7 +126,7 @@ def test_the_decode_function_is_pure(latents):
     expected = np.asarray(jax.jit(lambda z: autoencoder.decode(z))(latents))
     nnx.update(autoencoder, jax.tree.map(jnp.zeros_like, nnx.state(autoencoder)))
     np.testing.assert_allclose(decode(latents), expected, atol=1e-6)
-    # An argument like any array: the weights are no constants of what is compiled.
+    # The weights are an argument like any array, and no constants of the program.
     through = jax.jit(lambda decode, z: decode(z))
     np.testing.assert_allclose(through(decode, latents), expected, atol=1e-6)
     through(decode_function(autoencoder), latents)

@@ -10,12 +10,12 @@ from ellipsoid.models.batches import _read, batch_order, epoch_batches
 
 
 def numbered(n):
-    """Images of which each holds its own number in all pixels."""
+    """Make images whose pixels are all the number of the image."""
     return np.broadcast_to(np.arange(n, dtype=np.uint8)[:, None, None, None], (n, 4, 4, 3))
 
 
 def seen(batches):
-    """Numbers of the images of each batch that count, in their order."""
+    """Give the numbers of the images of each batch that count, in their order."""
     return [batch[weight > 0, 0, 0, 0].tolist() for batch, weight in batches]
 
 

@@ -18,7 +18,7 @@ SIZES = [(8, 7), (2, 3)]  # even and odd, and smaller than the kernel
 
 
 def value_and_derivatives(layer, images):
-    """Outputs for each size, and derivatives of a nonlinear function of them all."""
+    """Give the outputs for each size, and derivatives of a nonlinear function of them all."""
     graph, parameters = nnx.split(layer)
 
     def total(parameters, images):
@@ -28,7 +28,7 @@ def value_and_derivatives(layer, images):
     return jax.tree.leaves(jax.jit(jax.grad(total, argnums=(0, 1), has_aux=True))(parameters, images))
 
 
-# Of the two sides of a kernel each is treated for itself: the second pair stands for 5 x 5 and 4 x 4.
+# Each side of a kernel is handled by itself: the second pair stands for 5 x 5 and 4 x 4.
 @pytest.mark.parametrize("kernel_sides", [(5, 4), pytest.param((3, 3), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("layer_type", STOCK)
 def test_equals_the_stock_layer(layer_type, kernel_sides):
@@ -43,7 +43,7 @@ def test_equals_the_stock_layer(layer_type, kernel_sides):
     images = [jnp.asarray(rng.normal(size=(2, *size, 3)), jnp.float32) for size in SIZES]
     ours, theirs = value_and_derivatives(layer, images), value_and_derivatives(stock, images)
     for a, b in zip(ours, theirs, strict=True):
-        # Sums of some 100 terms in another order: a few units in the last place of the largest.
+        # Sums of some 100 terms in another order differ by a few units in the last place of the largest.
         np.testing.assert_allclose(a, b, rtol=0, atol=2e-6 * np.max(np.abs(b)))
 
 
@@ -85,7 +85,7 @@ def test_second_derivatives(function, native):
 
 @pytest.mark.parametrize("function", [strided_convolution, transposed_convolution])
 def test_the_form_is_chosen_by_platform(function):
-    """No stride or inserted zeros on a CPU, forwards or backwards; the native operations on a GPU."""
+    """A CPU gets no stride or inserted zeros, forwards or backwards; a GPU gets the native operations."""
 
     def lowered(platform):
         derivatives = jax.jit(jax.grad(lambda x, k: jnp.sum(function(x, k) ** 2), argnums=(0, 1)))

@@ -261,7 +261,7 @@ def test_grey_only_if_every_image_is(tmp_path, cached):
 
 
 def test_threads_leave_no_warning_filters_behind(folder, monkeypatch):
-    """Two threads decode, one begins before the other ends, and ends before it."""
+    """Two threads decode at once, and one ends before the other."""
     before, decode_one = list(warnings.filters), decoding._decode_one
     barrier, finished = threading.Barrier(2), threading.Event()
 
@@ -352,7 +352,7 @@ def test_large_jpeg_files_lose_nothing_by_decoding_them_small(tmp_path, monkeypa
 
 
 def transparent(mode):
-    """A picture of two pixels: a black one, and one of another colour that is transparent."""
+    """Make a picture of two pixels: a black one, and a transparent one of another colour."""
     if mode in ("RGBA", "LA"):
         black, hidden = ((0, 0, 0, 255), (9, 99, 9, 0)) if mode == "RGBA" else ((0, 255), (99, 0))
         image = Image.new(mode, (2, 2), black)
@@ -370,7 +370,7 @@ def transparent(mode):
 @pytest.mark.parametrize("channels", [None, 1, 3])
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "PA", "RGB", "L", "I;16"])
 def test_transparent_images_are_laid_on_white_and_counted(tmp_path, mode, channels):
-    if mode == "PA":  # Pillow writes no such file but for TIFF, and reads that as RGBA
+    if mode == "PA":  # Pillow writes such a file only as TIFF, and reads that as RGBA
         image = transparent("RGBA")[0].convert("PA")
         source = SimpleNamespace(open=lambda _: image.copy())
         decoded = decoding._decode_one(source, 0, None, channels)

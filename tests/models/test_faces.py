@@ -18,7 +18,7 @@ def _compiled(size):
 
 
 def draw(factors, size=SIZE):
-    """Images of any number of faces, in blocks of one shape so that each size is compiled once."""
+    """Draw images of any number of faces, in blocks of one shape so that each size is compiled once."""
     factors = np.asarray(factors, np.float32)
     padded = np.resize(factors, (-(-len(factors) // 16) * 16, len(FACTOR_NAMES)))
     blocks = [np.asarray(_compiled(size)(padded[i : i + 16])) for i in range(0, len(padded), 16)]
@@ -65,7 +65,7 @@ def test_a_face_depends_on_its_key_and_row_alone(faces):
 
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
 def test_factors_are_the_same_at_any_size(impl):
-    # The sizes are drawn in blocks of different length, in which rbg by itself would give different numbers.
+    # The sizes are drawn in blocks of different length; plain rbg would give different numbers there.
     key = jr.key(3, impl=impl)
     small, large = procedural_faces(70, size=16, key=key), procedural_faces(70, size=SIZE, key=key)
     np.testing.assert_allclose(small.factors, large.factors, atol=1e-6)
@@ -81,7 +81,7 @@ def test_images_are_the_drawn_factors(faces):
 
 
 def _largest_deviations(factors):
-    """Largest deviations of the covariance and of the fourth moments from the law, in standard errors."""
+    """Give the largest deviations of covariance and fourth moments from the law, in standard errors."""
     n = len(factors)
     covariance_error = np.sqrt((1 + FACTOR_CORRELATION**2) / n)
     covariance = np.abs(factors.T @ factors / n - FACTOR_CORRELATION) / covariance_error

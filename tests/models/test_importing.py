@@ -42,7 +42,7 @@ def test_layout_sizes_and_range_are_found(tmp_path, images, layout, pixel_range)
     assert (config.encoder_layout, config.decoder_layout) == (layout, layout)
     assert config.input_range == config.pixel_range == pixel_range
     assert come_back(autoencoder, images)
-    # The same by floats in [0, 1], as our own autoencoder takes and gives them.
+    # Floats in [0, 1], as our own autoencoder takes and gives them, give the same result.
     latents = autoencoder.encode(images / np.float32(255))
     np.testing.assert_allclose(latents, encode_images(autoencoder, images), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(autoencoder.decode(latents), images / 255, atol=2 / 255)
@@ -88,7 +88,7 @@ def test_the_ranges_of_encoder_and_decoder_may_differ(tmp_path, images):
 
 
 def with_outputs(path, encoder, nodes, outputs):
-    """The same encoder with more outputs."""
+    """Give the same encoder with more outputs."""
     model = onnx.load(encoder)
     del model.graph.output[:]
     model.graph.node.extend(nodes)
@@ -161,7 +161,7 @@ def test_other_ranges_must_be_said(tmp_path, images):
 
 
 def test_a_range_that_cannot_be_told_is_asked_for(tmp_path, images):
-    """Latents that are the pixels come back by any range."""
+    """Latents that are the pixels come back in any range."""
     kinds = {"images": (FLOAT, ["n", SIZE, SIZE, 3])}, {"latents": (FLOAT, ["n", SIZE, SIZE, 3])}
     copied = [helper.make_node("Identity", ["images"], ["latents"])]
     encoder = save_model(tmp_path / "encoder.onnx", copied, *kinds, {})
@@ -181,7 +181,7 @@ def test_ranges_that_are_none(tmp_path, images, pixel_range):
 
 
 def test_a_decoder_alone(tmp_path, images):
-    images = images // 2  # of tanh's numbers most are below 0
+    images = images // 2  # Most of tanh's numbers are below 0.
     encoder, decoder = save_autoencoder(tmp_path, images, pixel_range=(-1, 1))
     latents = encode_images(load_onnx(encoder, decoder, images), images)
     with pytest.raises(ValueError, match="encoder: expected an encoder, or latents of real images"):

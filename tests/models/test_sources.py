@@ -1,4 +1,4 @@
-"""Folders, zip files and CelebA, in the forms that users have them."""
+"""Folders, zip files and CelebA, in the forms in which users have them."""
 
 import io
 import tarfile
@@ -20,7 +20,7 @@ ATTRIBUTES = ("Bald", "Smiling", "Young")
 
 
 def encoded(value, kind="PNG", size=(8, 8)):
-    """Bytes of an image of one grey level."""
+    """Give the bytes of an image of one grey level."""
     buffer = io.BytesIO()
     Image.new("RGB", size, (value,) * 3).save(buffer, kind)
     return buffer.getvalue()
@@ -42,7 +42,7 @@ def make_zip(path, files):
 
 
 def values(images):
-    """Grey level of each image."""
+    """Give the grey level of each image."""
     return images[:, 0, 0, 0].tolist()
 
 
@@ -81,7 +81,7 @@ def test_folders_that_are_no_classes(tmp_path, names):
 @pytest.mark.parametrize(
     ("names", "classes"),
     [
-        # Tiny ImageNet: a folder of one name in each class.
+        # Tiny ImageNet has a folder of one name in each class.
         ("n1/images/a n1/images/b n2/images/a", "n1 n1 n2"),
         ("top/n1/x/images/a top/n2/x/images/a", "n1 n2"),
         ("animals/cat/a animals/dog/a plants/rose/a", "cat dog rose"),
@@ -267,7 +267,7 @@ def test_zip_files_that_are_refused(tmp_path, make, message):
 
 
 def lying(path, files, name, size):
-    """A zip file whose directory claims another unpacked size for one member."""
+    """Make a zip file whose directory claims another unpacked size for one member."""
     content = bytearray(make_zip(path, files).read_bytes())
     entry = content.rindex(b"PK\x01\x02", 0, content.rindex(name.encode()))
     content[entry + 24 : entry + 28] = size.to_bytes(4, "little")
@@ -276,7 +276,7 @@ def lying(path, files, name, size):
 
 
 def cut_off(kind):
-    """First half of an image of noise."""
+    """Give the first half of an image of noise."""
     buffer = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
     Image.fromarray(noise).save(buffer, kind)
@@ -365,7 +365,7 @@ def test_pillow_is_not_heard_about_odd_metadata(tmp_path):
 
 
 def celeba_lists(n=12, style="txt"):
-    """Attributes and partition of images 1 to n: 2 of 3 smile, the last two are valid and test."""
+    """Write attributes and partition of images 1 to n: 2 of 3 smile, the last two are valid and test."""
     rows, splits = [], []
     for i in range(1, n + 1):
         rows.append((f"{i:06d}.jpg", -1, 1 if i % 3 else -1, 1))
@@ -527,7 +527,7 @@ def test_only_celeba_has_splits(tmp_path):
 
 @pytest.fixture
 def downloads(tmp_path, monkeypatch):
-    """Names of what scikit-learn's own fetchers download; here from nowhere, and no pickle can be read."""
+    """Names of files that scikit-learn's own fetchers ask for, without a network; no pickle can be read."""
     pixels = np.arange(400)[None, :] % 251 * np.ones((4096, 1))
     pixels[0], pixels[-1] = 0, 255
     folders = {
@@ -595,7 +595,7 @@ def test_without_a_network(downloads, monkeypatch, name):
 
 @pytest.mark.slow
 def test_the_command_line_reads_a_split_of_a_zip_file_through_a_cache(tmp_path, capsys, monkeypatch):
-    # Not trained: the compiled step takes longer than all else.
+    # The model is not trained, since compiling the step takes longer than all else.
     monkeypatch.setattr(training.Steps, "step", lambda _, state, *__: (state, np.float32(0.1)))
     monkeypatch.setattr(training, "_mean_loss", lambda *_: 0.1)
     source = as_kaggle(tmp_path)

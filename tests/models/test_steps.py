@@ -1,4 +1,4 @@
-"""What each setting does to a step, and steps on several devices."""
+"""The effect of each setting on a step, and steps on several devices."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def new():
 
 
 def run(n_steps, **settings):
-    """States after each step, on the host, and the losses."""
+    """Give the states after each step, on the host, and the losses."""
     config = TrainConfig(batch_size=32, **settings)
     graph, weights = nnx.split(new())
     steps = Steps(graph, config, 100)
@@ -94,18 +94,18 @@ def test_what_is_random_depends_on_seed_and_step_alone_and_noise_reaches_the_dec
     autoencoder = new()
     noisy = jax.jit(lambda pixels: autoencoder.decode(autoencoder.encode(pixels) + noise))(pixels)
     assert losses[0] == pytest.approx(float(jnp.mean(jnp.square(noisy - pixels))), rel=1e-5)
-    # In validation there is neither.
+    # Validation uses neither.
     assert losses[0] != pytest.approx(plain[1][0], rel=1e-3)
     assert float(steps.loss(weights, IMAGES, WEIGHT)) == pytest.approx(plain[1][0], rel=1e-5)
 
 
 def moment(states):
-    """First moment of Adam after one step: a tenth of the gradient, if it was not clipped."""
+    """Give the first moment of Adam after one step: a tenth of the gradient, if it was not clipped."""
     return states[0].optimizer[1][0].mu
 
 
 def test_the_settings_reach_the_optimiser(plain):
-    """Clipping and decay are proved in `test_optimizer.py`; here, that a step uses them."""
+    """A step uses clipping and decay; `test_optimizer.py` tests the two themselves."""
     states, _, _ = run(1, learning_rate=RATE, clip_norm=1e-3, weight_decay=0.5)
     assert 10 * global_norm(moment(plain[0])) > 0.01
     assert 10 * global_norm(moment(states)) == pytest.approx(1e-3, rel=1e-4)
@@ -141,7 +141,7 @@ def test_an_l2_penalty_shrinks_the_latents(plain):
 
     free, errors, _ = plain
     small, penalised, _ = run(20, learning_rate=RATE, latent_l2=1.0)
-    assert penalised[0] == pytest.approx(errors[0], rel=1e-6)  # what is reported is the error alone
+    assert penalised[0] == pytest.approx(errors[0], rel=1e-6)  # the reported loss is the error alone
     assert size(small) < 0.5 * size(free)
 
 
@@ -179,7 +179,7 @@ def test_images_of_weight_zero_do_not_count(plain):
 
 @pytest.mark.slow
 def test_several_devices_give_the_same_losses():
-    """Of four, three share batches of nine; the last batch of an epoch is not full."""
+    """Three of four devices share batches of nine; the last batch of an epoch is not full."""
     script = """
         import jax
         import numpy as np
@@ -213,7 +213,7 @@ def test_several_devices_give_the_same_losses():
             one, other = ([record[name] for record in history] for history in histories)
             np.testing.assert_allclose(one, other, rtol=1e-5)
     """
-    # What is dealt out to whom is the same in programs that are optimised less, and compiled faster.
+    # Programs that are optimised less split the work in the same way, and compile faster.
     environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(script)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)

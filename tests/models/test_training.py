@@ -34,7 +34,7 @@ def images():
     return procedural_faces(300, 16, key=el.key(0)).images
 
 
-# A compiled step of these is ready sooner, where another one is needed.
+# Tests that need another compiled step use this smaller autoencoder.
 TINY = AutoencoderConfig(image_size=8, filters=(4,), latent_dim=4)
 
 
@@ -76,7 +76,7 @@ def test_the_loss_falls_and_is_what_it_says(trained, images):
 
 @pytest.mark.slow
 def test_stock_layers_train_to_the_same_losses(images):
-    """Fifty steps from the same weights, with all that is random in them."""
+    """Fifty steps from the same weights, with all random parts, give the same losses."""
     settings = TrainConfig(steps=50, batch_size=64, horizontal_flip=True)
     ours = new()
     stock = with_stock_layers(ours)
@@ -139,7 +139,7 @@ def test_resuming_with_other_settings_is_refused(trained, images):
 def test_a_run_says_where_its_validation_images_come_from(images, tmp_path):
     train(new(), images, TRAINING, out=tmp_path, validation=images[:9], progress=False)
     assert load_run(tmp_path).validation == "given"
-    # Of runs that do not say, they were split off.
+    # Runs that do not say so had split them off.
     config = json.loads((tmp_path / "config.json").read_text())
     del config["validation"]
     (tmp_path / "config.json").write_text(json.dumps(config))

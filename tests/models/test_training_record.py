@@ -168,7 +168,7 @@ def test_a_training_can_be_made_longer(images, tmp_path, quick, monkeypatch, kin
 
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_other_images_are_refused(images, tmp_path, quick, epochs):
-    """In a finished run, and in one that is not."""
+    """They are refused in a finished run, and in an unfinished one."""
     source = {"source": "here", "split": "train"}
     settings = TrainConfig(epochs=1, batch_size=64)
     train(new(), images, settings, out=tmp_path, source=source, progress=False)
@@ -192,7 +192,7 @@ def test_other_images_are_refused(images, tmp_path, quick, epochs):
     with pytest.raises(ValueError, match=r"got 299 of shape"):
         resumed(images[:-1])
     assert files() == before
-    # Runs of before this was recorded may be resumed.
+    # A run that was made before this was recorded may be resumed.
     description = run.read_config()
     del description["data"], description["images"]
     run.write_config(description)
@@ -252,7 +252,7 @@ EVERYTHING = {"batch_size": 64, "ema_decay": 0.9, "horizontal_flip": True, "late
 
 
 class Killed(BaseException):
-    """End of a process, for which nothing is prepared."""
+    """The end of a process, without any warning to it."""
 
 
 def kill():
@@ -264,14 +264,15 @@ def test_a_run_that_is_cut_in_the_middle_of_epochs_ends_with_the_same_weights(im
     settings = TrainConfig(epochs=6, **EVERYTHING)
     whole, out = new(), tmp_path / "run"
     train(whole, images, settings, progress=False)
-    # In the first epoch, the third and the fourth; from then on everything must come from the checkpoint.
+    # Kills come in the first epoch, the third and the fourth; from then on everything must come from the
+    # checkpoint.
     for step, seed in ((3, 0), (11, 0), (16, 9)):
         with monkeypatch.context() as patch:
             at_step(patch, step, kill)
             with pytest.raises(Killed):
                 train(new(seed), images, settings, out=out, resume=True, progress=False)
         assert len(read_metrics(out)) == step // 5
-        # What the process was about to record, and had begun to write.
+        # The process was about to record these, and had begun to write.
         with RunFolder(out).metrics.open("a") as file:
             file.write(json.dumps({"epoch": step // 5 + 1}) + "\n")
         (out / "checkpoints" / f"{step // 5 + 1}.orbax-checkpoint-tmp" / "default").mkdir(parents=True)
@@ -324,7 +325,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(images,
 
 
 def test_two_trainings_do_not_share_a_folder(images, tmp_path, quick, monkeypatch):
-    """Nor is one encoded while it trains; each said that there was no room."""
+    """A second training or encoding is refused while one runs, with the reason."""
     out = tmp_path / "run"
     refusal = f"out: {out} is already being written by process {os.getpid()} on {socket.gethostname()}"
     RunFolder(out).path.mkdir()
@@ -356,7 +357,7 @@ def test_a_folder_is_let_go_whatever_fails(images, tmp_path, quick):
 # --- disks -------------------------------------------------------------------------------------------
 
 
-# What Orbax has begun to write, on its own threads, fails with it.
+# Threads of Orbax that are still writing fail too.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_keeps_the_last_good_checkpoint(images, tmp_path, monkeypatch):
@@ -404,7 +405,7 @@ def test_every_setting_that_differs_is_named(images, tmp_path):
         return TrainingRecord(RunFolder(tmp_path), CONFIG, training, **options)
 
     record().close()
-    # A run of an earlier version lacks a newer option, and goes on without it.
+    # A run of an earlier version lacks a newer option, and resumes without it.
     present = RunFolder(tmp_path).read_config()
     del present["training"]["perceptual"]
     RunFolder(tmp_path).write_config(present)

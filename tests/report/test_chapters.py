@@ -1,4 +1,4 @@
-"""Every chapter by itself: what it says, and what it shows."""
+"""Every chapter by itself: its text and its figures."""
 
 import dataclasses
 import math
@@ -32,7 +32,7 @@ from ellipsoid.velocity import untrained
 
 
 def uniform_scores(n, scale):
-    """Scores within one and a half scales: about as wide as draws of the default law and level."""
+    """Make scores within one and a half scales: about as wide as draws of the default law and level."""
     random = np.random.default_rng(n)
     return (np.asarray(scale) * random.uniform(-1.5, 1.5, size=(n, len(scale)))).astype(np.float32)
 
@@ -71,14 +71,14 @@ def light_study(latents, **inputs):
 
 
 def decode(latents):
-    """Images (n, 6, 6, 3) whose numbers are the latents in steps of 1/5, over and over."""
+    """Make images (n, 6, 6, 3) that repeat the latents in steps of 1/5."""
     latents = np.asarray(latents, np.float64)
     numbers = np.tile(latents, math.ceil(108 / latents.shape[1]))[:, :108]
     return np.clip(np.rint(5 * numbers) + 128, 0, 255).astype(np.uint8).reshape(-1, 6, 6, 3)
 
 
 def encode(images):
-    """Latents (n, 8) of such images."""
+    """Give the latents (n, 8) of such images."""
     return (images.reshape(len(images), -1)[:, :8].astype(np.float32) - 128) / 5
 
 
@@ -207,7 +207,7 @@ def test_generators_that_miss_the_region_know_each_dimension_at_most(study, late
     assert (np.abs(box - mean).max(axis=0) >= 0.99 * reach).all()
     assert (np.abs(normals.mean(axis=0) - mean) <= 5 * std / math.sqrt(n)).all()
     assert (np.abs(normals.std(axis=0) - std) <= 5 * std / math.sqrt(2 * n)).all()
-    # One by one: even of the two dimensions that are the same, neither knows of the other.
+    # Each dimension is drawn alone: two equal dimensions are independent here.
     for independent in (box, normals):
         assert abs(np.corrcoef(independent[:, [3, 6]].T)[0, 1]) < 5 / math.sqrt(n)
     captions = [caption for _, caption, *_ in without_the_region(with_decoder(study)).pictures]
@@ -219,7 +219,7 @@ def with_decoder(study):
 
 
 def frames(path):
-    """Frames of an animation of such images, in the pixels that they had."""
+    """Give the frames of an animation of such images, in their original pixels."""
     with Image.open(path) as animation:
         shown = [animation.seek(i) or np.asarray(animation.convert("RGB")) for i in range(animation.n_frames)]
     return [frame[::27, ::27].astype(int) for frame in shown]
@@ -236,7 +236,7 @@ def test_walks_go_where_they_say(with_images, tmp_path):
         "around 3 and 4",
     ]
     straight, circle = (frames(path) for path, *_ in section.pictures[2:])
-    # There and back: the other image is shown half-way.
+    # The animation goes there and back: the other image is shown half-way.
     first, last = decode(with_images.latents[[0, 1_500]]).astype(int)
     np.testing.assert_array_equal(straight[0], first)
     assert min(np.abs(frame - last).max() for frame in straight) <= 1
@@ -278,7 +278,7 @@ def test_attributes_are_clusters_or_shifts(with_images, tmp_path):
     assert {row[0]: row[-1] for row in section.table[1:]} == {
         "<hat>": "cluster",
         "smiling": "shift",
-        "taller": "shift",  # nearly without overlap, yet one cloud that was cut in two
+        "taller": "shift",  # almost without overlap, yet one cloud that was cut in two
     }
     assert "1 of these 3 attributes forms a cluster (<hat>); the others are shifts." in section.text
     assert section.table[1][2].startswith("1.000 ± 0.000")
@@ -471,7 +471,7 @@ def test_the_autoencoder_shows_images_that_it_has_not_seen_if_there_are_any(with
 
 
 def test_draws_that_are_copies_lie_nearer_than_other_images(with_images, latents):
-    """The other images are as smooth as draws: reconstructions, which do not count as their own copies."""
+    """The other images are reconstructions, as smooth as draws; they do not count as copies of themselves."""
     own = neighbours(with_images)
     assert (
         "reconstructions of training images, compared with training images other than their own" in own.text

@@ -125,12 +125,13 @@ def test_what_comes_from_users_is_escaped(tmp_path):
     )
     assert not page.all("script")
     assert page.all("img")[0]["alt"] == HOSTILE
-    # Title twice; lead, warning, remark; label and value; of each section link, heading, text, caption.
+    # The title occurs twice; then lead, warning, remark; label and value; and a link, heading, text and
+    # caption for each section.
     assert page.text.count(HOSTILE) == 2 + 3 + 2 + 3 * 4
 
 
 def test_terms_are_explained_once_where_they_come_first(tmp_path):
-    """In whatever form; hostile text and longer words are no terms."""
+    """A term in any form is explained once; hostile text and longer words are no terms."""
     page = Page(
         write_page(
             tmp_path / "report.html",

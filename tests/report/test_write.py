@@ -55,7 +55,7 @@ TITLES = [
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory, latents):
-    """A folder with latents from anywhere, and the verdict of the report on them."""
+    """A folder with latents from anywhere, and the report's verdict on them."""
     folder = tmp_path_factory.mktemp("report")
     np.save(folder / "latents.npy", latents)
     with pytest.warns(UserWarning, match="2 of 8 components have no variance"):
@@ -105,7 +105,7 @@ def test_the_numbers_are_written(latents, tmp_path, monkeypatch):
     assert [*zip(pairs["first"], pairs["second"], strict=True)] == [*combinations(range(1, 7), 2)]
     assert pairs["error"].max() == pytest.approx(numbers["calibration"]["worst_error"], rel=1e-5)
     assert pairs["distance"].max() == pytest.approx(numbers["dependence"]["strongest_distance"], rel=1e-5)
-    # By these numbers the folder is drawn from as the verdict says.
+    # These numbers draw from the folder as the verdict says.
     measured = RunFolder(tmp_path).read_measured(inputs.state)
     advice = advise(6, measured=measured)
     assert (advice.settings.law, advice.settings.level, advice.reason) == (

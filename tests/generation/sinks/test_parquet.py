@@ -22,7 +22,7 @@ def test_the_folder_holds_tables_alone_and_its_manifest_lies_beside_it(state, tm
     path = generate(state, 250, tmp_path / "z.parquet", chunk=100)
     assert sorted(entry.name for entry in path.iterdir()) == [f"part-{i:06d}.parquet" for i in range(3)]
     assert manifest_of(path)["rows"] == 250
-    # Results of before have it inside.
+    # Earlier versions put it inside.
     (tmp_path / "z.parquet.json").rename(path / "_manifest.json")
     before = contents(tmp_path)
     assert generate(state, 250, path) == path

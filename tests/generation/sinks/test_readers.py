@@ -1,4 +1,4 @@
-"""Other people's readers of what is written: they read it all, and warn of nothing."""
+"""Readers of other projects: they read all that is written, and warn of nothing."""
 
 import numpy as np
 import polars

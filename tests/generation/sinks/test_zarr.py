@@ -68,7 +68,7 @@ def test_the_group_holds_arrays_alone_and_its_manifest_lies_beside_it(state, tmp
     name, group = f"{scheme}{tmp_path}/z.zarr", tmp_path / "z.zarr"
     generate(state, 20, name, chunk=10)
     assert {path.name for path in group.iterdir()} == {"latents", "zarr.json"}
-    # Results of before have it inside.
+    # Earlier versions put it inside.
     (tmp_path / "z.zarr.json").rename(group / "manifest.json")
     before = contents(tmp_path)
     assert str(generate(state, 20, name, verify=True)) == name
@@ -93,7 +93,7 @@ def test_dimensions_have_names(state, tmp_path):
 
 
 def test_an_unfinished_result_without_names_and_claim_goes_on(state, tmp_path):
-    """Earlier versions left such ones."""
+    """Unfinished results of earlier versions go on."""
     path = tmp_path / "z.zarr"
     generate(state, 250, path, chunk=100, processes=2, process_id=1)
     (tmp_path / "z.zarr.partial" / "claim.json").unlink()

@@ -1,4 +1,4 @@
-"""The network that comes in a package: its weights, what it sees, and that nothing of the file is run."""
+"""The network that comes in a package: its weights, its classes, and that no code in the file is run."""
 
 import os
 import pickle
@@ -69,7 +69,7 @@ def test_stages_shrink_and_have_a_gradient(space):
 
 
 def test_equals_the_network_in_torch(space, features, photographs, content):
-    """The same layers, one by one, with batch norms of their own."""
+    """The same layers in PyTorch, one by one and with separate batch norms, give the same features."""
     torch = pytest.importorskip("torch")
     functional = torch.nn.functional
     weights = torch.load(WEIGHTS, weights_only=True, map_location="cpu")
@@ -108,7 +108,7 @@ def test_equals_the_network_in_torch(space, features, photographs, content):
 
 
 class _Command:
-    """What runs a command when it is unpickled, and leaves a file."""
+    """An object that runs a command when it is unpickled, and leaves a file."""
 
     def __init__(self, path):
         self.path = path

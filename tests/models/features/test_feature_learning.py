@@ -1,4 +1,4 @@
-"""What a feature network learns, and how it judges images."""
+"""The training of a feature network, and its judgement of images."""
 
 import dataclasses
 import functools
@@ -28,7 +28,7 @@ def faces():
 
 
 def plainly_distorted(key, pixels, config):
-    """Views that compile quickly: noisy and a little moved."""
+    """Make views that compile quickly: noisy and a little moved."""
     noise, moves = jr.split(key)
     moves = jr.randint(moves, (len(pixels), 2), -2, 3)
     moved = jax.vmap(lambda image, move: jnp.roll(image, (move[0], move[1]), (0, 1)))(pixels, moves)
@@ -42,7 +42,7 @@ def plain_views(monkeypatch):
 
 @pytest.fixture(scope="module")
 def plain(faces):
-    """A network that learned from plain views; its settings are no other's, so no other's program is its."""
+    """A network that learned from plain views; it shares neither settings nor a program with others."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(learning, "distorted", plainly_distorted)
         return train_network(faces[:1000], config=PLAIN, progress=False)
@@ -79,7 +79,7 @@ def test_network_features_are_centred_and_scaled(faces, trained):
 
 @pytest.mark.slow
 def test_contrastive_loss_is_nt_xent(monkeypatch):
-    """Against the sum as Chen et al. (2020) write it, one pair after another."""
+    """The loss equals the sum as Chen et al. (2020) write it, one pair after another."""
 
     def noisy(key, pixels, config):
         return pixels + 0.2 * jr.normal(key, pixels.shape)
@@ -112,12 +112,12 @@ N_VIEWS, VIEW_SIZE = 400, 32
 
 @functools.partial(jax.jit, static_argnames="horizontal_flip")
 def _views(key, pixels, settings, horizontal_flip):
-    # Whole, with numbers as data: piece by piece takes several times as long, once for each number too.
+    # The whole is compiled, with numbers as data: parts take several times as long, once for each number too.
     return learning.distorted(key, pixels, types.SimpleNamespace(horizontal_flip=horizontal_flip, **settings))
 
 
 def views(pixels, **changes):
-    """Views `(N_VIEWS, VIEW_SIZE, VIEW_SIZE, 1)` by settings that leave out what is not among the changes."""
+    """Make views `(N_VIEWS, VIEW_SIZE, VIEW_SIZE, 1)` by settings without all distortions but the changes."""
     changed = dataclasses.asdict(dataclasses.replace(STILL, **changes))
     settings = {name: changed[name] for name in ("crop", "color_jitter", "noise", "erase")}
     return np.asarray(_views(jr.key(1), pixels, settings, changed["horizontal_flip"]))
@@ -160,7 +160,7 @@ def test_views_are_found_among_those_of_other_images(faces, trained):
     shape = learning.encoder_shape(trained.config, SIZE, 3)
     learner = learning._Learner(shape, trained.config.n_features, rngs=nnx.Rngs(0))
     graph, untrained = nnx.split(learner)
-    # Compiled when the network was trained, with the views that it was trained with.
+    # The program was compiled when the network was trained, with the views of its training.
     assert trained.accuracy > learning._accuracy(
         graph, trained.config, untrained, jr.key(0), faces[:50], None
     )
@@ -236,7 +236,7 @@ def pixels(faces):
 
 
 def judged(space, faces, damage, strengths):
-    """Fréchet distances and precisions of unseen images, as they are and damaged."""
+    """Give Fréchet distances and precisions of unseen images, as they are and damaged."""
     real, unseen = space(faces[:1000]), faces[1000:]
     judged_features = [space(unseen), *(space(damage(unseen, strength)) for strength in strengths)]
     return (
@@ -278,7 +278,7 @@ def test_pixels_do_not_see_the_noise_that_a_network_sees(pixels, contrastive, fa
 )
 def test_copies_of_a_few_images_cost_coverage(name, request, faces):
     space = request.getfixturevalue(name)
-    # Not recall: with half as many places, the balls of the generated images are wider.
+    # Recall is left out: with half as many places, the balls of the generated images are wider.
     real, unseen = space(faces[:1000]), space(faces[1000:])
     few = np.concatenate([unseen[:500], unseen[np.arange(500) % 10]])
     of_all, of_few = (

@@ -1,4 +1,4 @@
-"""Networks as features: what is kept of them in a file, and when one is trained anew."""
+"""Networks as features: their files, and when one is trained anew."""
 
 import dataclasses
 import json

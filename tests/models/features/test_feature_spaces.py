@@ -1,4 +1,4 @@
-"""What all feature spaces have in common, and those that are not trained."""
+"""All feature spaces in common, and those that are not trained."""
 
 import dataclasses
 
@@ -74,7 +74,8 @@ def test_features_of_an_image_depend_on_it_alone(name, spaces, images):
     space = spaces[name]
     all_at_once = space(images[:300])
     assert all_at_once.dtype == np.float32
-    # In the same place beside other images: the same bits. Elsewhere: up to rounding.
+    # In the same place beside other images, features have the same bits; elsewhere, they agree up to
+    # rounding.
     np.testing.assert_array_equal(space(images[:3]), all_at_once[:3])
     np.testing.assert_allclose(space(images[299:300])[0], all_at_once[299], rtol=1e-4, atol=1e-4)
     assert space(images[:0]).shape == (0, all_at_once.shape[1])
