@@ -1,10 +1,10 @@
 """Compare the autoencoder with stock Flax layers, the same network in PyTorch, and matrix products.
 
-All start from the same weights and run in turns. For each size of images and batches it prints the median
-milliseconds of a training step (Adam), of encoding and of decoding, and how many times as fast as each peer
-ours are; the same multiply-adds as plain matrix products of XLA, and which share of their speed our step
-reaches; the seconds until the first step is done, and the temporary memory of the compiled step. Then the
-loop: seconds of an epoch of `train` against its steps alone.
+All start from the same weights and run in turns. For each size of images and batches, the script prints the
+median milliseconds of a training step (Adam), of encoding and of decoding, and the speed of ours over each
+peer. It times the same multiply-adds as plain matrix products of XLA, and gives the share of their speed that
+our step reaches. It prints the seconds until the first step is done, and the temporary memory of the compiled
+step. Last, it compares the seconds of an epoch of `train` with those of its steps alone.
 
     python benchmarks/autoencoder.py [--sizes 32 64 96 128] [--batches 32 128] [--seconds 30]
 

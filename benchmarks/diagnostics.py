@@ -1,8 +1,8 @@
 """Time the diagnostics of latents, as many and as wide as in the original work, and compare two with NumPy.
 
-Prints the seconds of all measurements together on n x k latents, compilation included, and of each once it
-is compiled; then calibration and distance correlation against the loops over pairs that define them, with
-the largest difference of the results.
+The script prints the seconds of all measurements together on n x k latents, compilation included, and of each
+once it is compiled. Then it compares calibration and distance correlation with the loops over pairs that
+define them, and prints the largest difference of the results.
 
     python benchmarks/diagnostics.py [--n 170000] [--k 256]
 """

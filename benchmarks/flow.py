@@ -107,7 +107,7 @@ def fit(options):
 
 
 def once(options):
-    """Fit in a process of its own, whose memory nothing else has used."""
+    """Fit in a separate process, whose memory nothing else has used."""
     (k,), (n,) = options.components, options.sizes
     rng = np.random.default_rng(0)
     latents = np.tanh(rng.standard_normal((n, k), np.float32)) + np.sign(

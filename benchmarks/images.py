@@ -4,9 +4,9 @@
     python benchmarks/images.py epoch [--n 202599] [--size 96] [--orders blocks any]
 
 `decode` runs all contenders interleaved in one process, on JPEG files of CelebA's 178 x 218 pixels and on
-photographs of 12 megapixels; medians. `epoch` writes one set of that many images and reads one epoch of
-batches from it, without training, in a process of its own for each order, with nothing of the set in the
-page cache at first. To see it with less memory than the images need, run it in a group of processes
+photographs of 12 megapixels, and prints medians. `epoch` writes one set of that many images and reads one
+epoch of batches from it, without training. Each order has a separate process, which starts with nothing of
+the set in the page cache. To try it with less memory than the images need, run it in a group of processes
 that is limited, as by ``systemd-run --scope -p MemoryMax=2G``.
 """
 
@@ -109,7 +109,7 @@ def write_set(path, n, size):
 
 
 def epoch(options):
-    """Write a set, and read an epoch of it in processes of their own."""
+    """Write a set, and read an epoch of it in separate processes."""
     with tempfile.TemporaryDirectory(dir=options.folder) as place:
         path = Path(place) / "images.npy"
         write_set(path, options.n, options.size)

@@ -3,13 +3,13 @@
 python benchmarks/metrics.py [--rows 10000] [--columns 256] [--repeats 3]
 python benchmarks/metrics.py --large --rows 50000 --columns 2048
 
-The same precision and recall (k = 3): by `ellipsoid.metrics`, by NumPy in float32 with the whole matrices of
-distances, by scikit-learn's exact neighbours, and by prdc, if it is installed. Ratios are medians over
-interleaved runs. The first run of ours, which compiles, is shown as well. Beside the time stand seconds of
-CPU, which other work on the machine changes less.
+All compute the same precision and recall (k = 3): `ellipsoid.metrics`, NumPy in float32 with the whole
+matrices of distances, scikit-learn's exact neighbours, and prdc, if it is installed. Ratios are medians over
+interleaved runs. The first run of ours, which compiles, is shown as well. Seconds of CPU stand beside the
+time, since other work on the machine changes them less.
 
-With `--large`: time and peak memory of `RealManifold(real).compare(generated)`, and the rate of its products
-beside that of NumPy's product of one block.
+With `--large`, the script prints time and peak memory of `RealManifold(real).compare(generated)`, and the
+rate of its products beside that of NumPy's product of one block.
 """
 
 import argparse
@@ -138,7 +138,7 @@ def main() -> None:
     real, generated = (features(args.rows, args.columns, seed) for seed in (0, 1))
     if args.peak_of:
         CONTENDERS[args.peak_of](real[:100], generated[:100])  # imports and threads are not counted
-        forget_peak()  # which else includes the parent's
+        forget_peak()  # it would otherwise include the parent's peak
         before = largest()
         CONTENDERS[args.peak_of](real, generated)
         print(largest() - before)

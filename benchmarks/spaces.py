@@ -2,11 +2,12 @@
 
 python benchmarks/spaces.py [--images IMAGES] [--n 300] [--size 64] [--spaces pixels network efficientnet]
 
-Real images that no space was trained on are distorted and held against other real ones: blurred, shifted and
-so on at three strengths each, without a part of what there is, or with copies of training images among them.
-A cell is the change against the same images undistorted, over the standard error of that difference: within
-2 the space sees nothing. Images are the drawn faces, or those of a file or folder as `ellipsoid train` takes
-them; `3 n` to be distorted, n to be compared with, and all others to train on, 5 n at most.
+Real images that no space was trained on are distorted and compared with other real ones. The sets are
+blurred, shifted and so on at three strengths each, lack a part of what there is, or hold copies of training
+images. A cell is the change from the same images undistorted, over the standard error of that difference:
+within 2, the space sees nothing. Images are the drawn faces, or those of a file or folder in a form that
+`ellipsoid train` takes. `3 n` of them are distorted, n are compared with, and the others train the spaces, 5
+n at most.
 """
 
 import argparse

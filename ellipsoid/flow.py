@@ -43,16 +43,16 @@ class Flow:
     scale : Array, shape (K,)
         Gaussian-equivalent standard deviation of each score, in latent units.
     loss : Array, shape ()
-        Mean squared error of the velocity on latents that were held out, each component weighted by its
-        standard deviation, over that of the PCA: 1 for latents that are Gaussian, less for others.
+        Mean squared error of the velocity on held-out latents, with each component weighted by its standard
+        deviation, over the same error of the PCA. It is 1 for Gaussian latents, and less for others.
     condition : Array, shape (C,)
-        Label that is drawn: all zero for any.
+        Label to draw: all zero for any.
     n_steps : int
         Number of steps along the field. Each takes two passes through the network.
     names : tuple of C str
-        Labels, empty for a flow without.
+        Labels, empty for a flow without them.
     exclusive : bool
-        Whether each row has just one label, which then are classes; else any number, as attributes.
+        Whether each row has just one label, as a class. Otherwise rows have any number, as attributes.
     """
 
     base: PCAState

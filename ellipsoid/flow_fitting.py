@@ -107,22 +107,23 @@ def fit_flow(
     n_components : int, float or None
         Number of components, as for :func:`ellipsoid.fit`.
     labels : array or sequence of n labels, or mapping of names to n booleans, optional
-        Label of each row, or attributes, of which a row may have any number. The flow can then be drawn from
-        for a label, for any of the attributes, or for all latents together.
+        Label of each row; or attributes, of which a row may have any number. The flow can then draw for a
+        label, for any of the attributes, or for all latents together.
     key : key, optional
         JAX random key of the start, the batches and the rows held out; None stands for ``ellipsoid.key(0)``.
         The same latents, settings and key give the same flow on one backend.
     steps : int
-        Steps of training, at most. Training stops before where latents that are held out no longer gain.
+        Largest number of training steps. Training stops earlier when held-out latents no longer gain.
     width, depth : int
         Size of the network: units in a layer, and residual blocks. The width is 192 by default, and 256 from
         129 components on.
     n_steps : int, optional
-        Number of steps along the field when drawing, each two passes through the network. By default the
-        fewest of `N_STEPS` whose way back ends where it began, and which lead where twice as many lead.
+        Number of steps along the field when drawing; each takes two passes through the network. The default
+        is the smallest of `N_STEPS` whose way back ends where it began, and whose draws agree with those of
+        twice as many steps.
     resume : path, optional
-        File that training is kept in every half minute and when it is interrupted. If it exists, training
-        goes on from it; at the end it is removed.
+        File that keeps the training, every half minute and at an interruption. If it exists, training resumes
+        from it. It is removed at the end.
     progress : bool
         Whether to show a progress bar.
 
@@ -179,7 +180,7 @@ def fit_flow(
     return Flow(base, velocity, scale, jnp.float32(loss), condition, n_steps, names, exclusive)
 
 
-# --- what is read off a field ----------------------------------------------------------------------
+# --- properties of a field -------------------------------------------------------------------------
 
 
 def _spread(velocity: Velocity, condition: jax.Array, n_steps: int, data: "_Data") -> float:
@@ -235,7 +236,7 @@ class _Frame(NamedTuple):
 
 
 class _Data(NamedTuple):
-    """Latents as the network sees them: whitened rows and their conditions, a batch at a time.
+    """Latents in the form that the network sees: whitened rows and their conditions, a batch at a time.
 
     Attributes
     ----------

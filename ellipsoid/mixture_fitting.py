@@ -64,17 +64,17 @@ def fit_mixture(
     latents : array, shape (n, D)
         Latent vectors of any real type, at least two.
     n_parts : int, sequence of int, or None
-        Number of parts M; or several to choose from, by the likelihood of a tenth of the rows, held
-        out; or None, for a choice from `N_PARTS`. For the best images take more than the likelihood asks
-        for, down to fifty rows a part; with thirty, draws begin to be copies. Parts that lose their rows on
-        the way are dropped.
+        Number of parts M; or several to choose from; or None, for a choice from `N_PARTS`. The likelihood of
+        a tenth of the rows, held out, decides. The best images need more parts than the likelihood asks for,
+        down to fifty rows a part; with thirty, draws begin to be copies. Parts that lose their rows in the
+        fit are dropped.
     n_components : int, float or None
         Number of components, as for :func:`ellipsoid.fit`. Fewer than all cost diversity.
     prior_rows : float
-        Number of rows that the covariance which all parts have in common counts for in each. K is best for
-        the likelihood of latents, 1 for images.
+        Number of rows that the common covariance counts for in each part. K is best for the likelihood of
+        latents, 1 for images.
     max_rows : int, optional
-        Size of a random subset of the rows to find the parts in.
+        Size of a random subset of the rows that the parts are fitted to.
     key : key, optional
         JAX random key of the start by k-means, of the rows held out and of the subset. None stands for
         ``ellipsoid.key(0)``: without a key, the same latents and settings give the same mixture every time.
@@ -143,7 +143,7 @@ def fit_by_label(
     key: jax.Array | None = None,
     progress: bool = False,
 ) -> Mixture:
-    """Learn the shape of the latents of each label, to draw those of the labels one wants.
+    """Learn the shape of the latents of each label, to draw those of chosen labels.
 
     Parameters
     ----------
@@ -151,15 +151,15 @@ def fit_by_label(
         Latent vectors of any real type, at least two.
     labels : array or sequence of n labels, or mapping of names to n booleans
         Label of each row, of any kind; it is selected by its text. The number -1 is a label like any other:
-        leave such rows out where it stands for none. Or attributes, of which a row may have any
-        number: each combination that occurs is a label of its own then.
+        leave such rows out where it stands for none. Or attributes, of which a row may have any number: each
+        combination that occurs is then a separate label.
     n_components : int, float or None
         Number of components, as for :func:`ellipsoid.fit`.
     n_parts : int
         Number of parts for each label; no more than it has rows.
     prior_rows : float, optional
-        Number of rows that the common covariance counts for in each part, K by default: a label with few rows
-        leans on the shape of the others.
+        Number of rows that the common covariance counts for in each part, K by default. A label with few rows
+        is shrunk towards the shape of the others.
     key : key, optional
         JAX random key of the start by k-means; None stands for ``ellipsoid.key(0)``, as for
         :func:`fit_mixture`. With one part for each label nothing is random.

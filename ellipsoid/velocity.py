@@ -51,11 +51,11 @@ class Velocity(NamedTuple):
     angle : (F, E) array
         Layer that makes an embedding of waves of the angle.
     condition : (C, E) array
-        What a label adds to the embedding.
+        Contribution of a label to the embedding.
     hidden, output : (L, W, W) array
         Both layers of each block.
     shift : (L, E, W) array
-        What the embedding adds inside of each block.
+        Contribution of the embedding inside each block.
     last : (W, K) array
         Last layer, all zero before training.
     """
@@ -155,8 +155,8 @@ def push(velocity: Velocity, condition: jax.Array, x0: jax.Array, n_steps: int) 
 def pull(velocity: Velocity, condition: jax.Array, x1: jax.Array, n_steps: int) -> jax.Array:
     """Carry whitened latents back: the inverse of `push` up to rounding.
 
-    Each step solves ``w + increment(w) = target`` for `w` by fixed-point iteration, row by row until the row
-    stands still, so that no row depends on its neighbours.
+    Each step solves ``w + increment(w) = target`` for `w` by fixed-point iteration. Each row iterates until
+    it converges, so no row depends on its neighbours.
     """
     embeddings = velocity.embed(jnp.asarray(_angles(n_steps)), condition)
     h = np.float32(END / n_steps)

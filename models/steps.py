@@ -93,7 +93,7 @@ class Steps:
         Parameters
         ----------
         state : TrainState
-            State on every device; its memory is given away.
+            State on every device; its memory is reused.
         number : int
             Number of the step, from 0.
         images : (batch_size, H, W, C) uint8 array
@@ -103,9 +103,9 @@ class Steps:
         Returns
         -------
         state : TrainState
-            State after the step, in the memory of the one given.
+            State after the step, in the memory of the given one.
         loss : float32 array
-            The mean squared error before the step; not waited for.
+            The mean squared error before the step, without waiting for it.
         """
         images, weight = jax.device_put((images, weight), self._dealt_out)
         return self._step(state, self._key, np.uint32(number), images, weight, self._judge)

@@ -66,7 +66,8 @@ def test_one_step_is_one_standard_deviation(smile):
 def test_auc_is_that_of_the_exact_discriminant(smile):
     exact = phi(DISTANCE / math.sqrt(2))
     assert abs(smile.auc - exact) < 4 * smile.auc_error
-    # By the variances of the placements under normality, with 2 groups of n p and n q rows (Hanley, 1982).
+    # The error comes from the variances of the placements under normality, with groups of n p and n q rows
+    # (Hanley, 1982).
     q1, q2 = exact / (2 - exact), 2 * exact**2 / (1 + exact)
     n, m = (~SMILING).sum(), SMILING.sum()
     hanley = math.sqrt(

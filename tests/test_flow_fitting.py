@@ -213,7 +213,7 @@ def test_bad_latents_are_refused(latents, error, message):
         el.fit_flow(latents)
 
 
-# --- held against the exact law ----------------------------------------------------------------------
+# --- compared with the exact law ---------------------------------------------------------------------
 
 
 @pytest.mark.slow

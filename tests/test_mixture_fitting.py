@@ -237,7 +237,7 @@ def test_chunks_that_do_not_meet_a_label_change_nothing(monkeypatch):
     np.testing.assert_allclose(in_chunks.scale, whole.scale, rtol=1e-2)
 
 
-# --- what is refused ---------------------------------------------------------------------------------
+# --- refusals ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

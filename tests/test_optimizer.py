@@ -1,4 +1,4 @@
-"""Clipping, decay and schedule, each by what it does to a few weights."""
+"""Clipping, decay and schedule: the effect of each on a few weights."""
 
 import jax.numpy as jnp
 import numpy as np

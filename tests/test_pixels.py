@@ -102,7 +102,7 @@ def test_a_range_that_is_said_is_kept(black, white, dtype):
     levels = np.arange(256).reshape(4, 8, 8, 1)
     images = (black + levels / 255 * (white - black)).astype(dtype)
     got = decoded(images, 4, pixel_range=(black, white))
-    # bfloat16 has 8 bits of its own.
+    # bfloat16 has only 8 bits.
     assert np.abs(got.astype(int) - levels).max() <= (
         2 if dtype == jnp.bfloat16 and black else dtype == jnp.bfloat16
     )

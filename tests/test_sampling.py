@@ -50,7 +50,7 @@ def region_gauge(u, region):
     return np.linalg.norm(u, axis=1) if region == "ellipsoid" else np.max(np.abs(u), axis=1)
 
 
-# --- what is handed out ----------------------------------------------------------------------------
+# --- the draws handed out --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("law", "region"), SETTINGS)

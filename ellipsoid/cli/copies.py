@@ -161,7 +161,7 @@ def _holds_images(path: Path) -> bool:
                 return "images.npy" in archive.namelist()
         return suffix == ".npy" and np.load(path, mmap_mode="r", allow_pickle=False).ndim > 2
     except (ValueError, OSError, EOFError, zipfile.BadZipFile):
-        return False  # the reader says what is wrong
+        return False  # the reader names the error
 
 
 def _common_columns(sources: dict[str, Path]) -> list[str]:
@@ -187,7 +187,7 @@ def _column_names(path: Path) -> list[str]:
 
             return [name for name in pq.read_schema(path).names if not name.startswith("__index_level_")]
     except (ImportError, ValueError, OSError):
-        pass  # the reader says what is wrong
+        pass  # the reader names the error
     return []
 
 

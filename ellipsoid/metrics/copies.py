@@ -14,19 +14,19 @@ from ellipsoid.metrics.row_pairs import check_pair
 
 @dataclass(frozen=True)
 class CopyTest:
-    """Whether generated images lie nearer to training images than unseen real ones do.
+    """Comparison of generated images and unseen real ones by their nearness to training images.
 
     Ratios are distances to the nearest training row over those to the nearest unseen row.
 
     Attributes
     ----------
-    share : Estimate
-        Share of the generated rows whose ratio is below the threshold, with its binomial error, the threshold
+    Share of the generated rows whose ratio is below the threshold, with its binomial error for a fixed
+    threshold.
         taken as it is.
     expected : float
         Mean of this share if generated rows are unseen ones too; a little less for few unseen rows.
     threshold : float
-        Ratio that so many of the unseen rows do not exceed.
+        Quantile of the ratios of unseen rows.
     p_value : float
         Probability of such a share or a larger one if generated rows are unseen ones too, with the
         threshold's uncertainty in it.
@@ -50,7 +50,7 @@ class CopyTest:
 
 
 class CopyDetector:
-    """Training and unseen rows, compared with each other once, to look for copies in any number of sets.
+    """Training and unseen rows, compared with each other once, to find copies in any number of sets.
 
     Parameters
     ----------
@@ -176,13 +176,13 @@ def copy_test(
     The threshold is the r-th smallest of their n ratios, with r the whole part of ``quantile (n + 1)``. If
     all m + n ratios follow one distribution, the number of generated rows before the r-th unseen one follows
     the negative hypergeometric distribution (the precedence test, Nelson, 1963), and its mean share is
-    ``r / (n + 1)``. Generated rows just at the threshold are not counted. A generated row is held against n
-    unseen rows, an unseen one against n - 1, which makes the test slightly conservative. The p-value takes
-    the draws for independent. Draws that crowd in one place have the same neighbours, though: a distribution
-    as narrow as a point is suspected without reason one time in ``1 / quantile``.
+    ``r / (n + 1)``. Generated rows just at the threshold are not counted. A generated row is compared with n
+    unseen rows, and an unseen one with n - 1, which makes the test slightly conservative. The p-value treats
+    the draws as independent. But draws that crowd in one place have the same neighbours: a distribution as
+    narrow as a point is suspected without reason one time in ``1 / quantile``.
 
-    Decoded images are smoother than photographs. Where unseen images are to be compared with those that a
-    decoder makes, give their reconstructions.
+    Decoded images are smoother than photographs. To compare unseen images with decoded ones, give the
+    reconstructions of the unseen images.
 
     Parameters
     ----------

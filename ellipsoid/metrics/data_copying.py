@@ -15,7 +15,7 @@ _LEAST_IN_CELL = 20
 
 @dataclass(frozen=True)
 class DataCopyingTest:
-    """Whether generated rows lie nearer to training rows than unseen ones do.
+    """Comparison of generated rows and unseen ones by their nearness to training rows.
 
     Attributes
     ----------
@@ -43,13 +43,13 @@ def data_copying_test(
 ) -> DataCopyingTest:
     """Test for copies by three samples: the statistic C_T (Meehan, Chaudhuri and Dasgupta, 2020).
 
-    The space is divided into cells, those of k-means on the training rows. In each cell, the distances of
-    generated rows to the nearest training row of the cell are held against those of unseen rows by their
-    rank sum (Mann and Whitney, 1947), as a z-score. The score is the mean over cells, weighted by their
-    shares of the unseen rows.
+    The space is divided into cells, those of k-means on the training rows. Each cell compares the distances
+    of generated rows to its nearest training row with those of unseen rows. The comparison is their rank sum
+    (Mann and Whitney, 1947), as a z-score. The score is the mean over cells, weighted by their shares of the
+    unseen rows.
 
-    It judges a whole set by a few cells: copies among draws that lie too far out cancel each other within a
-    cell. :func:`copy_test` counts the copies, and compares each row with what is unseen near it.
+    The test judges a whole set by a few cells: within a cell, draws that lie too far out cancel copies.
+    :func:`copy_test` counts the copies, and compares each row with the unseen rows near it.
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ class DensityCoverage(NamedTuple):
     Attributes
     ----------
     density : Estimate
-        How densely the neighbourhoods are filled: 1 for generated images that are distributed as the real.
+        Density of the neighbourhoods: 1 for generated images that are distributed as the real.
     coverage : Estimate
         Share of the neighbourhoods that are not empty.
     """
@@ -69,11 +69,11 @@ def precision_recall(
     """Measure improved precision and recall (Kynkäänniemi et al., 2019).
 
     The manifold of a set is the union of the balls around its rows, each as wide as the distance to the k-th
-    nearest other row. Precision is the share of the generated rows in the manifold of the real ones, recall
-    the share of the real rows in the manifold of the generated ones.
+    nearest other row. Precision is the share of the generated rows in the manifold of the real ones. Recall
+    is the share of the real rows in the manifold of the generated ones.
 
-    Balls are closed: points on the boundary, up to rounding, are inside. A row that occurs
-    more than k times has a ball of radius 0, which holds its copies.
+    Balls are closed: points on the boundary, up to rounding, are inside. A row that occurs more than k times
+    has a ball of radius 0, which holds its copies.
 
     Parameters
     ----------
@@ -89,9 +89,9 @@ def precision_recall(
     Returns
     -------
     PrecisionRecall
-        The errors are those of both sets: binomial for the rows that are counted, and beside it the pairs of
-        them that a single ball holds, the same one, which come and go together with its centre. For shares of
-        0 and 1 the binomial error is that of one more success and one more failure.
+        The errors cover both sets. One term is binomial, for the rows that are counted. The other is for
+        pairs of rows that lie in the same single ball: they come and go together with its centre. For shares
+        of 0 and 1, the binomial error is that of one more success and one more failure.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def density_coverage(
     """Measure density and coverage (Naeem et al., 2020).
 
     Each real row has a ball as wide as the distance to its k-th nearest other real row. Density is the mean
-    number of balls that hold a generated row, over k; coverage is the share of the balls that hold at least
+    number of balls that hold a generated row, over k. Coverage is the share of the balls that hold at least
     one generated row. Outliers among the real rows, whose balls are wide, weigh less than in
     :func:`precision_recall`.
 
@@ -146,8 +146,8 @@ def density_coverage(
     Returns
     -------
     DensityCoverage
-        Density may exceed 1. The errors are those of both sets: that of density from the variances of both of
-        its sums, over balls and over points, that of coverage as in :func:`precision_recall`.
+        Density may exceed 1. The errors cover both sets. The error of density comes from the variances of
+        both of its sums, over balls and over points; the error of coverage is as in :func:`precision_recall`.
 
     Raises
     ------

@@ -68,13 +68,13 @@ class Rows:
     Parameters
     ----------
     values : ndarray, shape (n, ...)
-        Float or uint8 rows; of several axes, as those of images, if they are uint8. They must not be changed
-        while these are in use.
+        Float or uint8 rows. Only uint8 rows may have several axes, as images do. They must not be changed
+        while in use.
     centre : ndarray of shape (D,) or float, optional
         Point near the middle of the rows, which keeps lengths, and their rounding, small. The default is the
         mean of float rows, and 128 for pixels.
     unit : float, optional
-        Power of two that rows are divided by in float32.
+        Power of two that divides the rows in float32.
 
     Attributes
     ----------
@@ -217,7 +217,7 @@ class PairBlock:
     lengths_a, lengths_b : ndarray, shapes (m,) and (n,)
         Squared lengths of the rows, from the centre.
     same : bool
-        Whether both are the same rows, of which none is its own neighbour.
+        Whether both are the same rows, where no row is its own neighbour.
     """
 
     a: Rows
@@ -231,14 +231,14 @@ class PairBlock:
 
     @property
     def _selected_from(self) -> tuple[ModuleType, np.ndarray | jax.Array]:
-        """Squares over the squared unit, in float32, and the module that selects from them where they lie."""
+        """Squares over the squared unit, in float32, and the module that selects from them there."""
         m, n = len(self.lengths_a), len(self.lengths_b)
         if all(device.platform == "cpu" for device in self._squares.devices()):
             return np, np.asarray(self._squares)[:m, :n]
         return jnp, self._squares[:m, :n]
 
     def _errors(self, lengths: np.ndarray) -> np.ndarray:
-        """Bound the shares of rows of these squared lengths in the errors of squared distances."""
+        """Bound the contributions of rows of these squared lengths to the errors of squared distances."""
         n_terms = self.a.n_columns + 8
         relative = n_terms * 2.0**-24 / (1 - n_terms * 2.0**-24)
         return 2 * relative * lengths + n_terms * 2.0**-120 * self.a.unit**2
@@ -385,13 +385,12 @@ def nearest_rows(
     queries : ndarray, shape (m, D)
         Float or uint8 rows.
     references : ndarray of shape (n, D), or Rows
-        Rows of the same kind; prepared ones for use with several sets of queries. If both are uint8, the
-        references are read block by block, may be memory-mapped, and rows may have several axes, as images
-        do.
+        Rows of the same kind. Prepared ones serve several sets of queries. If both are uint8, the references
+        are read block by block and may be memory-mapped, and rows may have several axes, as images do.
     k : int
         Number of references, at most n.
     same : bool
-        Whether both are the same rows, of which none is its own neighbour; k is then less than n.
+        Whether both are the same rows, where no row is its own neighbour; k is then less than n.
     label : str
         Text of the bar.
     progress : bool
@@ -419,7 +418,7 @@ def nearest(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find neighbours as :func:`nearest_rows` does, of prepared rows, with squared distances.
 
-    If both are the same rows, of which none is its own neighbour, each pair is looked at once.
+    If both are the same rows, where no row is its own neighbour, each pair is looked at once.
     """
     found = _Nearest(queries, references, k)
     if same:

@@ -31,8 +31,7 @@ def vendi_score(rows: ArrayLike) -> Estimate:
     -------
     Estimate
         Score, from 1 to the smaller of n and D. The error is that of the infinitesimal jackknife over the
-        rows. It does not hold the bias, which is downward: the score grows with n, fast as long as n is below
-        some D.
+        rows. It does not include the downward bias: the score grows with n, fast while n is below a few D.
 
     Raises
     ------

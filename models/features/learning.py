@@ -114,10 +114,11 @@ def learn(
     Returns
     -------
     encoder : Encoder
-        Map from pixels in [0, 1] to features on principal axes. Over the training images their mean is 0,
-        their mean square 1, and their variance as the standard deviation of what was learned.
+        Map from pixels in [0, 1] to features on principal axes. Over the training images, their mean is 0 and
+        their mean square 1, and their variances are proportional to the standard deviations of the learned
+        features.
     accuracy : float
-        Share that it told rightly of the images kept back: of the images as they are, or of their views among
+        Share of the held-back images that it classified correctly: by label, or by finding their views among
         those of up to `batch_size` images.
     """
     order = np.random.default_rng((config.seed, 1)).permutation(len(images))

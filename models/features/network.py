@@ -30,15 +30,15 @@ class NetworkFeatures:
     Attributes
     ----------
     encoder : Encoder
-        Map from pixels in [0, 1] to features, on training images of mean 0 and, over all of them, mean
+        Map from pixels in [0, 1] to features. On training images they have mean 0 and, over all of them, mean
         square 1.
     config : FeatureNetworkConfig
     image_shape : tuple of int
         Height, width and channels.
     n_labels : int or None
-        Number of labels that it was trained to tell; None where it was trained without.
+        Number of labels that it was trained to tell; None without labels.
     accuracy : float
-        Share of the images kept back, or of their views, that it told rightly.
+        Share of the held-back images, or of their views, that it classified correctly.
     trained_on : str
         SHA-256 of the training images and labels.
     """
@@ -150,12 +150,12 @@ def train_network(
     images : (n, size, size, channels) uint8 array
         Training images, at least four; may be memory-mapped.
     labels : (n,) array of integers, optional
-        Labels to tell the images apart by: any integers. Without labels the network learns to find an image's
-        other view among those of other images.
+        Labels of the images: any integers. Without labels, the network learns to find an image's other view
+        among those of other images.
     config : FeatureNetworkConfig, optional
     path : path, optional
-        File to keep the network in. One that was trained in the same way on the same images is read from
-        there, any other is replaced.
+        File for the network. If it holds one that was trained in the same way on the same images, that one is
+        read; any other is replaced.
     progress : bool
         Show a progress bar.
 

@@ -59,7 +59,7 @@ def pixel_features(images: np.ndarray, n_components: int = 64) -> PixelFeatures:
     images : (n, height, width, channels) uint8 array
         Training images. The axes are those of 10,000 evenly spaced ones, if there are more.
     n_components : int
-        Number of axes; there are fewer where there are not so many images or pixels.
+        Number of axes; there are fewer if there are fewer images or pixels.
 
     Raises
     ------

@@ -22,7 +22,7 @@ class FeatureSpace(Protocol):
 
     @property
     def comparable(self) -> bool:
-        """Whether their Fréchet distance may be held against published FID figures."""
+        """Whether its Fréchet distances can be compared with published FID figures."""
         ...
 
     @property

@@ -179,7 +179,7 @@ def test_functions_that_are_none(folder, tmp_path, capsys, name, message):
     assert not (tmp_path / "run").exists()
 
 
-# --- what is refused ---------------------------------------------------------------------------------
+# --- refusals ----------------------------------------------------------------------------------------
 
 
 def test_nothing_is_replaced(folder, tmp_path, capsys):

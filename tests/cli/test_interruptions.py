@@ -15,7 +15,7 @@ from ellipsoid.cli.parsing import Invocation
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Exit status and standard error of a command that does what is given."""
+    """Exit status and standard error of a command that runs the given function."""
 
     def ended(act):
         command = type("Command", (), {"run": lambda _: act()})()

@@ -107,7 +107,7 @@ def test_the_best_family_is_the_single_region_with_the_largest_f_score():
     ]
     others = [made_up_result(GAUSSIAN, 0.9, 0.9, spread=1.0), made_up_result("mixture of 10, K 5", 1.0, 1.0)]
     assert best_family([*ours, *others]) == FAMILIES["uniform"]
-    # Where nothing is near the real images, the first is as good as any.
+    # If nothing is near the real images, the first is as good as any.
     assert best_family([made_up_result(name, 0, 0, spread=0.4) for name in FAMILIES]) == FAMILIES["redraw"]
     with pytest.raises(
         ValueError, match="results: expected at least one result of a single region; got none"
@@ -240,7 +240,7 @@ def must_not_be_drawn(candidate):
 
 @pytest.fixture(scope="module")
 def measured(toy, tmp_path_factory):
-    """One candidate, and the folder in which what was measured of it is kept."""
+    """One candidate, and the folder that keeps its measurements."""
     candidate, folder = region_candidate(FAMILIES["normal"], toy.state, 0.7), tmp_path_factory.mktemp("out")
     toy.evaluate([candidate], out=folder)
     assert toy.evaluate([must_not_be_drawn(candidate)], out=folder).results[0].name == candidate.name

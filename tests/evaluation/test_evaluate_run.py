@@ -1,4 +1,4 @@
-"""Which images a run is evaluated with, and what is made of the result."""
+"""The images that a run is evaluated with, and the use of the result."""
 
 from dataclasses import replace
 

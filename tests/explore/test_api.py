@@ -179,7 +179,7 @@ def test_no_picture_is_no_picture(client, content, message):
 def test_what_is_too_long_is_refused(client, monkeypatch):
     monkeypatch.setattr(api, "MAX_UPLOAD", 1000)
     assert client.post("/api/encode", content=bytes(1001)).status_code == 413
-    # Without the length, too.
+    # An upload that does not declare its length is refused, too.
     assert client.post("/api/encode", content=(bytes(500) for _ in range(3))).status_code == 413
     assert client.post("/api/picture", content=b" " * (2**20 + 1)).status_code == 413
 

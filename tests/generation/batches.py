@@ -1,4 +1,4 @@
-"""A decoder, sinks that tell what is asked of them, and one way to call generate."""
+"""A decoder, sinks that record their calls, and one way to call generate."""
 
 import json
 import zlib

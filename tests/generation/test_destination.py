@@ -86,7 +86,7 @@ def test_what_something_else_has_the_name_of_is_foreign(state, tmp_path):
     assert look_at(state, tmp_path / "y.npy").status is Status.FOREIGN
 
 
-# --- what is refused -------------------------------------------------------------------------------
+# --- refusals --------------------------------------------------------------------------------------
 
 
 def test_what_exists_is_not_overwritten(state, tmp_path):

@@ -82,7 +82,7 @@ def test_a_real_manifold_gives_what_the_functions_give():
     sets = [GENERATED, gaussian(303, 64, 2, 0.9)]
     real_manifold = RealManifold(real, k_manifold=3, k_density=3)
     expected = [precision_recall(real, x) + density_coverage(real, x, k=3) for x in sets]
-    real += 1  # what was given is no longer needed
+    real += 1  # the given array is no longer needed
     assert [real_manifold.compare(x) for x in sets] == expected
 
 

@@ -240,7 +240,7 @@ def test_functions_that_give_no_latents(images, encode, message):
         find_autoencoder(PythonFunction("m:encode", encode), decoder, images)
 
 
-# --- what is refused ---------------------------------------------------------------------------------
+# --- refusals ----------------------------------------------------------------------------------------
 
 
 def test_files_that_are_no_models(tmp_path, images):
