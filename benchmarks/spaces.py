@@ -6,8 +6,8 @@ Real images that no space was trained on are distorted and compared with other r
 blurred, shifted and so on at three strengths each, lack a part of what there is, or hold copies of training
 images. A cell is the change from the same images undistorted, over the standard error of that difference:
 within 2, the space sees nothing. Images are the drawn faces, or those of a file or folder in a form that
-`ellipsoid train` takes. `3 n` of them are distorted, n are compared with, and the others train the spaces, 5
-n at most.
+`ellipsoid train` takes. `3 n` of them are distorted, n are compared with, and the others train the spaces,
+5 n at most.
 """
 
 import argparse

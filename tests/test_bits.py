@@ -1,4 +1,4 @@
-"""Draws and files of version 0.1.0: the same bits come out for ever.
+"""Draws and files of version 0.1.0: the same numbers come out for ever.
 
 ``data/draws.npz`` holds a few rows of every distribution, ``data/state.npz`` and ``data/mixture.npz`` are
 saved shapes; ``python tests/test_bits.py FOLDER`` writes all three anew. On one machine and version of JAX

@@ -20,9 +20,9 @@ class CopyTest:
 
     Attributes
     ----------
-    Share of the generated rows whose ratio is below the threshold, with its binomial error for a fixed
-    threshold.
-        taken as it is.
+    share : Estimate
+        Share of the generated rows whose ratio is below the threshold, with its binomial error for a fixed
+        threshold.
     expected : float
         Mean of this share if generated rows are unseen ones too; a little less for few unseen rows.
     threshold : float

@@ -1,4 +1,4 @@
-"""What is measured for which candidates, and that nothing is measured twice."""
+"""Measurements of candidates, none of which is made twice."""
 
 import dataclasses
 import importlib

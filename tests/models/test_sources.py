@@ -365,7 +365,7 @@ def test_pillow_is_not_heard_about_odd_metadata(tmp_path):
 
 
 def celeba_lists(n=12, style="txt"):
-    """Write attributes and partition of images 1 to n: 2 of 3 smile, the last two are valid and test."""
+    """Give attributes and partition of images 1 to n: 2 of 3 smile, the last two are valid and test."""
     rows, splits = [], []
     for i in range(1, n + 1):
         rows.append((f"{i:06d}.jpg", -1, 1 if i % 3 else -1, 1))

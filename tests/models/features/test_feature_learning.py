@@ -117,7 +117,7 @@ def _views(key, pixels, settings, horizontal_flip):
 
 
 def views(pixels, **changes):
-    """Make views `(N_VIEWS, VIEW_SIZE, VIEW_SIZE, 1)` by settings without all distortions but the changes."""
+    """Make views `(N_VIEWS, VIEW_SIZE, VIEW_SIZE, 1)` with the distortions of the changes alone."""
     changed = dataclasses.asdict(dataclasses.replace(STILL, **changes))
     settings = {name: changed[name] for name in ("crop", "color_jitter", "noise", "erase")}
     return np.asarray(_views(jr.key(1), pixels, settings, changed["horizontal_flip"]))

@@ -1,4 +1,4 @@
-"""All feature spaces in common, and those that are not trained."""
+"""Properties that all feature spaces share, and the spaces that are not trained."""
 
 import dataclasses
 
