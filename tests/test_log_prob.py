@@ -371,6 +371,7 @@ def test_blocks_change_nothing(make_state):
     )
 
 
+@pytest.mark.slow
 def test_levels_and_numbers_of_rows_are_data(make_state, mixture):
     """Programs are compiled for a few sizes of blocks, for any number of rows and any level."""
     state = make_state(3, 5)

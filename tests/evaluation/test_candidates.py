@@ -176,6 +176,7 @@ def test_mixtures_are_fitted_once_and_drawn_from(toy, mixtures):
     assert not mixture_candidates(toy.latents[:249], toy.state)  # 25 rows a part at least
 
 
+@pytest.mark.slow
 def test_a_flow_is_drawn_from_in_its_coordinates(toy, make_flows, flow_folder):
     flows = make_flows(flow_folder)
     assert list(dict.fromkeys(c.family for c in flows)) == [
@@ -193,6 +194,7 @@ def test_a_flow_is_drawn_from_in_its_coordinates(toy, make_flows, flow_folder):
     assert len({candidate.cache_key for candidate in flows}) == 18
 
 
+@pytest.mark.slow
 def test_a_flow_is_fitted_once_and_found_again(toy, make_flows, flow_folder, monkeypatch, tmp_path):
     (path,) = (file for file in flow_folder.iterdir() if ".training" not in file.name)
     asked = []
@@ -215,6 +217,7 @@ def test_a_flow_is_fitted_once_and_found_again(toy, make_flows, flow_folder, mon
     assert el.load(tmp_path / path.name) == flow
 
 
+@pytest.mark.slow
 def test_a_shape_of_the_same_latents_is_not_fitted_again(toy, make_flows, flow_folder):
     flow, mixture = make_flows(flow_folder)[0].recipe.state(), el.fit_mixture(toy.latents, 3)
 

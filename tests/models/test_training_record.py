@@ -56,6 +56,7 @@ def interrupt():
 # --- newest and best ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_newest_and_the_best_checkpoint_are_kept(images, tmp_path, monkeypatch):
     losses(monkeypatch, 0.3, 0.1, 0.2, 0.4)
     autoencoder = new()
