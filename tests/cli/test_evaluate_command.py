@@ -84,8 +84,8 @@ def test_another_recommendation_is_not_replaced_without_a_word(run, capsys):
     path.write_text(json.dumps(content))
     assert main(["evaluate", str(run), "--quick", "--features", "pixels"]) == 0
     assert (
-        f"replaced the former recommendation for balanced: law {former.law}, level 9.25, fact 1, region "
-        f"{former.region}, {former.n_components} components"
+        "replaced the former recommendation for balanced (2026-11-28 00:00 UTC by ellipsoid 0.0.9): law "
+        f"{former.law}, level 9.25, fact 1, region {former.region}, {former.n_components} components"
     ) in capsys.readouterr().out
     assert load_recommendation(run).level == former.level
 
