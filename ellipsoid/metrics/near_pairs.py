@@ -462,7 +462,6 @@ class _Nearest:
     def add(self, block: PairBlock, pairs: Pairs) -> None:
         """Take pairs of a query and a reference of one block that may be among the nearest."""
         pairs = pairs.where(pairs.squares - pairs.errors <= self.reach[pairs.a])
-        pairs = pairs.where(pairs.squares - pairs.errors <= self.reach[pairs.a])
         self._pairs.append(pairs)
         self._count += len(pairs.a)
         if self._count > self._most:
