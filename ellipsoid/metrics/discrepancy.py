@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ellipsoid.metrics.estimate import Estimate
@@ -52,6 +53,13 @@ def discrepancy(
     without_y = from_totals(total_x, total_y - 2 * within_y, total_across - across_y, m, n - 1)
     variance = (m - 1) * np.var(without_x) + (n - 1) * np.var(without_y)
     return Estimate(float(value), float(np.sqrt(variance)))
+
+
+def row_sums(kernel: jax.Array, same: bool) -> tuple[jax.Array, jax.Array]:
+    """Sum the kernel of two blocks for each row of both; of the same rows, none is paired with itself."""
+    if same:
+        kernel = jnp.where(jnp.eye(len(kernel), dtype=bool), 0, kernel)
+    return jnp.sum(kernel, axis=1), jnp.sum(kernel, axis=0)
 
 
 def _sums_within(

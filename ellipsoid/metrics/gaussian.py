@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from ellipsoid.checks import check_positive
-from ellipsoid.metrics.discrepancy import discrepancy
+from ellipsoid.metrics.discrepancy import discrepancy, row_sums
 from ellipsoid.metrics.estimate import Estimate
 from ellipsoid.metrics.row_pairs import check_pair, device_blocks, mean_row, squares
 
@@ -72,6 +72,4 @@ def gaussian_mmd(x: ArrayLike, y: ArrayLike, *, bandwidth: float, progress: bool
 def _block_sums(a: jax.Array, b: jax.Array, bandwidth: float, same: bool) -> tuple[jax.Array, jax.Array]:
     # The kernel less 1 has the same distance: only its digits beyond the 1 count where it is wide.
     kernel = jnp.expm1(-jnp.maximum(squares(a, b)[0], 0) / (2 * bandwidth**2))
-    if same:
-        kernel = jnp.where(jnp.eye(len(a), dtype=bool), 0, kernel)
-    return jnp.sum(kernel, axis=1), jnp.sum(kernel, axis=0)
+    return row_sums(kernel, same)

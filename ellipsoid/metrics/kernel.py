@@ -7,14 +7,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from ellipsoid.checks import check_count
-from ellipsoid.metrics.discrepancy import discrepancy
+from ellipsoid.metrics.discrepancy import discrepancy, row_sums
 from ellipsoid.metrics.estimate import Estimate
-from ellipsoid.metrics.row_pairs import (
-    check_pair,
-    device_blocks,
-    products,
-    unit_of,
-)
+from ellipsoid.metrics.row_pairs import check_pair, device_blocks, products, unit_of
 
 
 def kernel_distance(x: ArrayLike, y: ArrayLike, *, degree: int = 3, progress: bool = False) -> Estimate:
@@ -76,6 +71,4 @@ def _block_sums(
     # The distance of two good sets is some 1e-5 of the kernel: sums in float32 would not resolve it.
     float32_products = products(*((rows.astype(jnp.float64) / unit).astype(jnp.float32) for rows in (a, b)))
     kernel = (unit**2 * float32_products.astype(jnp.float64) / a.shape[1] + 1) ** degree
-    if same:
-        kernel = jnp.where(jnp.eye(len(a), dtype=bool), 0, kernel)
-    return jnp.sum(kernel, axis=1), jnp.sum(kernel, axis=0)
+    return row_sums(kernel, same)
