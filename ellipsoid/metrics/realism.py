@@ -50,9 +50,8 @@ def realism(generated: ArrayLike, real: ArrayLike, *, k: int = 3, progress: bool
     """
     k = check_count("k", k)
     generated, real = check_pair("generated", generated, "real", real, least=1, least_second=k + 1)
-    radii = nearest_rows(real, real, k, same=True, label="neighbours of real rows", progress=progress)[1][
-        :, -1
-    ]
+    _, distance = nearest_rows(real, real, k, same=True, label="neighbours of real rows", progress=progress)
+    radii = distance[:, -1]
     kept = radii <= np.median(radii)
     real, radii = real[kept], radii[kept]
     largest = np.zeros(len(generated))
