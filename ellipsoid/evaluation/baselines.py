@@ -118,6 +118,7 @@ def gaussian_mixture(latents: ArrayLike, n_parts: int, seed: int = 0, max_rows: 
         If the fit has not converged after 100 steps.
     """
     from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
 
     rows = check_matrix("latents", latents)
     if max_rows is not None:
@@ -125,7 +126,9 @@ def gaussian_mixture(latents: ArrayLike, n_parts: int, seed: int = 0, max_rows: 
     n_parts = check_integer("n_parts", n_parts)
     if not 1 <= n_parts <= len(rows):
         raise ValueError(f"n_parts: expected 1 to {len(rows)}, the number of rows; got {n_parts}")
-    mixture = GaussianMixture(n_parts, random_state=seed).fit(rows.astype(np.float64))
+    # Its matrix products are small: a second thread made the fit slower, and took twice the processor time.
+    with threadpool_limits(1):
+        mixture = GaussianMixture(n_parts, random_state=seed).fit(rows.astype(np.float64))
     weights, means = np.asarray(mixture.weights_), np.asarray(mixture.means_)
     factors = np.linalg.cholesky(np.asarray(mixture.covariances_))
 

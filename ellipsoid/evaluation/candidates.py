@@ -10,6 +10,7 @@ import functools
 import hashlib
 import math
 import os
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,6 +160,9 @@ class Candidate:
     n_features : int, optional
         Number of columns of the latents, if it is known without drawing. Otherwise :func:`evaluate` first
         draws a few rows to check their shape.
+    prepare : callable, optional
+        Function that does what takes long before the first draw, without JAX and on one core. It is called in
+        a thread of its own while other candidates are measured.
     """
 
     family: Family
@@ -167,6 +171,7 @@ class Candidate:
     fingerprint: str = ""
     recipe: Recipe | None = None
     n_features: int | None = None
+    prepare: Callable[[], object] | None = None
 
     @property
     def name(self) -> str:
@@ -561,11 +566,22 @@ def baseline_candidates(
     def baseline(family: Family | str, fit: Callable, spread: float | None = None, **options: Any):
         if isinstance(family, str):
             family = Family(family, "baseline")
-        fitted = functools.cache(lambda: fit(latents, **options))
+        cached, lock = functools.cache(lambda: fit(latents, **options)), threading.Lock()
+
+        def fitted() -> baselines.Draw:
+            with lock:  # two threads would both fit
+                return cached()
+
         # It identifies results on disk, so names of baselines and of their arguments do not change.
         fingerprint = f"{fit.__name__} {options}"
+        prepare = fitted if fit is baselines.gaussian_mixture else None
         return Candidate(
-            family, lambda key, n: fitted()(key, n), spread, fingerprint, n_features=latents.shape[1]
+            family,
+            lambda key, n: fitted()(key, n),
+            spread,
+            fingerprint,
+            n_features=latents.shape[1],
+            prepare=prepare,
         )
 
     candidates = [

@@ -9,6 +9,7 @@ package and scikit-learn. Measurements of a candidate without a fingerprint are 
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -141,6 +142,7 @@ def evaluate(
         if cache.read(candidate.cache_key) is None:
             _check_shape(candidate, latents.shape[1], key)
 
+    _prepare_ahead([candidate for candidate in chosen if cache.read(candidate.cache_key) is None])
     results: list[Result] = []
     # The best family is known later, but all families have equally many candidates.
     n_more = len(fewer_components(state, next(iter(FAMILIES.values())))) if full else 0
@@ -302,6 +304,19 @@ def _check_shape(candidate: Candidate, n_features: int, key: jax.Array) -> None:
             f"candidates: expected latents of shape {(_PROBE_ROWS, n_features)} for {_PROBE_ROWS} rows of "
             f"{candidate.name!r}; got shape {shape}"
         )
+
+
+def _prepare_ahead(candidates: Iterable[Candidate]) -> None:
+    """Prepare candidates one after the other, in a thread that ends with the program."""
+
+    def prepare() -> None:
+        for candidate in candidates:
+            if candidate.prepare is not None:
+                # At its turn the candidate raises the same again.
+                with contextlib.suppress(Exception):
+                    candidate.prepare()
+
+    threading.Thread(target=prepare, name="prepare candidates", daemon=True).start()
 
 
 # --- one candidate ---------------------------------------------------------------------------------

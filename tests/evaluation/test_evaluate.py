@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import threading
 from functools import partial
 
 import numpy as np
@@ -17,6 +18,7 @@ from ellipsoid.evaluation import (
     Family,
     Recipe,
     baseline_candidates,
+    baselines,
 )
 from ellipsoid.evaluation.candidates import candidates_of_mixture, region_candidate, spreads_of
 from ellipsoid.evaluation.evaluate import best_family, coarse_spreads, promising_families
@@ -93,6 +95,21 @@ def test_another_range_is_said_or_refused_before_anything_is_drawn(toy):
     assert calls == []
     images = toy.evaluate([candidate], decode=tanh, pixel_range=(-1, 1)).results[0].examples
     np.testing.assert_array_equal(images, toy.evaluate([candidate]).results[0].examples)
+
+
+def test_slow_fits_are_made_once_in_a_thread_of_their_own(toy, monkeypatch):
+    threads = []
+
+    def fit(latents, **options):
+        threads.append(threading.current_thread().name)
+        return baselines.reconstructions(latents)
+
+    monkeypatch.setattr(baselines, "gaussian_mixture", fit)
+    slow = [c for c in baseline_candidates(toy.latents, ()) if c.family.n_parts]
+    first = dataclasses.replace(toy.counted()[0], draw=lambda key, n: (slow[0].prepare(), toy.latents[:n])[1])
+    results = toy.evaluate([first, *slow]).results
+    assert threads == 2 * ["prepare candidates"]
+    assert len({result.measurements for result in results}) == 2
 
 
 # --- which candidates are measured -----------------------------------------------------------------
