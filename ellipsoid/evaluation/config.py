@@ -10,8 +10,8 @@ class EvaluateConfig:
     """Options of an evaluation."""
 
     against: str | None = None
-    """Unseen images to compare with: any source that `ellipsoid train` takes. By default the images that
-    training kept back to choose its best epoch."""
+    """Unseen images to compare with: any source that `ellipsoid train` takes. By default unseen faces if the
+    run is a demonstration, or else the images that training kept back to choose its best epoch."""
     against_split: Literal["all", "train", "valid", "test"] = "test"
     """Part of the unseen images, for sources with parts such as CelebA."""
     images: str | None = None

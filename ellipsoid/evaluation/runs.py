@@ -29,13 +29,19 @@ from ellipsoid.fitting import fit
 from ellipsoid.flow import Flow
 from ellipsoid.mixture import Mixture
 from ellipsoid.random import key
-from ellipsoid.runs import Run, RunFolder, check_training_images, load_run, load_training_images
+from ellipsoid.runs import (
+    Run,
+    RunFolder,
+    check_training_images,
+    load_run,
+    load_test_images,
+    load_training_images,
+)
 from ellipsoid.state import PCAState
 
 if TYPE_CHECKING:
     from ellipsoid.models.autoencoder import ImageAutoencoder
     from ellipsoid.models.features import FeatureSpace
-    from ellipsoid.models.images import Split
 
 # With more images, neighbours take long, and the errors are small already.
 _MOST_UNSEEN = 5_000
@@ -65,12 +71,23 @@ class RunEvaluation:
 
 @dataclass(frozen=True)
 class _RunData:
-    """Images and latents for the evaluation of a run. The unseen images are not among the others."""
+    """Images and latents for the evaluation of a run. The unseen images are not among the others.
+
+    Attributes
+    ----------
+    latents, images, labels : array or None
+        Latents and images that may be known, and labels of the images.
+    unseen : (n, H, W, C) uint8 array
+        Unseen images.
+    kept_back : bool
+        Whether the unseen images were kept back from training. The run's own state has seen them.
+    """
 
     latents: np.ndarray
     images: np.ndarray | None
     labels: np.ndarray | None
     unseen: np.ndarray
+    kept_back: bool
 
 
 def evaluate_run(
@@ -78,11 +95,12 @@ def evaluate_run(
 ) -> RunEvaluation:
     """Compare all ways to draw from a run by their decoded images, against images that it was not trained on.
 
-    The images that training kept back chose its best epoch. So they flatter the decoder a little, more than
+    A demonstration draws unseen faces. Other runs need images that they have not seen, or else take those
+    that training kept back. These chose its best epoch, so they flatter the decoder a little, more than
     others do; but no shape or baseline has seen them: all are fitted to the other images. Where training
     flipped its images, flipped ones count as training images too. The run's own mixture and flow are judged
-    as they are, if they were fitted to the same latents as the rest: where unseen images are given, and
-    there are no flipped ones.
+    as they are, if they were fitted to the same latents as the rest: where no images are kept back or
+    flipped.
 
     Tables, figures and measurements are written to the folder ``evaluation`` in the run; an interrupted
     evaluation continues from it. The run draws by its ``recommendation.json`` from then on.
@@ -105,8 +123,9 @@ def evaluate_run(
     FileNotFoundError
         If there is no such run, no latents in it, or no such file of images.
     TypeError, ValueError
-        If the run is damaged, if the training images are not those of the run, if they are needed and the run
-        does not record them, if there are fewer than 19 unseen images, or if the features cannot be computed.
+        If the run is damaged, if the training
+        images are not those of the run, if they are needed and the run does not record them, if there are
+        fewer than 19 unseen images, or if the features cannot be computed.
     ImportError
         If torch-fidelity is missing for the features of Inception, or the package with the weights of
         EfficientNet for its features.
@@ -126,8 +145,7 @@ def evaluate_run(
     features = _features(folder, trained, config, data, progress)
     if _is_flipped(trained):
         data = _with_mirrored(data, autoencoder)
-    # The run's own state was also fitted to the validation images.
-    state = fit(data.latents) if config.against is None else run_state
+    state = fit(data.latents) if data.kept_back else run_state
     evaluation = evaluate(
         data.latents,
         state,
@@ -186,24 +204,28 @@ def _load_run_data(folder: RunFolder, trained: Run, config: EvaluateConfig) -> _
     if training_set is not None:
         images, labels = training_set.images, training_set.labels
         check_training_images(images, trained.autoencoder, latents)
-    if config.against is not None:
-        unseen = _load_unseen(config.against, config.against_split, trained)
-    else:
+    unseen = _load_unseen(folder, trained, config)
+    kept_back = unseen is None
+    if unseen is None:
         images = _checked_to_split(images, len(latents), trained)
-        rows, kept_back = _kept_back(len(images), trained)
-        unseen, images, latents = images[kept_back], images[rows], latents[rows]
+        rows, others = _kept_back(len(images), trained)
+        unseen, images, latents = images[others], images[rows], latents[rows]
         labels = None if labels is None else labels[rows]
     n_known = len(latents if images is None else images)
     unseen = subset(unseen, min(_MOST_UNSEEN if config.n is None else config.n, n_known))
-    return _RunData(latents, images, _as_classes(labels), unseen)
+    return _RunData(latents, images, _as_classes(labels), unseen, kept_back)
 
 
-def _load_unseen(source: str, split: "Split", trained: Run) -> np.ndarray:
+def _load_unseen(folder: RunFolder, trained: Run, config: EvaluateConfig) -> np.ndarray | None:
+    """Load unseen images: those that are given, or those of a demonstration."""
     from ellipsoid.models.images import load_images
     from ellipsoid.models.sources import has_splits
 
-    shape = trained.autoencoder.config
-    return load_images(source, shape.image_size, shape.channels, split=split if has_splits(source) else "all")
+    source, shape = config.against, trained.autoencoder.config
+    if source is None:
+        return load_test_images(folder.path)
+    split = config.against_split if has_splits(source) else "all"
+    return load_images(source, shape.image_size, shape.channels, split=split)
 
 
 def _checked_to_split(images: np.ndarray | None, n_latents: int, trained: Run) -> np.ndarray:

@@ -14,6 +14,7 @@ from ellipsoid.models.training import split
 from ellipsoid.runs import RunFolder, load_autoencoder, load_run, record_images
 
 IMAGES = procedural_faces(250, 16, key=el.key(0)).images
+OTHERS = procedural_faces(30, 16, key=el.key(1)).images
 PIXELS = EvaluateConfig(features="pixels", quick=True)
 
 
@@ -196,6 +197,16 @@ def test_enough_images_must_have_been_kept_back(run_copy):
     run = changed(run_copy, validation="given")
     with pytest.raises(ValueError, match=r"against: expected unseen images; got none, .* kept none back"):
         evaluate_run(run, PIXELS)
+
+
+def test_a_demonstration_is_judged_by_unseen_faces_and_in_its_own_state(run_copy, judged, monkeypatch):
+    monkeypatch.setattr(
+        "ellipsoid.runs.drawn_faces", lambda n, size, seed, *, unseen=False: OTHERS if unseen else IMAGES
+    )
+    run = changed(run_copy, images={"source": "demo", "n": 250, "n_test": 30, "seed": 0})
+    seen = judged(run, PIXELS)
+    np.testing.assert_array_equal(seen["real_images"], OTHERS)
+    assert seen["state"] == load_run(run).state
 
 
 def test_other_things_that_are_missing(run_copy, tmp_path):
