@@ -123,7 +123,7 @@ def evaluate_run(
     FileNotFoundError
         If there is no such run, no latents in it, or no such file of images.
     TypeError, ValueError
-        If the run is damaged, if the training
+        If the run is damaged, if the features are of the network of its perceptual loss, if the training
         images are not those of the run, if they are needed and the run does not record them, if there are
         fewer than 19 unseen images, or if the features cannot be computed.
     ImportError
@@ -140,6 +140,7 @@ def evaluate_run(
     if config.n is not None:
         check_count("n", config.n, MIN_IMAGES)
     folder, trained = RunFolder(run), load_run(run)
+    _check_judge(trained, config)
     autoencoder, run_state = trained.autoencoder, _fitted_state(folder, trained)
     data = _load_run_data(folder, trained, config)
     features = _features(folder, trained, config, data, progress)
@@ -193,6 +194,15 @@ def _fitted_state(folder: RunFolder, trained: Run) -> PCAState:
             f"`ellipsoid fit {folder.path} --out {folder.state}`"
         )
     return trained.state
+
+
+def _check_judge(trained: Run, config: EvaluateConfig) -> None:
+    """Refuse the network whose opinion the autoencoder was trained for."""
+    if config.features == "efficientnet" and trained.training is not None and trained.training.perceptual:
+        raise ValueError(
+            "features: expected features that training did not use; got efficientnet, in which the run's "
+            f"perceptual loss (perceptual {trained.training.perceptual:g}) was computed"
+        )
 
 
 # --- images ------------------------------------------------------------------------------------------

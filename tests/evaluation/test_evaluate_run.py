@@ -209,6 +209,13 @@ def test_a_demonstration_is_judged_by_unseen_faces_and_in_its_own_state(run_copy
     assert seen["state"] == load_run(run).state
 
 
+def test_the_network_of_a_perceptual_loss_is_no_judge(run_copy):
+    training = RunFolder(run_copy).read_config()["training"]
+    run = changed(run_copy, training=training | {"perceptual": 0.05})
+    with pytest.raises(ValueError, match=r"features: .* did not use; got efficientnet, .*perceptual 0\.05"):
+        evaluate_run(run, replace(PIXELS, features="efficientnet"))
+
+
 def test_other_things_that_are_missing(run_copy, tmp_path):
     with pytest.raises(ValueError, match="n: expected at least 19; got 18"):
         evaluate_run(run_copy, replace(PIXELS, n=18))
