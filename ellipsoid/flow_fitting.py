@@ -349,6 +349,7 @@ def _squared_error(
     return _weighted_square(predicted - rate, frame.sizes)
 
 
+@jax.jit
 def _path(frame: _Frame, x0: Any, x1: Any, angle: Any) -> tuple[jax.Array, jax.Array]:
     """Give points on the paths of pairs at angles ``(n,)``, and their velocities."""
     openings = jnp.asarray(frame.openings)[None]
@@ -368,6 +369,7 @@ def _weighted_square(x: jax.Array, sizes: Any) -> jax.Array:
     return jnp.square(x) @ (sizes / sizes.sum())
 
 
+@jax.jit
 def _angles_and_labels(key: jax.Array, conditions: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Draw angles that cover the arc evenly, and hide some of the conditions."""
     n = len(conditions)

@@ -100,6 +100,7 @@ def shapes_of_weights(k: int, n_conditions: int, width: int, depth: int) -> dict
     )
 
 
+@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
 def untrained(key: jax.Array, k: int, n_conditions: int, width: int, depth: int) -> Velocity:
     """Make a random network whose last layer is zero: its velocity is zero everywhere."""
     shapes = shapes_of_weights(k, n_conditions, width, depth)
