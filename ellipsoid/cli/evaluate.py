@@ -14,9 +14,10 @@ from ellipsoid.evaluation.config import EvaluateConfig
 class Evaluate:
     """Compare all ways to draw by their decoded images, and recommend the best.
 
-    The decoded images are compared with images that the autoencoder was not trained on. By default these are
-    the images that training kept back to choose its best epoch, which flatters the decoder slightly;
-    --against takes others. `ellipsoid generate` and `ellipsoid sample` follow the recommendation.
+    The decoded images are compared with images that the autoencoder was not trained on. By default a
+    demonstration draws unseen faces, and any other run takes the images that training kept back to choose its
+    best epoch, which flatters the decoder slightly; --against takes others. `ellipsoid generate` and
+    `ellipsoid sample` follow the recommendation.
 
     The command can be interrupted. The same command then continues.
     """

@@ -21,6 +21,10 @@ class EvaluateConfig:
     """Features that images are compared by: those of a small network that is trained on the training images;
     principal components of the pixels; the run's own latents; those of EfficientNet-Lite0, if the extra
     "judges" is installed; or those of Inception, if torch-fidelity is installed."""
+    reference: Literal["images", "reconstructions"] = "images"
+    """Images that draws are compared with: the unseen images, or their reconstructions by the autoencoder, so
+    that the loss by the decoder does not count. EfficientNet and Inception tell every decoded image from a
+    real one: with them, only reconstructions can tell which draws are better."""
     weights: Path | None = None
     """File with Inception's weights, as torch-fidelity publishes it."""
     download: bool = False

@@ -22,6 +22,7 @@ from jax.typing import ArrayLike
 
 from ellipsoid import metrics
 from ellipsoid.archive import digest
+from ellipsoid.blocks import row_slices
 from ellipsoid.checks import check_count, check_images, check_matrix
 from ellipsoid.evaluation.candidates import (
     FAMILIES,
@@ -47,6 +48,8 @@ MIN_IMAGES = 19
 
 # Curves of fewer spreads are measured at all of them.
 _FEW_SPREADS = 5
+# Number of training latents whose decoded images are in memory at a time.
+_DECODED_ROWS = 10_000
 # Number of rows that are drawn from a candidate to check the shape of its latents.
 _PROBE_ROWS = 2
 _UNSEEN_RECONSTRUCTIONS = Family("unseen reconstructions", "floor")
@@ -66,6 +69,7 @@ def evaluate(
     real_latents: ArrayLike | None = None,
     candidates: Literal["full", "quick"] | Sequence[Candidate] = "full",
     shapes: Iterable[Shape] = (),
+    reference: Literal["images", "reconstructions"] = "images",
     n: int | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: bool = True,
@@ -92,16 +96,22 @@ def evaluate(
     pixel_range : tuple of two float
         Black and white of decoded images that are floats: (-1, 1) for a decoder that ends in tanh.
     train_images : (t, H, W, C) uint8 array, optional
-        Training images, for the floor and the test for copies.
+        Training images, for the floor.
     real_latents : array, shape (r, D), optional
-        Latents of the real images. The test for copies compares draws with their reconstructions, see
-        :func:`ellipsoid.metrics.copy_test`. Without them, or without `train_images`, it is left out.
+        Latents of the real images, for the test for copies, see :func:`ellipsoid.metrics.copy_test`. It
+        compares draws with reconstructions of the training images and of the real ones, so that all have
+        passed through the decoder. Without these latents it is left out.
     candidates : {"full", "quick"} or sequence of Candidate
         Ways to draw. "full" stands for :func:`ellipsoid.evaluation.default_candidates`, followed by the best
         family of single regions with fewer components. It measures every second spread of each family, and
         then the other spreads of families that may be recommended. "quick" stands for a third of these.
     shapes : iterable of PCAState, Mixture or Flow
         Shapes that have been fitted before, as for :func:`ellipsoid.evaluation.default_candidates`.
+    reference : {"images", "reconstructions"}
+        What decoded draws are compared with: the real images, or their reconstructions, which need
+        `real_latents`. Features of networks that were trained on photographs tell every decoded image from a
+        real one, and then no draw has any precision or recall against images. Against reconstructions, the
+        loss by the decoder does not count.
     n : int, optional
         Number of images for each candidate. The default is the number of real images, which is best.
     out : path, optional
@@ -118,6 +128,7 @@ def evaluate(
     ------
     TypeError, ValueError
         If the latents do not fit the state, if the images are not images or too few, if `key` is not a key,
+        if `reference` is unknown or asks for reconstructions without `real_latents`,
         if candidates have equal names or latents of another shape, or if the decoder or the features return
         something other than images or features. These errors come before any measurement: two rows are drawn
         from each candidate without ``n_features`` to check their shape. Only a candidate whose shape is right
@@ -132,11 +143,17 @@ def evaluate(
         check_images("train_images", train_images, real_images.shape[1:], least=n)
     if real_latents is not None:
         real_latents = _check_real_latents(state, real_latents, len(real_images))
+    if reference not in ("images", "reconstructions"):
+        raise ValueError(f"reference: expected images or reconstructions; got {reference!r}")
+    if reference == "reconstructions" and real_latents is None:
+        raise ValueError("real_latents: expected latents of the real images, to reconstruct them; got None")
     full = isinstance(candidates, str) and candidates == "full"
     folder = None if out is None else Path(out) / "cache"
     chosen = _choose(candidates, latents, state, folder, shapes)
     decoder = ImageDecoder(decode, pixel_range, real_images.shape[1:])
-    measurer = _Measurer(latents, decoder, real_images, features, train_images, real_latents, n, key)
+    measurer = _Measurer(
+        latents, decoder, real_images, features, train_images, real_latents, reference, n, key
+    )
     cache = ResultCache(folder, measurer.inputs())
     for candidate in chosen:
         if cache.read(candidate.cache_key) is None:
@@ -189,6 +206,7 @@ def evaluate(
         getattr(features, "note", _NOTE),
         bool(getattr(features, "comparable", False)),
         reconstructions,
+        reference,
     )
 
 
@@ -328,7 +346,7 @@ class _Measurer:
 
     Attributes
     ----------
-    latents, decode, real_images, features, train_images, real_latents, n, key
+    latents, decode, real_images, features, train_images, real_latents, reference, n, key
         Checked arguments of :func:`evaluate`.
     """
 
@@ -338,6 +356,7 @@ class _Measurer:
     features: Callable[[np.ndarray], ArrayLike]
     train_images: np.ndarray | None
     real_latents: np.ndarray | None
+    reference: str
     n: int
     key: jax.Array
 
@@ -374,7 +393,7 @@ class _Measurer:
     def floor(self, cache: ResultCache) -> Result | None:
         """Measure training images like generated ones."""
         images = self.train_images
-        if images is None:
+        if images is None or self.reference == "reconstructions":
             return None
 
         def measure() -> tuple[Measurements, np.ndarray]:
@@ -386,7 +405,7 @@ class _Measurer:
 
     def reconstructions(self, cache: ResultCache) -> Result | None:
         """Measure the reconstructions of the real images."""
-        if self.real_latents is None or self.train_images is None:
+        if self.real_latents is None or self.train_images is None or self.reference == "reconstructions":
             return None  # without the floor they have no meaning
         measured = cache.get(_UNSEEN_RECONSTRUCTIONS.name, lambda: self._measure(self._reconstructed))
         return Result(_UNSEEN_RECONSTRUCTIONS, None, None, *measured)
@@ -418,7 +437,9 @@ class _Measurer:
 
     @cached_property
     def _real(self) -> np.ndarray:
-        return self._features_of(self.real_images)
+        """Features that those of draws are compared with."""
+        of_images = self.reference == "images"
+        return self._features_of(self.real_images) if of_images else self._of_reconstructed
 
     @cached_property
     def _manifold(self) -> metrics.RealManifold:
@@ -441,10 +462,16 @@ class _Measurer:
         return self._decoded(self.real_latents)
 
     @cached_property
+    def _of_reconstructed(self) -> np.ndarray:
+        return self._features_of(self._reconstructed)
+
+    @cached_property
     def _copy_detector(self) -> metrics.CopyDetector | None:
-        """Detector by training images and reconstructions of the unseen ones."""
-        if self.train_images is None or self.real_latents is None:
+        """Detector by reconstructions of training images and of unseen ones: draws are decoded too."""
+        if self.real_latents is None:
             return None
-        return metrics.CopyDetector(
-            self._features_of(self.train_images), self._features_of(self._reconstructed)
-        )
+        known = [
+            self._features_of(self._decoded(self.latents[rows]))
+            for rows in row_slices(len(self.latents), _DECODED_ROWS)
+        ]
+        return metrics.CopyDetector(np.concatenate(known), self._of_reconstructed)

@@ -2,14 +2,14 @@
 
 import math
 
-from ellipsoid.evaluation.recommend import choose_result
+from ellipsoid.evaluation.recommend import choose_result, is_unlike
 from ellipsoid.evaluation.results import Evaluation
 
 # In these feature spaces a blur of 1 pixel moves the Fréchet distance by less than two standard errors
 # (benchmarks/results.md).
 _BLIND_TO_BLUR = ("pixels", "network")
 _DECODER = "train longer, or with more filters or latents"
-_SAMPLER = "draw from a mixture, or at another level"
+_SAMPLER = "draw from a mixture or a flow, or at another level"
 
 
 def limit(evaluation: Evaluation) -> str | None:
@@ -47,6 +47,12 @@ def limit(evaluation: Evaluation) -> str | None:
     chosen = choose_result(evaluation.results)[0]
     decoder, draws, real = (result.measurements.frechet for result in (reconstructions, chosen, floor))
     lost = draws.value - real.value
+    if is_unlike(reconstructions):
+        return (
+            "These features tell every decoded image from a real one: even the reconstructions of the unseen "
+            f"images lie apart from these, at a Fréchet distance of {decoder}. So the decoder is the limit: "
+            f"{_DECODER}. The reference 'reconstructions' tells which draws are better."
+        )
     told = (
         f"The Fréchet distance of unseen images is {decoder} to their reconstructions, {draws} to draws of "
         f"{chosen.name}, and {real} to training images."

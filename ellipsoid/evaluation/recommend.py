@@ -287,8 +287,8 @@ def _reason(evaluation: Evaluation, goal: str, chosen: Result, n_equal: int, n_o
         *_limits(evaluation),
         f"The best of {n_ours} candidates is {chosen.name}, with {_precision_and_recall(chosen)}.",
         f"{merit}; recall counts {weight} precision.",
-        f"Each candidate was measured with {evaluation.n:,} images against {evaluation.n_real:,} unseen "
-        f"ones, in the feature space {evaluation.features!r}.",
+        f"Each candidate was measured with {evaluation.n:,} images against {evaluation.compared_with}, in "
+        f"the feature space {evaluation.features!r}.",
     ]
     others = [f"{name} {_precision_and_recall(result)}" for name, result in _compared(evaluation)]
     if others:
@@ -308,7 +308,7 @@ def _compared(evaluation: Evaluation) -> list[tuple[str, Result]]:
 
 def _limits(evaluation: Evaluation) -> list[str]:
     """Describe the common limit of all candidates: the images, or the decoder, or none."""
-    unlike = {result.family: result for _, result in _compared(evaluation) if _is_unlike(result)}
+    unlike = {result.family: result for _, result in _compared(evaluation) if is_unlike(result)}
     if (result := unlike.get(TRAINING_IMAGES)) is not None:
         return [
             f"The images are the limit: training images themselves have {_precision_and_recall(result)} "
@@ -318,12 +318,12 @@ def _limits(evaluation: Evaluation) -> list[str]:
         return [
             "The decoder is the limit: reconstructed training images themselves have only "
             f"{_precision_and_recall(result)}. No way to draw can improve on that; train a better "
-            "autoencoder first."
+            "autoencoder first, or compare draws with reconstructions (reference)."
         ]
     return []
 
 
-def _is_unlike(result: Result) -> bool:
+def is_unlike(result: Result) -> bool:
     """Whether hardly any of these images lie among the unseen ones, or the reverse."""
     return min(result.measurements.precision.value, result.measurements.recall.value) < _NEXT_TO_NONE
 

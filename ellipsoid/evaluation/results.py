@@ -152,6 +152,9 @@ class Evaluation:
         Reconstructions of the unseen images against these images: the loss by the decoder alone. Precision
         and recall say little here, since each reconstruction is close to its own image. It is None without
         training images, or without latents of the unseen images.
+    reference : {"images", "reconstructions"}
+        What draws were compared with: the unseen images, or their reconstructions. The floor and
+        `reconstructions` are None with the latter.
     """
 
     results: tuple[Result, ...]
@@ -163,16 +166,23 @@ class Evaluation:
     note: str
     comparable: bool
     reconstructions: Result | None = None
+    reference: str = "images"
 
     @property
     def all_results(self) -> tuple[Result, ...]:
         """Results of all candidates, and the floor if there is one: the rows of a table."""
         return self.results if self.floor is None else (*self.results, self.floor)
 
+    @property
+    def compared_with(self) -> str:
+        """Images that draws were compared with, in words after "images against"."""
+        unseen = f"{self.n_real:,} unseen ones"
+        return unseen if self.reference == "images" else f"reconstructions of {unseen}"
+
     def __repr__(self) -> str:
         lines = [
             f"Evaluation of {len(self.results)} candidates in the features {self.features!r}",
-            f"  images: {self.n:,} generated for each candidate, against {self.n_real:,} unseen ones",
+            f"  images: {self.n:,} generated for each candidate, against {self.compared_with}",
         ]
         shown = {"floor": self.floor}
         if self.results:

@@ -158,6 +158,7 @@ def evaluate_run(
         real_latents=None if autoencoder.encoder is None else encode_images(autoencoder, data.unseen),
         candidates="quick" if config.quick else "full",
         shapes=folder.read_shapes().values(),
+        reference=config.reference,
         out=folder.evaluation,
         progress=progress,
     )
@@ -197,12 +198,14 @@ def _fitted_state(folder: RunFolder, trained: Run) -> PCAState:
 
 
 def _check_judge(trained: Run, config: EvaluateConfig) -> None:
-    """Refuse the network whose opinion the autoencoder was trained for."""
+    """Refuse the network whose opinion the autoencoder was trained for, and missing reconstructions."""
     if config.features == "efficientnet" and trained.training is not None and trained.training.perceptual:
         raise ValueError(
             "features: expected features that training did not use; got efficientnet, in which the run's "
             f"perceptual loss (perceptual {trained.training.perceptual:g}) was computed"
         )
+    if config.reference == "reconstructions" and trained.autoencoder.encoder is None:
+        raise ValueError("reference: expected images; got reconstructions, and the run has no encoder")
 
 
 # --- images ------------------------------------------------------------------------------------------

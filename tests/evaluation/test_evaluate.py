@@ -19,6 +19,7 @@ from ellipsoid.evaluation import (
     Recipe,
     baseline_candidates,
     baselines,
+    limit,
 )
 from ellipsoid.evaluation.candidates import candidates_of_mixture, region_candidate, spreads_of
 from ellipsoid.evaluation.evaluate import best_family, coarse_spreads, promising_families
@@ -54,6 +55,44 @@ def test_copies_are_noticed_and_draws_are_none(toy, evaluation):
     assert measured["normal, spread 0.95"].copies_p_value > 1e-3
     alone = toy.evaluate([toy.counted()[0]], real_latents=None).results[0].measurements
     assert alone.copies is alone.copies_p_value is None
+
+
+def bright(toy):
+    """Make a decoder whose images lie apart from all real ones."""
+    return lambda z: (toy.decode(z) // 4 + 192).astype(np.uint8)
+
+
+def test_copies_are_told_by_a_decoder_that_loses_much(toy):
+    """Reconstructions of training images lie near each other, and not near the images."""
+    copies = [c for c in baseline_candidates(toy.latents, (), slow=False) if c.name == RECONSTRUCTIONS.name]
+    draws = region_candidate(FAMILIES["normal"], toy.state, 0.95)
+    known, new = toy.evaluate([*copies, draws], decode=bright(toy), train_images=None).results
+    assert known.measurements.copies.value == 1
+    assert new.measurements.copies_p_value > 1e-3
+
+
+def test_the_loss_by_the_decoder_does_not_count_against_reconstructions(toy):
+    draws = region_candidate(FAMILIES["normal"], toy.state, 0.95)
+    against_images = toy.evaluate([draws], decode=bright(toy))
+    assert against_images.results[0].measurements.precision.value == 0
+    assert "reference 'reconstructions' tells" in limit(against_images)
+    against_both = toy.evaluate([draws], decode=bright(toy), reference="reconstructions")
+    assert against_both.floor is against_both.reconstructions is limit(against_both) is None
+    assert "against reconstructions of 150 unseen ones" in repr(against_both)
+    # A decoder without a loss gives nearly the same; this one also rounds to 64 levels.
+    measured, lossless = (e.results[0].measurements for e in (against_both, toy.evaluate([draws])))
+    for name in ("precision", "recall", "coverage"):
+        value, error = getattr(lossless, name)
+        assert getattr(measured, name).value == pytest.approx(value, abs=2 * error)
+
+
+def test_reconstructions_need_latents(toy):
+    candidate, calls = toy.counted()
+    with pytest.raises(ValueError, match="real_latents: expected latents of the real images"):
+        toy.evaluate([candidate], reference="reconstructions", real_latents=None)
+    with pytest.raises(ValueError, match="reference: expected images or reconstructions; got 'latents'"):
+        toy.evaluate([candidate], reference="latents")
+    assert calls == []
 
 
 def test_a_space_of_its_own_name(toy):

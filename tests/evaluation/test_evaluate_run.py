@@ -1,6 +1,7 @@
 """The images that a run is evaluated with, and the use of the result."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -214,6 +215,16 @@ def test_the_network_of_a_perceptual_loss_is_no_judge(run_copy):
     run = changed(run_copy, training=training | {"perceptual": 0.05})
     with pytest.raises(ValueError, match=r"features: .* did not use; got efficientnet, .*perceptual 0\.05"):
         evaluate_run(run, replace(PIXELS, features="efficientnet"))
+
+
+def test_reconstructions_need_an_encoder(run_copy, judged, monkeypatch):
+    config = replace(PIXELS, reference="reconstructions")
+    assert judged(run_copy, config)["reference"] == "reconstructions"
+    run = load_run(run_copy)
+    decoder = SimpleNamespace(encoder=None, config=run.autoencoder.config)
+    monkeypatch.setattr("ellipsoid.evaluation.runs.load_run", lambda path: replace(run, autoencoder=decoder))
+    with pytest.raises(ValueError, match=r"reference: expected images; got reconstructions, .* no encoder"):
+        evaluate_run(run_copy, config)
 
 
 def test_other_things_that_are_missing(run_copy, tmp_path):
