@@ -244,7 +244,6 @@ class Run(NamedTuple):
     """Latents of a run and of images that it has not seen, a decoder, and features to judge by."""
 
     latents: np.ndarray
-    known: np.ndarray
     unseen_latents: np.ndarray
     unseen: np.ndarray
     decode: Callable[[np.ndarray], np.ndarray]
@@ -286,10 +285,8 @@ def load_run(name, options):
     if flipped:
         mirrored = known[:, :, ::-1]
         latents = np.concatenate([latents, encode_images(autoencoder, mirrored, progress=False)])
-        known = np.concatenate([known, mirrored])
     return Run(
         latents,
-        known,
         encode_images(autoencoder, unseen, progress=False),
         unseen,
         lambda z: decode_latents(autoencoder, z, progress=False),
@@ -360,8 +357,8 @@ class ImageJudge(NamedTuple):
     @classmethod
     def of(cls, run, features):
         """Make the judge of a run."""
-        reconstructed = features(run.decode(run.unseen_latents))
-        detector = el.metrics.CopyDetector(features(run.known), reconstructed)
+        known, unseen = (features(run.decode(z)) for z in (run.latents, run.unseen_latents))
+        detector = el.metrics.CopyDetector(known, unseen)
         return cls(features, np.asarray(features(run.unseen)), detector)
 
     def figures(self, decoded):

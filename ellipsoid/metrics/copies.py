@@ -181,8 +181,8 @@ def copy_test(
     the draws as independent. But draws that crowd in one place have the same neighbours: a distribution as
     narrow as a point is suspected without reason one time in ``1 / quantile``.
 
-    Decoded images are smoother than photographs. To compare unseen images with decoded ones, give the
-    reconstructions of the unseen images.
+    Decoded images are smoother than photographs, and some features see little else. For decoded draws, give
+    the reconstructions of the training images and of the unseen images.
 
     Parameters
     ----------
