@@ -254,29 +254,20 @@ def load_run(name, options):
     """Run of `quality.py`, or of the demonstration; trained if it is not there."""
     import quality
 
-    from ellipsoid.demo import DemoConfig, run_demo
     from ellipsoid.models import procedural_faces
     from ellipsoid.models.autoencoder import decode_latents, encode_images
     from ellipsoid.models.features import feature_space
-    from ellipsoid.runs import RunFolder, drawn_faces
-    from ellipsoid.runs import load_run as read_run
+    from ellipsoid.runs import RunFolder
 
     out = options.out / name
-    if name == "demo":
-        config = DemoConfig.small()
-        if not RunFolder(out).flow.exists():
-            run_demo(out, config)
-        size = config.autoencoder.image_size
-        known = drawn_faces(config.n_images, size, config.seed)
-        unseen = procedural_faces(quality.MOST_IMAGES, size, key=el.key(77)).images
-        autoencoder, flipped = read_run(out).autoencoder, False
-    else:
-        known, unseen = quality.load_images(Path(options.latents), name)
-        autoencoder = quality.trained(name, known, unseen, out)
-        flipped = bool(quality.CONFIGS[name][1].horizontal_flip)
-        if len(unseen) > quality.MOST_IMAGES:
-            chosen = np.random.default_rng(0).permutation(len(unseen))[: quality.MOST_IMAGES]
-            unseen = unseen[np.sort(chosen)]
+    known, unseen = quality.load_images(Path(options.latents or "."), name)
+    autoencoder = quality.trained(name, known, unseen, out)
+    flipped = name in quality.CONFIGS and bool(quality.CONFIGS[name][1].horizontal_flip)
+    if name == "demo":  # more of them cost nothing
+        unseen = procedural_faces(quality.MOST_IMAGES, known.shape[1], key=el.key(77)).images
+    elif len(unseen) > quality.MOST_IMAGES:
+        chosen = np.random.default_rng(0).permutation(len(unseen))[: quality.MOST_IMAGES]
+        unseen = unseen[np.sort(chosen)]
     spaces = {
         space: feature_space(space, images=known, path=out / "features.npz", horizontal_flip=flipped)
         for space in options.features
