@@ -9,6 +9,7 @@ from ellipsoid.evaluation.results import Evaluation
 # (benchmarks/results.md).
 _BLIND_TO_BLUR = ("pixels", "network")
 _DECODER = "train longer, or with more filters or latents"
+_DRAWS_ALONE = "The reference 'reconstructions' tells which draws are better."
 _SAMPLER = "draw from a mixture or a flow, or at another level"
 
 
@@ -51,7 +52,7 @@ def limit(evaluation: Evaluation) -> str | None:
         return (
             "These features tell every decoded image from a real one: even the reconstructions of the unseen "
             f"images lie apart from these, at a Fréchet distance of {decoder}. So the decoder is the limit: "
-            f"{_DECODER}. The reference 'reconstructions' tells which draws are better."
+            f"{_DECODER}. {_DRAWS_ALONE}"
         )
     told = (
         f"The Fréchet distance of unseen images is {decoder} to their reconstructions, {draws} to draws of "
@@ -69,7 +70,7 @@ def limit(evaluation: Evaluation) -> str | None:
     if abs(balance) < 2 * error:
         words += f", so both count: {_DECODER}, and {_SAMPLER}."
     elif balance > 0:
-        words += f", so the decoder is the limit: {_DECODER}."
+        words += f", so the decoder is the limit: {_DECODER}. {_DRAWS_ALONE}"
     else:
         words += f", so the way to draw is the limit: {_SAMPLER}."
     return words + _caution(evaluation.features)
