@@ -17,16 +17,21 @@ class EvaluateConfig:
     images: str | None = None
     """Training images: any source that `ellipsoid train` takes. By default the images that the run
     records."""
-    features: Literal["network", "pixels", "latents", "efficientnet", "inception"] = "network"
+    features: Literal["network", "pixels", "latents", "efficientnet", "inception", "dinov2", "clip"] = (
+        "network"
+    )
     """Features that images are compared by: those of a small network that is trained on the training images;
     principal components of the pixels; the run's own latents; those of EfficientNet-Lite0, if the extra
-    "judges" is installed; or those of Inception, if torch-fidelity is installed."""
+    "judges" is installed; those of Inception, if torch-fidelity is installed; or those of DINOv2 or CLIP, if
+    the extra "judges" is installed. The last three need --weights."""
     reference: Literal["images", "reconstructions"] = "images"
     """Images that draws are compared with: the unseen images, or their reconstructions by the autoencoder, so
-    that the loss by the decoder does not count. EfficientNet and Inception tell every decoded image from a
-    real one: with them, only reconstructions can tell which draws are better."""
+    that the loss by the decoder does not count. Networks that were trained on photographs tell every decoded
+    image from a real one: with EfficientNet, Inception, DINOv2 or CLIP, only reconstructions can tell which
+    draws are better."""
     weights: Path | None = None
-    """File with Inception's weights, as torch-fidelity publishes it."""
+    """File with the weights of Inception, as torch-fidelity publishes it, or of DINOv2 or CLIP, as Hugging
+    Face publishes it (model.safetensors)."""
     download: bool = False
     """Permission to download Inception's weights (91 MB) if --weights is not given."""
     n: int | None = None

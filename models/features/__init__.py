@@ -15,4 +15,7 @@ from ellipsoid.models.features.network import NetworkFeatures as NetworkFeatures
 from ellipsoid.models.features.network import train_network as train_network
 from ellipsoid.models.features.pixels import PixelFeatures as PixelFeatures
 from ellipsoid.models.features.pixels import pixel_features as pixel_features
+from ellipsoid.models.features.pretrained import PretrainedFeatures as PretrainedFeatures
+from ellipsoid.models.features.pretrained import clip_features as clip_features
+from ellipsoid.models.features.pretrained import dinov2_features as dinov2_features
 from ellipsoid.models.features.space import FeatureSpace as FeatureSpace

@@ -10,14 +10,15 @@ import numpy as np
 from ellipsoid.models.autoencoder import ImageAutoencoder
 from ellipsoid.models.features.efficientnet import efficientnet_features
 from ellipsoid.models.features.faces import face_features
-from ellipsoid.models.features.inception import inception_features
+from ellipsoid.models.features.inception import Resize, inception_features
 from ellipsoid.models.features.latents import latent_features
 from ellipsoid.models.features.learning import FeatureNetworkConfig
 from ellipsoid.models.features.network import NetworkFeatures, train_network
 from ellipsoid.models.features.pixels import pixel_features
+from ellipsoid.models.features.pretrained import clip_features, dinov2_features
 from ellipsoid.models.features.space import FeatureSpace
 
-FeatureName = Literal["pixels", "latents", "network", "efficientnet", "faces", "inception"]
+FeatureName = Literal["pixels", "latents", "network", "efficientnet", "faces", "inception", "dinov2", "clip"]
 
 T = TypeVar("T")
 
@@ -32,20 +33,24 @@ def feature_space(
     horizontal_flip: bool = False,
     weights: str | os.PathLike[str] | None = None,
     download: bool = False,
+    resize: Resize = "original",
     progress: bool = True,
 ) -> FeatureSpace:
     """Make a feature space by its name.
 
     Parameters
     ----------
-    name : {"pixels", "latents", "network", "efficientnet", "faces", "inception"}
+    name : {"pixels", "latents", "network", "efficientnet", "faces", "inception", "dinov2", "clip"}
     images : (n, height, width, channels) uint8 array, optional
         Training images: needed for "pixels", and for "network" to be trained on.
     labels, path, horizontal_flip
         Options of "network": see `train_network`. A network in `path` needs no images.
     autoencoder : Autoencoder or ImportedAutoencoder, optional
         Autoencoder whose latents are the features: needed for "latents".
-    weights, download
+    weights : path, optional
+        File with the weights of "inception", "dinov2" or "clip": see `inception_features`, `dinov2_features`
+        and `clip_features`.
+    download, resize
         Options of "inception": see `inception_features`.
     progress : bool
         Show a progress bar while a network is trained.
@@ -57,10 +62,10 @@ def feature_space(
     ValueError
         If the name is unknown, what this space is made from is missing, or the space can't be made from it.
     FileNotFoundError
-        If there is no file of Inception's weights at the path given.
+        If there is no file of weights at the path given.
     ImportError
-        If "inception" lacks torch-fidelity, "faces" lacks dlib, or "efficientnet" or "faces" lacks the
-        package with its weights.
+        If "inception" lacks torch-fidelity, "dinov2" or "clip" lacks safetensors, "faces" lacks dlib, or
+        "efficientnet" or "faces" lacks the package with its weights.
 
     Examples
     --------
@@ -84,10 +89,14 @@ def feature_space(
         "network": network,
         "efficientnet": efficientnet_features,
         "faces": face_features,
-        "inception": lambda: inception_features(weights, download=download),
+        "inception": lambda: inception_features(weights, download=download, resize=resize),
+        "dinov2": lambda: dinov2_features(weights),
+        "clip": lambda: clip_features(weights),
     }
     if name not in makers:
         raise ValueError(f"name: expected one of {', '.join(makers)}; got {name!r}")
+    if resize != "original" and name != "inception":
+        raise ValueError(f"resize: expected original for {name}, which has one way to resize; got {resize}")
     return makers[name]()
 
 

@@ -22,7 +22,7 @@ class FeatureSpace(Protocol):
 
     @property
     def comparable(self) -> bool:
-        """Whether its Fréchet distances can be compared with published FID figures."""
+        """Whether figures in these features can be compared with published ones."""
         ...
 
     @property

@@ -102,7 +102,8 @@ def test_feature_space_by_name(images, autoencoder, network, tmp_path):
     [
         (
             {"name": "vgg"},
-            "name: expected one of pixels, latents, network, efficientnet, faces, inception; got 'vgg'",
+            "name: expected one of pixels, latents, network, efficientnet, faces, inception, dinov2, clip; "
+            "got 'vgg'",
         ),
         ({"name": "pixels"}, "images: expected what the pixels features are made from; got None"),
         ({"name": "network"}, "images: expected what the network features are made from; got None"),
