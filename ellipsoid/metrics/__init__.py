@@ -31,6 +31,8 @@ from ellipsoid.metrics.manifold import PrecisionRecall as PrecisionRecall
 from ellipsoid.metrics.manifold import RealManifold as RealManifold
 from ellipsoid.metrics.manifold import density_coverage as density_coverage
 from ellipsoid.metrics.manifold import precision_recall as precision_recall
+from ellipsoid.metrics.published import PublishedFigures as PublishedFigures
+from ellipsoid.metrics.published import published_figures as published_figures
 from ellipsoid.metrics.realism import realism as realism
 from ellipsoid.metrics.sliced import sliced_wasserstein as sliced_wasserstein
 from ellipsoid.metrics.vendi import vendi_score as vendi_score
