@@ -21,6 +21,29 @@ _CONVERSIONS = {
 _CONVERSIONS[".pickle"] = _CONVERSIONS[".pkl"]
 
 
+def check_data(name: str, path: Path) -> None:
+    """Check that a source of data exists and is no run folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it does not exist.
+    ValueError
+        If it is a run folder.
+    """
+    from ellipsoid.runs import RunFolder
+
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{name}: expected a file or folder of data; got {path}, which does not exist"
+        )
+    if RunFolder(path).config.exists():
+        raise ValueError(
+            f"{name}: expected a file or folder of data; got {path}, a run folder: give its images, "
+            f"or its {RunFolder(path).latents.name}"
+        )
+
+
 def read_array(name: str, path: Path, array: str | None = None) -> np.ndarray:
     """Read an array from a .npy, .npz, .csv or .parquet file. Nothing is ever unpickled.
 

@@ -58,11 +58,10 @@ class Copies:
 
     def run(self) -> int:
         """Test, write the page, and give the exit status."""
-        from ellipsoid.cli.arrays import read_array
+        from ellipsoid.cli.arrays import check_data, read_array
         from ellipsoid.metrics import copy_report
         from ellipsoid.outputs import check_output
         from ellipsoid.report import write_copy_page
-        from ellipsoid.runs import RunFolder
 
         sources = {"generated": self.generated, "train": self.train, "unseen": self.unseen}
         check_output(
@@ -74,15 +73,7 @@ class Copies:
             force=self.force,
         )
         for name, path in sources.items():
-            if not path.exists():
-                raise FileNotFoundError(
-                    f"{name}: expected a file or folder of data; got {path}, which does not exist"
-                )
-            if RunFolder(path).config.exists():
-                raise ValueError(
-                    f"{name}: expected a file or folder of data; got {path}, a run folder: give its images, "
-                    f"or its {RunFolder(path).latents.name}"
-                )
+            check_data(name, path)
         columns = _common_columns(sources)
         data = self._images(sources) or {name: read_array(name, path) for name, path in sources.items()}
         if data["train"].ndim == 4:

@@ -31,6 +31,7 @@ _COMMANDS = {
     "report": ("report", "Report"),
     "evaluate": ("evaluate", "Evaluate"),
     "copies": ("copies", "Copies"),
+    "fid": ("fid", "Fid"),
     "explore": ("explore", "Explore"),
 }
 
