@@ -103,7 +103,7 @@ def published_figures(
             f"{len(generated):,} and {len(real):,}."
         )
     if not comparable:
-        caveats.append(f"{chosen.title} is published in the features of another network than this one.")
+        caveats.append(f"These features are not those that {chosen.title} is published in.")
     return PublishedFigures(chosen.compute(generated, real, progress), tuple(caveats))
 
 

@@ -128,6 +128,8 @@ def inception_features(
     if weights is None:
         torch.hub.load_state_dict_from_url(v3.URL_INCEPTION_V3, check_hash=True, weights_only=True)
         weights = Path(torch.hub.get_dir(), "checkpoints", url.name)
+    if not Path(weights).is_file():
+        raise FileNotFoundError(f"weights: expected the file {url.name}; got {weights}, no such file")
     content = Path(weights).read_bytes()
     try:
         arrays = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")

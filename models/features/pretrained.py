@@ -139,8 +139,8 @@ _CLIP = _Kind(
 _NORMS = ("before", "after", "norm1", "norm2")
 _LAYERS = ("query", "key", "value", "out", "widen", "narrow")
 
-# FD-DINOv2 is published with positions at a scale of 16.1 / 37, a slip of the network's own code that later
-# code kept. Transformers takes 16 / 37.
+# The network's own code, with which FD-DINOv2 is published, interpolates positions at a scale of 16.1 / 37
+# instead of 16 / 37. Transformers has dropped this.
 _OFFSET = 0.1
 
 
@@ -150,8 +150,8 @@ class PretrainedFeatures:
 
     Attributes
     ----------
-    kind : tuple
-        Constants of the network.
+    kind : object
+        Constants of the network, and names in its file.
     sizes : tuple of int
         Width, blocks, patch, tokens and features of the network.
     network : dict
@@ -300,13 +300,15 @@ def _checked(kind: _Kind, shapes: dict[str, tuple[int, ...]]) -> _Sizes:
     wanted = dict(_shapes(kind, sizes, hidden))
     _refuse("without", [name for name in wanted if name not in shapes])
     _refuse("with", [name for name in shapes if name not in wanted and name != kind.ignored])
-    # The first axis of some arrays, of length 1, is of no consequence.
-    _refuse(
-        "with another shape of",
-        [name for name, shape in wanted.items() if shapes[name][-len(shape) :] != shape],
-    )
-    grid = math.isqrt(sizes.n_tokens - 1)
-    if width % HEAD or grid**2 + 1 != sizes.n_tokens or (kind.side or 0) % sizes.patch:
+    # Some arrays have further axes of length 1 in front.
+    misshapen = [
+        name
+        for name, shape in wanted.items()
+        if shapes[name] != (1,) * (len(shapes[name]) - len(shape)) + shape
+    ]
+    _refuse("with another shape of", misshapen)
+    is_square = min(sizes) > 0 and math.isqrt(sizes.n_tokens - 1) ** 2 == sizes.n_tokens - 1
+    if not is_square or width % HEAD or (kind.side or 0) % sizes.patch:
         raise ValueError(f"a network of other sizes: {sizes}")
     return sizes
 
@@ -321,10 +323,10 @@ def _shapes(kind: _Kind, sizes: _Sizes, hidden: int) -> Iterable[tuple[str, tupl
         "widen": (hidden, width),
         "narrow": (width, hidden),
     }
-    blocks = {
+    blocks = [
         (ours, f"{kind.block}{i}.{name}") for i in range(sizes.depth) for ours, name in kind.blocks.items()
-    }
-    for ours, name in [*kind.arrays.items(), *sorted(blocks)]:
+    ]
+    for ours, name in [*kind.arrays.items(), *blocks]:
         if ours in _LAYERS:
             shape = own.get(ours, (width, width))
             yield from ((f"{name}.weight", shape), (f"{name}.bias", shape[:1]))
@@ -344,7 +346,7 @@ def _network(kind: _Kind, sizes: _Sizes, read: Callable[[str], np.ndarray]) -> d
     """Read the arrays in the form that `class_token` takes."""
 
     def array(name: str) -> np.ndarray:
-        values = read(name).astype(np.float32)
+        values = np.asarray(read(name), np.float32)
         return values.T if values.ndim == 2 else values.reshape(1, 1, -1)
 
     def own(ours: str, name: str, get: Callable[[str], np.ndarray]) -> Any:
@@ -356,11 +358,11 @@ def _network(kind: _Kind, sizes: _Sizes, read: Callable[[str], np.ndarray]) -> d
         return np.stack([array(f"{kind.block}{i}.{name}") for i in range(sizes.depth)])
 
     arrays = dict(kind.arrays)
-    positions = read(arrays.pop("positions")).astype(np.float32).reshape(sizes.n_tokens, sizes.width)
-    patches = read(arrays.pop("patches")).astype(np.float32).transpose(2, 3, 1, 0)
+    positions = read(arrays.pop("positions")).reshape(sizes.n_tokens, sizes.width)
+    patches = read(arrays.pop("patches")).transpose(2, 3, 1, 0)
     return {
-        "patches": jnp.asarray(patches),
-        "positions": jnp.asarray(_placed(kind, sizes, positions)[None]),
+        "patches": jnp.asarray(patches, jnp.float32),
+        "positions": jnp.asarray(_placed(kind, sizes, positions)[None], jnp.float32),
         "blocks": {ours: own(ours, name, stacked) for ours, name in kind.blocks.items()},
         **{ours: own(ours, name, array) for ours, name in arrays.items()},
     }
@@ -373,4 +375,4 @@ def _placed(kind: _Kind, sizes: _Sizes, positions: np.ndarray) -> np.ndarray:
     if side == grid:
         return positions
     of_patches = resampled(positions[1:].reshape(grid, grid, -1), side, _OFFSET)
-    return np.concatenate([positions[:1], of_patches.reshape(side**2, -1)]).astype(np.float32)
+    return np.concatenate([positions[:1], of_patches.reshape(side**2, -1)])

@@ -106,7 +106,7 @@ def test_the_clean_resize_is_that_of_clean_fid(images):
 
 
 def test_what_is_refused(weights, tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"weights: expected the file weights-inception-.*, no such"):
         inception_features(tmp_path / "no.pth")
     content = torch.load(weights, weights_only=True)
     content.popitem()

@@ -204,6 +204,9 @@ DAMAGES = {
     "numbers of the types F64": lambda arrays: {
         key: array.astype(np.float64) for key, array in arrays.items()
     },
+    "with another shape of embeddings.cls_token": lambda arrays: (
+        arrays | {"embeddings.cls_token": np.ones((2, 1, WIDTH), np.float32)}
+    ),
     "a network of other sizes": lambda arrays: (
         arrays | {"embeddings.position_embeddings": np.ones((1, 25, WIDTH), np.float32)}
     ),
