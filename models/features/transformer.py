@@ -1,13 +1,12 @@
 """The vision transformer that DINOv2 and CLIP are: patches, a class token, and blocks of attention.
 
 An image is cut into square patches, each of which a matrix maps to one token (Dosovitskiy et al., 2021). A
-class token is put before them, and every token is added a vector for its position. Each block adds to the
-tokens what they gather from each other (attention), and then what a layer of two matrices makes of each of
-them, both of normed tokens. The features are the class token after the last block.
+class token is put before them, and a vector for its position is added to each token. Each block adds to the
+tokens what they gather from each other (attention), and then what two matrices make of each of them. Both
+start from normed tokens. The features are the class token after the last block.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -19,7 +18,6 @@ from jax import Array, lax
 HEAD = 64
 
 
-@partial(jax.jit, static_argnums=(2, 3))
 def class_token(
     network: dict[str, Any], pixels: Array, activation: Callable[[Array], Array], epsilon: float
 ) -> Array:
@@ -28,10 +26,11 @@ def class_token(
     Parameters
     ----------
     network : dict
-        Float32 arrays, each with as many axes as the tokens `(n, tokens, width)` that it meets: ``patches``
-        (kernel of shape `(patch, patch, 3, width)`), ``class``, ``positions``, ``blocks``, whose arrays have
-        one more axis in front, ``after``, and optionally ``patches_bias``, ``before`` and ``projection``.
-        A norm is a pair of factors and summands, and a layer a pair of a matrix and a bias.
+        Float32 arrays: ``patches`` `(patch, patch, 3, width)`, ``class`` `(1, 1, width)`, ``positions``
+        `(1, tokens, width)`, ``blocks`` and ``after``, and optionally ``patches_bias``, ``before`` and
+        ``projection`` `(width, columns)`. The norms ``before`` and ``after`` are pairs of factors and
+        summands, and the layers within blocks pairs of a matrix and a bias. Vectors have two axes of length 1
+        in front; all arrays of the blocks have one more, for the number of the block.
     pixels : (n, side, side, 3) array
         Normed pixels; the side is a multiple of the patch's.
     activation : callable
@@ -89,8 +88,9 @@ def _attention(*columns: Array) -> Array:
     heads = [x.reshape(n, tokens, -1, HEAD).swapaxes(1, 2).reshape(-1, tokens, HEAD) for x in columns]
     # On a CPU, the weights of one head stay in the cache: jax.nn.dot_product_attention takes four times as
     # long for 577 tokens.
-    one_by_one = partial(lax.map, lambda at_once: head(*at_once))
-    x = lax.platform_dependent(*heads, cpu=lambda *heads: one_by_one(heads), default=jax.vmap(head))
+    x = lax.platform_dependent(
+        *heads, cpu=lambda *heads: lax.map(lambda at_once: head(*at_once), heads), default=jax.vmap(head)
+    )
     return x.reshape(n, -1, tokens, HEAD).swapaxes(1, 2).reshape(n, tokens, width)
 
 
