@@ -385,7 +385,7 @@ class _Measurer:
                     f"candidates: expected latents of shape {expected} of {candidate.name!r}; "
                     f"got shape {latents.shape}"
                 )
-            return self._measure(self._decoded(latents))
+            return self._measure(self._decoded(latents), self._copy_detector)
 
         measured = cache.get(candidate.cache_key, measure)
         return Result(candidate.family, candidate.spread, candidate.recipe, *measured)
@@ -410,9 +410,12 @@ class _Measurer:
         measured = cache.get(_UNSEEN_RECONSTRUCTIONS.name, lambda: self._measure(self._reconstructed))
         return Result(_UNSEEN_RECONSTRUCTIONS, None, None, *measured)
 
-    def _measure(self, images: np.ndarray) -> tuple[Measurements, np.ndarray]:
+    def _measure(
+        self, images: np.ndarray, detector: metrics.CopyDetector | None = None
+    ) -> tuple[Measurements, np.ndarray]:
+        """Measure images; those that were drawn are tested for copies too."""
         generated = self._features_of(images)
-        copies = None if self._copy_detector is None else self._copy_detector.test(generated)
+        copies = None if detector is None else detector.test(generated)
         measurements = Measurements(
             *self._manifold.compare(generated),
             frechet=metrics.frechet_distance(self._moments, generated),

@@ -45,7 +45,7 @@ class Measurements:
         square, unless they are comparable to published ones.
     copies : Estimate, optional
         Share of images that lie suspiciously close to training images, by :func:`ellipsoid.metrics.copy_test`
-        with reconstructions of unseen images.
+        with reconstructions of training images and of unseen ones. None for images that are not drawn.
     copies_expected, copies_p_value : float, optional
         Share expected without copying, and probability of the measured share or a larger one without copying.
     """
@@ -147,7 +147,7 @@ class Evaluation:
     features, note : str
         Name of the feature space, and a note that belongs to its numbers.
     comparable : bool
-        Whether these Fréchet distances are comparable with published FID figures.
+        Whether these Fréchet distances are comparable with published ones of the same network.
     reconstructions : Result or None
         Reconstructions of the unseen images against these images: the loss by the decoder alone. Precision
         and recall say little here, since each reconstruction is close to its own image. It is None without
