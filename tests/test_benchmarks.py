@@ -1,4 +1,7 @@
-"""The peers of the benchmarks draw the same laws; otherwise their speed would mean nothing."""
+"""The benchmarks measure what they say.
+
+The peers draw the same laws; otherwise their speed would mean nothing.
+"""
 
 import random
 import sys
@@ -10,6 +13,7 @@ from helpers import draw, same_law
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import peers
+import perceptual
 
 K = 8
 slow = pytest.mark.slow
@@ -43,3 +47,18 @@ def test_rounds_keep_all_pair_conditions():
     assert 0.99 < largest_gauge(u) <= 1 + 1e-6
     assert same_law(u, draw("redraw", K, 20_000)) > 1e-3
     assert same_law(u, draw("sequential", K, 20_000)) < 1e-6
+
+
+def test_high_frequencies_are_compared_by_energy_and_correlation():
+    """Fine waves that are a quarter turn apart do not correlate, and a blur keeps a coarse wave."""
+    fine = np.tile([1, 1, -1, -1], 16)
+    quarter, coarse = np.roll(fine, 1), np.cos(2 * np.pi * np.arange(64) / 64)
+
+    def images(row):
+        return np.rint(128 + 40 * row * np.ones((1, 64, 1)))[..., None].astype(np.uint8)
+
+    def compared(row):
+        return perceptual.compared_frequencies(images(row), images(fine))
+
+    assert compared(fine / 2 + coarse) == pytest.approx((1 / 4, 1), rel=0.01)
+    assert compared(fine + quarter) == pytest.approx((2, 1 / np.sqrt(2)), rel=0.02)
