@@ -32,8 +32,8 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import quality
 from flax import nnx
-from quality import CONFIGS
 from scipy.ndimage import gaussian_filter
 
 from ellipsoid import figures, metrics
@@ -71,9 +71,7 @@ Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
 def divided(data: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Give images to train on, and unseen ones."""
     if name == "portraits":
-        with np.load(data / "portrait_faces64.npz") as file:
-            images, is_test = file["images"], file["fold"] == 7
-        return images[~is_test], images[is_test]
+        return quality.load_images(data, name)
     images = load_images(data / "congress_faces128.npz", 64)
     images = images[np.random.default_rng(0).permutation(len(images))]
     return images[UNSEEN_CONGRESS:], images[:UNSEEN_CONGRESS]
@@ -81,8 +79,8 @@ def divided(data: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def configs(name: str) -> tuple[AutoencoderConfig, TrainConfig, FeatureNetworkConfig]:
     """Give the settings of the autoencoder, its first training, and the network that judges."""
-    shape, training = CONFIGS[name]
-    # The network learns 500 congress faces by heart in fewer steps.
+    shape, training = quality.CONFIGS[name]
+    # The congress faces are few.
     steps = 1000 if name == "portraits" else 250
     return replace(shape, image_size=64), training, FeatureNetworkConfig(horizontal_flip=True, steps=steps)
 
