@@ -131,7 +131,7 @@ class TrainConfig:
     """Weight of the mean squared latent in the loss (Ghosh et al. 2020)."""
     perceptual: float = 0.0
     """Weight in the loss of the difference between images and their reconstructions as EfficientNet-Lite0
-    sees them, such as 0.01. Edges become sharper, the squared error grows, and a step takes about four times
+    sees them, such as 0.01. Edges become sharper, the squared error grows, and a step takes about three times
     as long. The option needs the extra "judges". Judge the images in other features than efficientnet
     afterwards."""
     horizontal_flip: bool | None = None
