@@ -19,6 +19,14 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Leave the examples in docstrings to the slow tests, since each compiles programs of its own."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def make_state():
     """Build a PCAState of K components in D dimensions, with a mean and scales of one's choice."""

@@ -108,6 +108,7 @@ def test_pulled_to_the_centre_rows_keep_more_of_the_step():
     assert centre.gauge.max() <= 1 + 1e-6
 
 
+@pytest.mark.slow
 def test_parts_of_a_mixture():
     first, second = (np.asarray(MIXTURE.part(i).mean) for i in range(2))
     across = second - first

@@ -67,6 +67,7 @@ def test_latents_come_back_from_scores(small_flow):
     np.testing.assert_allclose(small_flow.reconstruct(small_flow.project(z)), subspace, rtol=0, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_latents_that_are_not_finite(small_flow, draws):
     z = np.array(draws.latents[:16])
     gauges = np.asarray(el.gauge(small_flow, z, level=3.0))

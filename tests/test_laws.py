@@ -169,6 +169,7 @@ def test_wrong_spikes_of_many_components_are_seen(k):
     assert stats.kstest(np.abs(drawn_spikes("normal", k, 4.0)[1]), cdf).pvalue < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("law", "radius"), [("uniform", 1.0), ("normal", 0.5), ("normal", 4.0)])
 def test_ordinary_components_of_many(law, radius):
     """In the cube all components are independent, and follow one known law."""

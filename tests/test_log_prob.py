@@ -238,6 +238,7 @@ def test_draws_of_a_mixture_on_the_boundary_are_inside(mixture):
     assert not np.all(np.isfinite(el.log_prob(mixture, latents=draws.latents, law="uniform", level=0.005)))
 
 
+@pytest.mark.slow
 def test_a_mixture_refuses_scores_that_may_be_on_other_axes(mixture):
     draws = el.sample(el.key(0), mixture, 9, law="uniform")
     with pytest.raises(

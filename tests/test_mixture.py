@@ -41,7 +41,7 @@ def assert_same(a, b):
     ("law", "region", "verify"),
     [
         pytest.param("redraw", "pairwise", True, marks=pytest.mark.slow),  # two programs of 3 s each
-        ("uniform", "pairwise", True),
+        pytest.param("uniform", "pairwise", True, marks=pytest.mark.slow),
         pytest.param("normal", "ellipsoid", False, marks=pytest.mark.slow),
         ("uniform", "box", True),
     ],

@@ -179,6 +179,7 @@ for axis_type in (AxisType.Explicit, AxisType.Auto):
 """
 
 
+@pytest.mark.slow
 def test_sharded_rows_are_summed_up_by_their_devices():
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}

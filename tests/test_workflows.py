@@ -231,6 +231,7 @@ def test_a_share_is_not_the_whole(state, tmp_path):
     assert 0 <= whole.n_outside <= 40
 
 
+@pytest.mark.slow
 def test_images_are_decoded_latents_of_the_same_decoder(trained_run, tmp_path):
     autoencoder = load_autoencoder(trained_run)
     drawing, options = how_to_draw(trained_run, law="uniform"), {"chunk": 10, "progress": False}

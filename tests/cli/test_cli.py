@@ -180,6 +180,7 @@ def test_labels_on_the_command_line(words, label):
     assert as_label(words) == label
 
 
+@pytest.mark.slow
 def test_draw_from_a_mixture(folder, tmp_path, capsys):
     rng, mixture = np.random.default_rng(0), tmp_path / "mixture.npz"
     attributes = {"Smiling": rng.random(250) < 0.5, "Male": rng.random(250) < 0.5}

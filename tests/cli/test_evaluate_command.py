@@ -46,7 +46,8 @@ def test_everything_lands_in_the_run(run):
     assert content["n"] == content["n_real"] == 50
     assert content["features"] == "pixels"
     found = {row["setting"]: row for row in content["results"]}
-    assert found["training images"]["copies"] == 1
+    assert found["training reconstructions"]["copies"] == 1
+    assert found["training images"]["copies"] is None
     assert (run / "recommendation.json").is_file()
     # The run's own state saw the images that were kept back; the recommended state did not.
     assert load_recommendation(run, "balanced").state.n_samples == 400

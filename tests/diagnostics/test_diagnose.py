@@ -66,6 +66,7 @@ def test_axes_that_are_not_those_of_the_latents_are_said_to_be_so():
     assert "fit it to them" in concerns["dependent"]
 
 
+@pytest.mark.slow
 def test_few_images_and_bad_half_widths_are_concerns():
     few = gaussian(200, 32)
     state = el.fit(few)

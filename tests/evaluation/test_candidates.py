@@ -165,6 +165,7 @@ def test_all_laws_regions_and_baselines_are_compared_by_default(toy):
     assert quick[-1].family == RECONSTRUCTIONS
 
 
+@pytest.mark.slow
 def test_mixtures_are_fitted_once_and_drawn_from(toy, mixtures):
     assert [c.spread for c in mixtures] == list(spreads_of("normal"))  # 10 parts; 600 latents
     first, second = mixtures[0].recipe, mixtures[1].recipe

@@ -100,6 +100,7 @@ def test_squares_in_float32_are_off_by_no_more_than_their_bound(scale):
     assert (off > pairs.errors / 50).any()
 
 
+@pytest.mark.slow
 def test_accelerators_select_the_same_pairs(monkeypatch):
     """JAX selects the pairs by the same lines as NumPy does."""
     queries, references = gaussian(60, 30), gaussian(150, 30, 1)

@@ -71,6 +71,7 @@ def test_factors_are_the_same_at_any_size(impl):
     np.testing.assert_allclose(small.factors, large.factors, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_images_are_the_drawn_factors(faces):
     drawn = draw(faces.factors[:32])
     assert drawn.dtype == np.float32

@@ -68,6 +68,7 @@ def test_the_newest_and_the_best_checkpoint_are_kept(images, tmp_path, monkeypat
     assert not same(newest.autoencoder, autoencoder)
 
 
+@pytest.mark.slow
 def test_the_best_epoch_survives_a_resume(images, tmp_path, monkeypatch):
     losses(monkeypatch, 0.1, 0.3, 0.2, 0.4)
     at_step(monkeypatch, 12, interrupt)

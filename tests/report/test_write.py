@@ -147,6 +147,7 @@ def test_a_state_in_the_folder_is_used(tmp_path):
     assert load_report_inputs(tmp_path).state.n_components == 3
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_found_and_wrote(tmp_path, capsys, monkeypatch, small_latents):
     monkeypatch.setattr(write, "CHAPTERS", (ellipses,))
     np.save(tmp_path / "latents.npy", small_latents)
