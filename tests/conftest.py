@@ -1,3 +1,5 @@
+import fcntl
+import os
 import shutil
 import signal
 
@@ -43,7 +45,26 @@ def make_state():
 
 
 @pytest.fixture(scope="session")
-def trained_run(tmp_path_factory):
+def made_once(tmp_path_factory):
+    """Give the path of something that the first test process in need of it makes, and the others wait for."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # that of all processes
+
+    def path_of(name, make):
+        path = folder / name
+        with open(f"{path}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                make(folder / f"new-{name}")
+                (folder / f"new-{name}").rename(path)
+        return path
+
+    return path_of
+
+
+@pytest.fixture(scope="session")
+def trained_run(made_once):
     """Run that the command line has trained on a folder of 250 drawn faces, beside it; to be read only."""
     from PIL import Image
 
@@ -51,15 +72,20 @@ def trained_run(tmp_path_factory):
     from ellipsoid.models import procedural_faces
     from ellipsoid.random import key
 
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "images").mkdir()
-    for i, image in enumerate(procedural_faces(250, 16, key=key(0)).images):
-        Image.fromarray(image).save(folder / "images" / f"{i:03d}.png")
-    command = ["train", str(folder / "images"), "--out", str(folder / "run")]
-    command += ["--image-size", "16", "--filters", "4", "8", "--latent-dim", "8", "--horizontal-flip", "True"]
-    command += ["--steps", "24", "--batch-size", "64", "--validation-fraction", "0.2"]
-    assert main(command) == 0
-    return folder / "run"
+    def make_images(folder):
+        folder.mkdir()
+        for i, image in enumerate(procedural_faces(250, 16, key=key(0)).images):
+            Image.fromarray(image).save(folder / f"{i:03d}.png")
+
+    images = made_once("images", make_images)  # the run records where they are
+
+    def make_run(folder):
+        command = ["train", str(images), "--out", str(folder)]
+        command += ["--image-size", "16", "--filters", "4", "8", "--latent-dim", "8"]
+        command += ["--horizontal-flip", "True", "--steps", "24", "--batch-size", "64"]
+        assert main([*command, "--validation-fraction", "0.2"]) == 0
+
+    return made_once("run", make_run)
 
 
 @pytest.fixture
@@ -70,7 +96,11 @@ def run_copy(trained_run, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def small_flow():
+def small_flow(made_once):
     """Flow of two labelled clusters, 3 components of 4 dimensions; it is fitted once, which takes seconds."""
-    latents, labels = two_clusters(2000)
-    return el.fit_flow(latents, 3, labels=labels, **SMALL_FLOW)
+
+    def make(path):
+        latents, labels = two_clusters(2000)
+        el.fit_flow(latents, 3, labels=labels, **SMALL_FLOW).save(path)
+
+    return el.load(made_once("flow.npz", make))

@@ -97,8 +97,8 @@ def test_wrong_shapes_and_masked_values_are_refused(small_flow):
 @pytest.mark.parametrize(
     ("law", "region"),
     [
-        ("redraw", "pairwise"),
-        pytest.param("uniform", "pairwise", marks=pytest.mark.slow),
+        pytest.param("redraw", "pairwise", marks=pytest.mark.slow),
+        ("uniform", "pairwise"),
         pytest.param("normal", "ellipsoid", marks=pytest.mark.slow),
     ],
 )

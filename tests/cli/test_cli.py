@@ -94,6 +94,7 @@ def test_a_training_that_was_stopped_is_no_dead_end(folder, run_copy, tmp_path, 
 # --- fit ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_fit_a_mixture(folder, tmp_path, capsys):
     run, out = str(folder / "run"), tmp_path / "mixture.npz"
     command = ["fit", run, "--out", str(out), "--n-components", "4"]

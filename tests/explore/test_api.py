@@ -130,6 +130,7 @@ def test_a_point_of_a_mixture_moves_on_the_axes_of_its_part(client, space):
     np.testing.assert_allclose(point, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_draws_are_those_of_the_library_and_each_can_be_taken(client, space):
     how = {"seed": 2**40, "level": 2.5, "first": 5}
     tiles, about = pictures(client.post("/api/draws", json=how), api.N_DRAWS)

@@ -254,7 +254,7 @@ def judged(space, faces, damage, strengths):
         pytest.param("plain", blurred, (3, 6, 9), marks=pytest.mark.slow),
         pytest.param("plain", noisy, (15, 35, 80), marks=pytest.mark.slow),
         pytest.param("plain", swapped, (1, 2, 4), marks=pytest.mark.slow),
-        ("pixels", swapped, (1, 2, 4)),
+        pytest.param("pixels", swapped, (1, 2, 4), marks=pytest.mark.slow),
     ],
 )
 def test_more_damage_is_judged_worse(name, damage, strengths, request, faces):
