@@ -26,9 +26,9 @@ class EvaluateConfig:
     the extra "judges" is installed. The last three need --weights."""
     reference: Literal["images", "reconstructions"] = "images"
     """Images that draws are compared with: the unseen images, or their reconstructions by the autoencoder, so
-    that the loss by the decoder does not count. Networks that were trained on photographs tell every decoded
-    image from a real one: with EfficientNet, Inception, DINOv2 or CLIP, only reconstructions can tell which
-    draws are better."""
+    that the loss by the decoder does not count. EfficientNet tells decoded images from real ones, and other
+    networks that were trained on photographs may too: only reconstructions then tell which draws are
+    better."""
     weights: Path | None = None
     """File with the weights of Inception, as torch-fidelity publishes it, or of DINOv2 or CLIP, as Hugging
     Face publishes it (model.safetensors)."""

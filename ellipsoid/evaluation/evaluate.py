@@ -109,9 +109,9 @@ def evaluate(
         Shapes that have been fitted before, as for :func:`ellipsoid.evaluation.default_candidates`.
     reference : {"images", "reconstructions"}
         What decoded draws are compared with: the real images, or their reconstructions, which need
-        `real_latents`. Features of networks that were trained on photographs tell every decoded image from a
-        real one, and then no draw has any precision or recall against images. Against reconstructions, the
-        loss by the decoder does not count.
+        `real_latents`. Features of a network that was trained on photographs can tell every decoded image
+        from a real one, as EfficientNet's do. No draw then has any precision or recall against images.
+        Against reconstructions, the loss by the decoder does not count.
     n : int, optional
         Number of images for each candidate. The default is the number of real images, which is best.
     out : path, optional
