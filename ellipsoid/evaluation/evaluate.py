@@ -155,11 +155,11 @@ def evaluate(
         latents, decoder, real_images, features, train_images, real_latents, reference, n, key
     )
     cache = ResultCache(folder, measurer.inputs())
-    for candidate in chosen:
-        if cache.read(candidate.cache_key) is None:
-            _check_shape(candidate, latents.shape[1], key)
+    unmeasured = [candidate for candidate in chosen if cache.read(candidate.cache_key) is None]
+    for candidate in unmeasured:
+        _check_shape(candidate, latents.shape[1], key)
 
-    _prepare_ahead([candidate for candidate in chosen if cache.read(candidate.cache_key) is None])
+    _prepare_ahead(unmeasured)
     results: list[Result] = []
     # The best family is known later, but all families have equally many candidates.
     n_more = len(fewer_components(state, next(iter(FAMILIES.values())))) if full else 0

@@ -125,10 +125,11 @@ def evaluate_run(
     TypeError, ValueError
         If the run is damaged, if the features are of the network of its perceptual loss, if the training
         images are not those of the run, if they are needed and the run does not record them, if there are
-        fewer than 19 unseen images, or if the features cannot be computed.
+        fewer than 19 unseen images, if reconstructions are asked for and the run has no encoder, or if the
+        features cannot be computed.
     ImportError
-        If torch-fidelity is missing for the features of Inception, or the package with the weights of
-        EfficientNet for its features.
+        If torch-fidelity is missing for the features of Inception, the package with the weights of
+        EfficientNet for its features, or safetensors for those of DINOv2 or CLIP.
     OSError
         If a file cannot be read or written.
     KeyboardInterrupt
